@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * The control block of a policy: what the runtime says to its programs, and what they read once per packet.
+ *
+ * It is one cache line of memory that both sides share (a memory-mapped array). Changing the level is one store, flipping the
+ * window is one store, and both together are one store too, because they share eight bytes. Included by BPF programs (after
+ * kernel_types.h) and by the runtime (after <linux/types.h>), so that there is one description of it.
+ */
+#ifndef PERILUNE_CTL_H
+#define PERILUNE_CTL_H
+
+/* Read and written as a whole: a packet never sees the epoch of one moment and the level of another. */
+union ctl_state {
+	struct {
+		__u32 epoch; /* windows so far; its lowest bit names the half that is written */
+		__u32 level; /* index of the level in force; 0 is the cheapest */
+	};
+	__u64 both;
+};
+
+struct ctl {
+	union ctl_state state;
+	__u64 lease;	   /* CLOCK_MONOTONIC ns after which level 0 runs whatever `state` says; 0: no lease */
+	__u64 wall_offset; /* ns to add to CLOCK_BOOTTIME to get the time since the epoch */
+	__u64 now;	   /* replay: the capture's time, ns since the epoch; 0 when live */
+	__u32 wire;	   /* replay: bytes the frame had on the wire; 0 when live */
+	__u32 pad;
+	__u64 pad_line[3];
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct ctl) == 64, "the control block is one cache line");
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * Types that say what a number means.
+ *
+ * BTF carries these names to every reader of a record, which then shows an address as an address. Use them in keys and values.
+ */
+#ifndef PERILUNE_TYPES_H
+#define PERILUNE_TYPES_H
+
+/* An IPv6 address, or an IPv4 address as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2), in network order. */
+struct ip_addr {
+	__u8 octets[16];
+} __attribute__((aligned(4)));
+
+/* Nanoseconds since the epoch, UTC. */
+typedef __u64 wall_ns;
+
+/* IANA protocol number. */
+typedef __u8 ip_proto;
+
+/* Which way a packet crosses the interface. */
+enum direction {
+	ingress = 0,
+	egress = 1,
+};
+
+#endif

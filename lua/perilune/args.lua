@@ -1,0 +1,60 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Arguments of a command: long options with or without a value, repeatable ones, and what is left.
+--
+--   args.parse({ set = "pairs", ["for"] = "text", json = "flag" }, list) → { set = {k = v}, json = true, [1] = "x.lua" }
+--
+-- "text" and "pairs" take the next word or what follows "="; "pairs" may come many times, each k=v.
+local words = require "perilune.words"
+
+local args = {}
+
+local function take(kind, name, inline, list, i)
+  if kind == "flag" then
+    if inline then return nil, ("--%s takes no value"):format(name) end
+    return true, i
+  end
+  if inline then return inline, i end
+  if list[i + 1] == nil then return nil, ("--%s needs a value"):format(name) end
+  return list[i + 1], i + 1
+end
+
+local function pair(into, text)
+  local key, value = text:match "^([%w_.-]+)=(.*)$"
+  if not key then return nil, ("--set %s: expected NAME=VALUE (like --set iface=eth0)"):format(text) end
+  into[key] = value
+  return into
+end
+
+--- nil, message when a word does not fit.
+function args.parse(spec, list)
+  local out, i = {}, 1
+  while i <= #list do
+    local word = list[i]
+    local name, inline = word:match "^%-%-([%w-]+)=(.*)$"
+    name = name or word:match "^%-%-([%w-]+)$"
+    if word == "-h" then name = "help" end
+    if name then
+      local kind = name == "help" and "flag" or spec[name]
+      if not kind then
+        return nil, ("there is no option --%s here (%s)"):format(name, words.suggest(name, words.keys(spec)))
+      end
+      local value, at = take(kind, name, inline, list, i)
+      if value == nil then return nil, at end
+      i = at
+      if kind == "pairs" then
+        local ok, message = pair(out[name] or {}, value)
+        if not ok then return nil, message end
+        value = ok
+      end
+      out[name] = value
+    elseif word:sub(1, 1) == "-" and word ~= "-" then
+      return nil, ("there is no option %s (options begin with two dashes)"):format(word)
+    else
+      out[#out + 1] = word
+    end
+    i = i + 1
+  end
+  return out
+end
+
+return args

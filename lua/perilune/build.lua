@@ -1,0 +1,54 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- From a declaration to a probe that is loaded and verified but attached to nothing: plan → compile → open → load → windows.
+local compile = require "perilune.core.compile"
+local core_probe = require "perilune.core.probe"
+local planner = require "perilune.plan"
+
+local build = {}
+
+-- Test builds only honour this; see tests/fault.
+local function test_delay()
+  local text = os.getenv "PERILUNE_FAULT_DELAY"
+  return text and tonumber(text) or nil
+end
+
+-- Sizes and loading; done(probe, { planned, cached, seconds }) or done(nil, message, code).
+local function load(decl, planned, object, info, done)
+  local probe, message, code = core_probe.open(object, decl.name)
+  if not probe then return done(nil, message, code) end
+  for _, map in ipairs(planned.entries) do
+    local ok
+    ok, message, code = probe:entries(map.map, map.entries)
+    if not ok then return done(nil, message, code) end
+  end
+  local started
+  started, message, code = probe:load(function(ok, failure, failure_code)
+    if not ok then return done(nil, failure, failure_code) end
+    ok, failure, failure_code = probe:windows(planned.windows)
+    if not ok then return done(nil, failure, failure_code) end
+    probe:clock()
+    done(probe, { planned = planned, cached = info.cached, seconds = info.seconds })
+  end)
+  if not started then done(nil, message, code) end
+end
+
+--- Compiles `decl` on the loop. `options`: share, replay. done(object, { planned, cached, seconds }) or done(nil, message, code);
+--- returns the compilation, which can be cancelled.
+function build.compile(decl, options, done)
+  local planned = planner.build(decl, { share = options.share, replay = options.replay, delay = test_delay() })
+  return compile.start({ name = ("<policy %s>"):format(decl.name), source = planned.source, args = planned.args },
+    function(object, info, code)
+      if not object then return done(nil, info, code) end
+      done(object, { planned = planned, cached = info.cached, seconds = info.seconds })
+    end)
+end
+
+--- Compiles and loads. done(probe, { planned, cached, seconds }) or done(nil, message, code).
+function build.start(decl, options, done)
+  return build.compile(decl, options, function(object, info, code)
+    if not object then return done(nil, info, code) end
+    load(decl, info.planned, object, info, done)
+  end)
+end
+
+return build

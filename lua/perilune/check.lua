@@ -1,0 +1,276 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- From the forms of one policy to its declaration: plain data in which every name that is used exists.
+
+local form = require "perilune.form"
+local probes = require "perilune.probes"
+local resolve = require "perilune.resolve"
+local sandbox = require "perilune.sandbox"
+local words = require "perilune.words"
+
+local check = {}
+
+local fail = sandbox.fail
+
+local MODES_OF_XDP = { auto = true, native = true, generic = true }
+local MODES_OF_TC = { auto = true, tcx = true, clsact = true }
+local DEEP_FIELDS = { sport = "port", dport = "port", src = "address", dst = "address" }
+
+local function known_names(map) return words.keys(map) end
+
+-- Forms by name; two of one name are an error.
+local function by_name(list, kind)
+  local map = {}
+  for _, one in ipairs(list) do
+    local first = map[one.name]
+    if first then
+      fail(one.at, ('there are two of %s "%s"'):format(kind, one.name),
+        ("the first is in line %d"):format(first.at.line))
+    end
+    map[one.name] = one
+  end
+  return map
+end
+
+local function hooks_of(hook)
+  return hook == "tc" and { "tc.ingress", "tc.egress" } or { hook }
+end
+
+local function attach_of(policy)
+  local attach = policy.attach
+  local modes = attach.hook == "xdp" and MODES_OF_XDP or MODES_OF_TC
+  if not modes[attach.mode] then
+    fail(policy.at, ('attach: the hook %s has no mode "%s"'):format(attach.hook, attach.mode),
+      "one of " .. words.list(words.keys(modes)))
+  end
+  return { iface = attach.iface, hook = attach.hook, mode = attach.mode }
+end
+
+-- Every distinct probe once, in order of appearance, and by name.
+local function gather_probes(policy, levels, attach)
+  local list, map = {}, {}
+  local function take(probe)
+    local first = map[probe.name]
+    if first == probe then return end
+    if first then
+      fail(probe.at, ('two different probes are named "%s"'):format(probe.name),
+        ("the first is in line %d: use that one in both places, or another name"):format(first.at.line))
+    end
+    for _, hook in ipairs(hooks_of(attach.hook)) do
+      local runs = probe.manifest.hooks == nil
+      for _, able in ipairs(probe.manifest.hooks or {}) do runs = runs or able == hook end
+      if not runs then
+        fail(probe.at, ("%s does not run at the hook %s"):format(probes.title(probe), hook),
+          "one of " .. words.list(probe.manifest.hooks))
+      end
+    end
+    map[probe.name] = probe
+    list[#list + 1] = probe
+  end
+  for _, probe in ipairs(policy.values.always) do take(probe) end
+  for _, level in ipairs(levels) do
+    for _, probe in ipairs(level.items) do take(probe) end
+  end
+  if #list == 0 then
+    fail(policy.at, "the policy has no probe, so there is nothing to watch",
+      'write always = { counter "totals" {} }')
+  end
+  return list, map
+end
+
+local function level_of(policy, level, base)
+  local names, seen = {}, {}
+  local function take(probe)
+    if not seen[probe.name] then
+      seen[probe.name] = true
+      names[#names + 1] = probe.name
+    end
+  end
+  for _, probe in ipairs(policy.values.always) do take(probe) end
+  for _, probe in ipairs(level.items) do take(probe) end
+  local values = level.values
+  local window = values.window or policy.values.window
+  if base and (values.longest or values.lease) then
+    fail(level.at, ('level "%s" is the base, which others fall back to: it has no end'):format(level.name),
+      "leave out lease and longest")
+  end
+  for _, bound in ipairs { "lease", "longest" } do
+    if values[bound] and values[bound] <= window then
+      fail(level.at, ('level "%s": %s is not longer than its window'):format(level.name, bound),
+        "make it several windows long")
+    end
+  end
+  return {
+    name = level.name, window = window, probes = names, lease = values.lease, longest = values.longest,
+    line = level.at.line, file = level.at.file,
+  }
+end
+
+-- The unit of a field, or of a count; a failure when there is no such thing.
+local function looker(map)
+  return function(kind, name, field, at)
+    local probe = map[name]
+    if not probe then
+      fail(at, ('no level and no "always" has a probe "%s"'):format(name),
+        words.suggest(name, known_names(map)))
+    end
+    if kind == "count" or kind == "mean" then
+      if not probe.manifest.rows then
+        fail(at, ("%s has no rows, so there is no %s of them"):format(probes.title(probe), kind),
+          "use a flows probe")
+      end
+      if kind == "count" then return "count" end
+    end
+    local unit, message, remedy = probes.field(probe, field)
+    if not unit then fail(at, message, remedy) end
+    return unit
+  end
+end
+
+local function per_of(rule, map)
+  local path = rule.values.per
+  if not path then return nil end
+  local title = ('rule "%s": per'):format(rule.name)
+  local name, field = path:match("^([%w_]+)%.([%w_]+)$")
+  if not name then
+    fail(rule.at, title .. (': "%s" is not "probe.field"'):format(path),
+      'like per = "to.dst"')
+  end
+  local probe = map[name]
+  if not probe then
+    fail(rule.at, title .. (': no level has a probe "%s"'):format(name),
+      words.suggest(name, known_names(map)))
+  end
+  local key = probe.key or {}
+  for _, part in ipairs(key) do
+    if part == field then return { probe = name, field = field } end
+  end
+  fail(rule.at, title .. (': "%s" is not in the key of %s'):format(field, probes.title(probe)),
+    words.suggest(field, key, "it has no rows"))
+end
+
+local function acts_of(rule, per, sets)
+  for _, act in ipairs(rule.values.act) do
+    if act.kind == "add" then
+      local title = ('rule "%s": add "%s"'):format(rule.name, act.set)
+      local set = sets[act.set]
+      if not set then
+        fail(rule.at, title .. ": no such set",
+          words.suggest(act.set, known_names(sets), "declare it in sets = { … }"))
+      end
+      if not per then fail(rule.at, title .. ": there is no member to add", 'write per = "probe.field"') end
+      local of = set.values.of
+      if (DEEP_FIELDS[of] or of) ~= (DEEP_FIELDS[per.field] or per.field) then
+        fail(rule.at, title .. (": the set is of %s, the rule is per %s"):format(of, per.field),
+          "use another set")
+      end
+    end
+  end
+  return rule.values.act
+end
+
+-- Going to a level where the rule's own probes do not run would clear it at once, and back again, for ever.
+local function hold_of(rule, used, levels)
+  local name = rule.values.hold
+  if not name then return nil end
+  local names = {}
+  for i, level in ipairs(levels) do
+    names[i] = level.name
+    if level.name == name then
+      local runs = {}
+      for _, probe in ipairs(level.probes) do runs[probe] = true end
+      for _, probe in ipairs(used) do
+        if not runs[probe] then
+          local says = 'rule "%s" holds level "%s", where its probe "%s" does not run: it would clear at once'
+          fail(rule.at, says:format(rule.name, name, probe), ("add %s to the level"):format(probe))
+        end
+      end
+      if not rule.values.clear then
+        fail(rule.at, ('rule "%s" holds a level and lacks clear'):format(rule.name),
+          'like clear = …:below("500/s"):lasting "10s"')
+      end
+      return name
+    end
+  end
+  fail(rule.at, ('rule "%s" holds the unknown level "%s"'):format(rule.name, name),
+    words.suggest(name, names))
+end
+
+local function rule_of(rule, map, levels, sets)
+  local look, per = looker(map), per_of(rule, map)
+  local when = resolve.condition(rule.values.when, look)
+  local clear = rule.values.clear and resolve.condition(rule.values.clear, look)
+  local used = {}
+  local function visit(leaf) used[leaf.probe] = true end
+  resolve.each_measure(when, visit)
+  if clear then resolve.each_measure(clear, visit) end
+  if per then used[per.probe] = true end
+  used = words.keys(used)
+  return {
+    name = rule.name, when = when, clear = clear, per = per, probes = used,
+    hold = hold_of(rule, used, levels),
+    act = acts_of(rule, per, sets), line = rule.at.line, file = rule.at.file,
+  }
+end
+
+local function records_of(exports, map)
+  local records = {}
+  for _, one in ipairs(exports) do
+    local probe = map[one.name]
+    if not probe then
+      fail(one.at, ('records: there is no probe "%s"'):format(one.name),
+        words.suggest(one.name, known_names(map)))
+    end
+    local wanted = one.values.top
+    if wanted then
+      if not probe.manifest.rows then
+        fail(one.at, ("records: %s has no rows to choose the top of"):format(probes.title(probe)),
+          "leave out top")
+      end
+      local unit, message, remedy = probes.field(probe, wanted.by)
+      if not unit then fail(one.at, "records: " .. message, remedy) end
+    end
+    records[one.name] = wanted or {}
+  end
+  return records
+end
+
+local function plain_probe(probe)
+  return {
+    name = probe.name, template = probe.template, manifest = probe.manifest, key = probe.key,
+    key_name = probe.key_name,
+    features = probe.features, knobs = probe.knobs, line = probe.at.line, file = probe.at.file,
+  }
+end
+
+-- The declaration of a finished `policy` form. Fails, located, at the first thing that does not fit.
+function check.declare(policy, file, options)
+  local values, attach = policy.values, attach_of(policy)
+  local written = values.levels
+  if written == nil or #written == 0 then
+    written = { form.new { form = "level", name = "base", at = policy.at, values = {}, items = {} } }
+  end
+  by_name(written, "level")
+  local list, map = gather_probes(policy, written, attach)
+  local decl = {
+    name = policy.name, file = file, line = policy.at.line, options = options, attach = attach,
+    window = values.window,
+    probes = {}, levels = {}, sets = {}, rules = {},
+  }
+  for i, probe in ipairs(list) do decl.probes[i] = plain_probe(probe) end
+  for i, level in ipairs(written) do decl.levels[i] = level_of(policy, level, i == 1) end
+  local sets = by_name(values.sets, "set")
+  for i, set in ipairs(values.sets) do
+    decl.sets[i] = {
+      name = set.name, of = set.values.of, max = set.values.max, ttl = set.values.ttl, line = set.at.line,
+      file = set.at.file,
+    }
+  end
+  by_name(values.rules, "rule")
+  for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, sets) end
+  by_name(values.exports, "records")
+  decl.records = records_of(values.exports, map)
+  return decl
+end
+
+return check

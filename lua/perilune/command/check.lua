@@ -1,0 +1,70 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- perilune check: everything that can be wrong with a policy, without attaching it.
+local build = require "perilune.build"
+local kernel = require "perilune.core.kernel"
+local planner = require "perilune.plan"
+local session = require "perilune.session"
+
+local check = {
+  usage = "perilune check POLICY.lua … [--set NAME=VALUE]… [--source]",
+  summary = "compile and verify every level of a policy; attach nothing",
+  options = { set = "pairs", source = "flag" },
+  help = [[
+Checks the policy, compiles it and has the kernel verify every level for every hook. Nothing is attached. Without
+privileges it does all but the verifier and says so.
+
+  --set NAME=VALUE  sets an option that the policy declares
+  --source          prints the C that is generated instead]],
+}
+
+-- A driver for session.drive: builds one policy and reports.
+local function checker(decl, context, finished)
+  local permitted = kernel.effective().bpf
+  local driver = {}
+  local function report(info, verified)
+    local names = {}
+    for i, level in ipairs(decl.levels) do names[i] = level.name end
+    context.out(("%s: %s: level%s %s: compiled in %.0f ms%s, %s"):format(decl.file, decl.name,
+      #names == 1 and "" or "s", table.concat(names, ", "), info.seconds * 1000,
+      info.cached and " (cached)" or "",
+      verified and "verified" or "not verified (needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"))
+    finished()
+  end
+  function driver.start()
+    if permitted then
+      driver.work = build.start(decl, { share = context.share }, function(probe, info, code)
+        if not probe then return finished(info, code) end
+        probe:close()
+        report(info, true)
+      end)
+    else
+      driver.work = build.compile(decl, { share = context.share }, function(object, info, code)
+        if not object then return finished(info, code) end
+        report(info, false)
+      end)
+    end
+  end
+  function driver.stop() driver.work:cancel() end
+  return driver
+end
+
+function check.run(parsed, context)
+  if #parsed == 0 then return context.fail "check needs a policy (perilune check POLICY.lua)" end
+  local worst = context.exit.done
+  for index = 1, #parsed do
+    local decl, message, code = session.load(parsed, context, index)
+    local status
+    if not decl then
+      status = context.fail(message, code)
+    elseif parsed.source then
+      context.out(planner.build(decl, { share = context.share }).source)
+      status = context.exit.done
+    else
+      status = session.drive(function(finished) return checker(decl, context, finished) end, context)
+    end
+    worst = math.max(worst, status)
+  end
+  return worst
+end
+
+return check

@@ -1,0 +1,122 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- perilune doctor: what this kernel and machine can do, found by trying, and what each thing's absence costs.
+local format = require "perilune.format"
+local kernel = require "perilune.core.kernel"
+
+local doctor = {
+  usage = "perilune doctor [--json]",
+  summary = "what this kernel and machine can do, and what not",
+  options = { json = "flag" },
+  help = [[
+Tries what perilune uses of the kernel, attaches nothing and leaves nothing behind. For what is absent it says what that
+costs and what to do. Exit status 3 when something is missing that perilune cannot work without.
+
+  --json  prints one object a line: versions, every capability, the verdict]],
+}
+
+local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t" }
+
+local function json_value(value)
+  if type(value) ~= "string" then return tostring(value) end
+  return '"' .. format.utf8(value):gsub('[%c"\\]', function(c)
+    return ESCAPES[c] or ("\\u%04x"):format(c:byte())
+  end) .. '"'
+end
+
+-- One line with these keys in this order; those without a value are left out.
+local function json_line(kind, record, keys)
+  local parts = { '"v":1', '"kind":' .. json_value(kind) }
+  for _, key in ipairs(keys) do
+    if record[key] ~= nil then parts[#parts + 1] = ('"%s":%s'):format(key, json_value(record[key])) end
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function denied(capability)
+  return capability.code == "EPERM" or capability.code == "EACCES"
+end
+
+local function state(capability)
+  if capability.ok then return "ok" end
+  if denied(capability) then return "DENIED" end
+  return capability.required and "MISSING" or "absent"
+end
+
+local function versions(context, capabilities)
+  local found = kernel.versions()
+  found.perilune = context.version
+  found.luajit = jit.version:gsub("^LuaJIT ", "")
+  found.jit = (jit.status())
+  for _, capability in ipairs(capabilities) do
+    if capability.name == "clang" and capability.ok then found.clang = capability.detail end
+  end
+  found.interface = kernel.default_interface()
+  return found
+end
+
+-- One line, and whether perilune works here.
+local function verdict(capabilities)
+  local missing, absent, permission = {}, {}, nil
+  for _, capability in ipairs(capabilities) do
+    if not capability.ok and capability.required then
+      if denied(capability) then
+        permission = ("not permitted to use BPF (%s)"):format(capability.remedy)
+      else
+        missing[#missing + 1] = ("there is no %s (%s)"):format(capability.what, capability.remedy)
+      end
+    elseif not capability.ok then
+      absent[#absent + 1] = capability.what
+    end
+  end
+  table.insert(missing, 1, permission)
+  if #missing > 0 then return "perilune does not work here: " .. table.concat(missing, "; "), false end
+  if #absent > 0 then return "perilune works here, without: " .. table.concat(absent, ", "), true end
+  return "perilune works here, with everything it can use", true
+end
+
+local function print_json(context, capabilities)
+  local line, ok = verdict(capabilities)
+  context.out(json_line("versions", versions(context, capabilities),
+    { "perilune", "kernel", "machine", "clang", "libbpf", "luajit", "jit", "interface" }))
+  for _, capability in ipairs(capabilities) do
+    context.out(json_line("capability", capability,
+      { "name", "what", "required", "ok", "code", "detail", "costs", "remedy" }))
+  end
+  context.out(json_line("verdict", { ok = ok, text = line }, { "ok", "text" }))
+  return ok
+end
+
+local function print_table(context, capabilities)
+  local found = versions(context, capabilities)
+  local line, ok = verdict(capabilities)
+  local wide = 0
+  for _, capability in ipairs(capabilities) do wide = math.max(wide, #capability.what) end
+  local row = "  %-8s %-" .. wide .. "s  %s"
+
+  context.out(("perilune %s, Linux %s (%s), libbpf %s, LuaJIT %s with its JIT %s"):format(found.perilune,
+    found.kernel or "?", found.machine or "?", found.libbpf, found.luajit, found.jit and "on" or "off"))
+  context.out(("clang: %s; default interface: %s\n"):format(found.clang or "none", found.interface or "none"))
+  for _, capability in ipairs(capabilities) do
+    local note = capability.detail or ""
+    if denied(capability) then
+      note = ("not permitted (%s)"):format(capability.remedy)
+    elseif not capability.ok and note == "" then
+      note = capability.code
+    end
+    context.out((row:format(state(capability), capability.what, note):gsub("%s+$", "")))
+    if not capability.ok and not denied(capability) then
+      context.out((" "):rep(11) .. capability.costs)
+      context.out((" "):rep(11) .. "→ " .. capability.remedy)
+    end
+  end
+  context.out("\n" .. line)
+  return ok
+end
+
+function doctor.run(parsed, context)
+  if parsed[1] then return context.fail(("doctor takes no argument %s"):format(parsed[1])) end
+  local show = parsed.json and print_json or print_table
+  return show(context, kernel.capabilities()) and context.exit.done or context.exit.refused
+end
+
+return doctor

@@ -1,0 +1,51 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- perilune run: attach a policy and watch.
+local live = require "perilune.live"
+local session = require "perilune.session"
+local units = require "perilune.units"
+
+local run = {
+  usage = "perilune run POLICY.lua [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run]",
+  summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
+  options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag" },
+  help = [[
+Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is detached at the end.
+
+  --set NAME=VALUE  sets an option that the policy declares (perilune run POLICY.lua --help lists them)
+  --for TIME        ends after that time ("10s", "5m")
+  --json            one JSON object a line, as event.schema.json describes
+  --dry-run         evaluates the rules, but stays at the base level and takes no action]],
+}
+
+function run.more_help(parsed, context)
+  if parsed[1] then return session.print_options(parsed[1], context) end
+end
+
+function run.run(parsed, context)
+  if #parsed ~= 1 then
+    return context.fail(#parsed == 0 and "run needs a policy (perilune examples lists those that come with it)"
+      or "run takes one policy; several at once are not built yet")
+  end
+  local seconds, message, code
+  if parsed["for"] then
+    seconds, message = units.parse(parsed["for"], "duration")
+    if not seconds then return context.fail(("--for %s: %s (write it like --for 10s)"):format(parsed["for"], message)) end
+  end
+  local decl
+  decl, message, code = session.load(parsed, context)
+  if not decl then return context.fail(message, code) end
+  local interface
+  interface, message, code = session.interface(decl)
+  if not interface then return context.fail(message, code) end
+  local sink = session.sink(parsed)
+  local status = session.drive(function(finished)
+    return live.new {
+      decl = decl, share = context.share, sink = sink, interface = interface, dry_run = parsed["dry-run"],
+      finished = finished,
+    }
+  end, context, seconds)
+  sink:close()
+  return status
+end
+
+return run

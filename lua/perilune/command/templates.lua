@@ -1,0 +1,65 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- perilune templates: what probes can be made of.
+local template = require "perilune.template"
+local words = require "perilune.words"
+
+local templates = {
+  usage = "perilune templates [NAME]",
+  summary = "the templates, or one template's keys, fields, features and knobs",
+  options = {},
+}
+
+local function list(context)
+  for _, name in ipairs(context.templates:names()) do
+    local manifest, message = context.templates:get(name)
+    if not manifest then return context.fail(message) end
+    context.out(("%-10s %s"):format(name, manifest.help))
+  end
+  context.out "\nNext: perilune templates NAME"
+  return context.exit.done
+end
+
+local function rows(context, title, out)
+  if #out == 0 then return end
+  context.out("\n" .. title)
+  for _, row in ipairs(out) do context.out(("  %-12s %-9s %s"):format(row[1], row[2], row[3])) end
+end
+
+local function show(name, context)
+  local manifest, message = context.templates:get(name)
+  if not manifest then return context.fail(message) end
+  context.out(("%s: %s"):format(name, manifest.help))
+  context.out("found in " .. manifest.dir)
+  local keys, fields, features, knobs = {}, {}, {}, {}
+  for _, key in ipairs(words.keys(manifest.key and manifest.key.choices or {})) do
+    local default = key == manifest.key.default and "default" or ""
+    keys[#keys + 1] = { key, default, table.concat(manifest.key.choices[key], ", ") }
+  end
+  local key = {}
+  for _, field in ipairs(manifest.key_fields or {}) do key[#key + 1] = field.name end
+  for _, field in ipairs(template.fields(manifest, key)) do
+    fields[#fields + 1] = { field.name, field.unit or "", field.help }
+  end
+  for _, feature in ipairs(words.keys(manifest.features)) do
+    local declared = manifest.features[feature]
+    features[#features + 1] = { feature, "", declared.help }
+    features[#features + 1] = { "", "", "adds " .. table.concat(declared.fields, " ") }
+  end
+  for _, knob in ipairs(words.keys(manifest.knobs)) do
+    local declared = manifest.knobs[knob]
+    knobs[#knobs + 1] = { knob, declared.unit or "", ("%s [%s]"):format(declared.help, tostring(declared.default)) }
+  end
+  rows(context, "keys", keys)
+  rows(context, "fields", fields)
+  rows(context, "features", features)
+  rows(context, "knobs", knobs)
+  context.out("\nhooks: " .. table.concat(manifest.hooks, ", "))
+  return context.exit.done
+end
+
+function templates.run(parsed, context)
+  if parsed[1] then return show(parsed[1], context) end
+  return list(context)
+end
+
+return templates

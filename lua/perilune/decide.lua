@@ -1,0 +1,295 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- What a closed window means: which rules are pending, firing or cleared, which levels they hold, and what is
+-- to be done. Pure: time and counters come with the sample, what is to be done goes out as data.
+--
+-- A rule is one instance, or with `per` one for every key that gives reason to remember it: a condition that
+-- holds, or holds but not yet for long enough. The many keys that give none cost one test each and leave
+-- nothing behind.
+
+local evaluate = require "perilune.evaluate"
+local instances = require "perilune.instances"
+local members = require "perilune.members"
+local words = require "perilune.words"
+
+local decide = {}
+local Decide = {}
+Decide.__index = Decide
+
+local MOST_INSTANCES = 10000 -- of one rule
+local WHOLE = "" -- the key of the only instance of a rule without `per`
+
+-- The grouping that several rules over the same probe and field share, with the fields that any of them
+-- reads.
+local function grouping_of(self, per)
+  local name = per.probe .. "." .. per.field
+  self.groupings[name] = self.groupings[name] or { probe = per.probe, field = per.field, wanted = {} }
+  return self.groupings[name]
+end
+
+local function compile_rule(self, decl)
+  local grouping = decl.per and grouping_of(self, decl.per)
+  local context = { per = decl.per, slots = self.slots, fields = grouping and grouping.wanted or {},
+    timers = 0 }
+  local when = evaluate.compile(decl.when, context)
+  local clear = decl.clear and evaluate.compile(decl.clear, context)
+  local adds = {}
+  for _, act in ipairs(decl.act or {}) do
+    if act.kind == "add" then adds[#adds + 1] = self.members[act.set] end
+  end
+  return {
+    name = decl.name, decl = decl, when = when, clear = clear, grouping = grouping, adds = adds,
+    calls = context.calls,
+    instances = {}, count = 0, overflow = 0,
+  }
+end
+
+-- decl: what policy.load returns. limits: { instances = most of one rule }.
+function decide.new(decl, limits)
+  local self = setmetatable({
+    rules = {}, members = {}, order = {}, groupings = {}, slots = evaluate.slots(), holds = {}, reported = {},
+    most = limits and limits.instances or MOST_INSTANCES,
+  }, Decide)
+  for i, set in ipairs(decl.sets or {}) do
+    self.members[set.name] = members.new(set)
+    self.order[i] = set.name
+  end
+  for i, rule in ipairs(decl.rules or {}) do self.rules[i] = compile_rule(self, rule) end
+  for _, grouping in pairs(self.groupings) do
+    grouping.fields = words.keys(grouping.wanted)
+    grouping.zero = { n = 0 } -- what a key sees that has no row in this window
+    for _, field in ipairs(grouping.fields) do grouping.zero[field] = 0 end
+  end
+  return self
+end
+
+-- Calls a policy's function; an error is reported once per function and counts as false.
+local function call(self, step, node, rule, raw)
+  local key = rule.grouping and step.text(rule, raw)
+  local ok, value = xpcall(function() return node.fn(step.sample.window, key) end,
+    function(problem) return debug.traceback(tostring(problem), 2) end)
+  if ok then return value end
+  if not self.reported[node.fn] then
+    self.reported[node.fn] = true
+    table.insert(step.result.errors,
+      { rule = rule.name, message = value, file = node.file, line = node.line })
+  end
+  return false
+end
+
+-- What this window's tests share.
+local function begin(self, sample)
+  local step = { sample = sample, result = { rules = {}, actions = {}, errors = {}, holds = self.holds },
+    groups = {} }
+  function step.text(rule, raw) return sample.text(rule.grouping.probe, rule.grouping.field, raw) end
+  local env = {
+    seconds = sample.seconds, start = sample.start, finish = sample.finish, totals = self.slots:read(sample),
+  }
+  function env.call(_, node) return call(self, step, node, env.rule, env.raw) end
+  step.env = env
+  return step
+end
+
+local ONLY = { by_key = { [WHOLE] = { n = 1 } }, keys = { WHOLE }, rows = { { n = 1 } }, n = 1 }
+
+-- The rows of a rule's probe by key: as a table, and as lists, over which LuaJIT can compile a loop.
+local function rows_of(step, grouping)
+  if not grouping then return ONLY end
+  local known = step.groups[grouping]
+  if known then return known end
+  local by_key = step.sample.groups(grouping.probe, grouping.field, grouping.fields)
+  local keys, rows, n = {}, {}, 0
+  for raw, row in pairs(by_key) do
+    n = n + 1
+    keys[n], rows[n] = raw, row
+  end
+  known = { by_key = by_key, keys = keys, rows = rows, n = n }
+  step.groups[grouping] = known
+  return known
+end
+
+local function name_of(rule, instance)
+  return instance.key and rule.name .. " " .. instance.key or rule.name
+end
+
+local function values_of(condition, row, env)
+  local values = {}
+  for _, value in ipairs(condition.values) do values[value.text] = value.get(row, env) end
+  return values
+end
+
+local function act_add(step, rule, instance, set, now)
+  if not set:add(instance.key, instance, now) then return end
+  table.insert(step.result.actions,
+    { act = "add", set = set.name, member = instance.key, rule = rule.name, key = instance.key,
+      undo = false })
+end
+
+local function act(self, step, rule, instance, reason)
+  for _, what in ipairs(rule.decl.act or {}) do
+    if what.kind == "add" then
+      act_add(step, rule, instance, self.members[what.set], step.env.finish)
+    elseif what.kind == "log" then
+      table.insert(step.result.actions,
+        { act = "log", rule = rule.name, key = instance.key, text = what.text or reason, undo = false })
+    else
+      call(self, step, what, rule, instance.raw)
+      table.insert(step.result.actions, { act = "call", rule = rule.name, key = instance.key, undo = false })
+    end
+  end
+end
+
+local function undo(step, rule, instance)
+  for _, set in ipairs(rule.adds) do
+    if set:drop(instance.key, instance) then
+      table.insert(step.result.actions,
+        { act = "add", set = set.name, member = instance.key, rule = rule.name, key = instance.key,
+          undo = true })
+    end
+  end
+end
+
+-- Gives an instance its new state, and reports it. change: { instance, state, condition, how, row } or with
+-- `why`.
+local function apply(self, step, rule, change)
+  local instance, before = change.instance, change.instance.state
+  local env = step.env
+  env.rule, env.raw = rule, instance.raw
+  if rule.grouping and not instance.key then instance.key = step.text(rule, instance.raw) end
+  instance.state = change.state
+  local reason = name_of(rule, instance) .. ": "
+    .. (change.text or change.condition.say(change.row, env, change.how))
+  table.insert(step.result.rules, {
+    rule = rule.name, key = instance.key, state = change.state, reason = reason, why = change.why,
+    values = change.condition and values_of(change.condition, change.row, env) or {},
+  })
+  if (before == "firing") ~= (change.state == "firing") and rule.decl.hold then self.dirty = true end
+  if change.state == "firing" then
+    act(self, step, rule, instance, reason)
+  elseif change.state == "cleared" then
+    if before == "firing" then undo(step, rule, instance) end
+    if before == "firing" or change.why then instance.since = {} end
+    instance.state = nil
+    if next(instance.since) == nil then instances.forget(rule, instance) end
+  end
+end
+
+-- What is cleared comes first, as it makes room in sets; then by key.
+local function by_state_and_key(a, b)
+  local x, y = a.state == "cleared", b.state == "cleared"
+  if x ~= y then return x end
+  return a.instance.raw < b.instance.raw
+end
+
+local function apply_all(self, step, rule, changes)
+  table.sort(changes, by_state_and_key)
+  for _, change in ipairs(changes) do apply(self, step, rule, change) end
+end
+
+-- Members whose reason is still seen stay; one that had no room, or ran out of time before, is tried again.
+local function keep(step, rule, seen)
+  if #rule.adds == 0 then return end
+  table.sort(seen, function(a, b) return a.raw < b.raw end)
+  for _, instance in ipairs(seen) do
+    for _, set in ipairs(rule.adds) do
+      if not set:renew(instance.key, instance, step.env.finish) then
+        act_add(step, rule, instance, set, step.env.finish)
+      end
+    end
+  end
+end
+
+local function step_rule(self, step, rule)
+  local seen = {}
+  local changes = instances.judge(rule, rows_of(step, rule.grouping), step.env, self.most, seen)
+  apply_all(self, step, rule, changes)
+  keep(step, rule, seen)
+end
+
+-- The probe that a rule needs and that did not run in this window.
+local function absent(rule, sample)
+  for _, probe in ipairs(rule.decl.probes or {}) do
+    if not sample.observed[probe] then return probe end
+  end
+end
+
+local function clear_unobserved(self, step, rule, probe)
+  local changes = {}
+  local text = ("not observed (probe %s does not run at level %s)"):format(probe, tostring(step.sample.level))
+  for _, instance in pairs(rule.instances) do
+    if instance.state then
+      changes[#changes + 1] = { instance = instance, state = "cleared", text = text, why = "not observed" }
+    else
+      instances.forget(rule, instance)
+    end
+  end
+  apply_all(self, step, rule, changes)
+end
+
+local function expire(self, step)
+  for _, name in ipairs(self.order) do
+    for _, member in ipairs(self.members[name]:expire(step.env.finish)) do
+      table.insert(step.result.actions,
+        { act = "add", set = name, member = member, undo = true, why = "ttl" })
+    end
+  end
+end
+
+-- Level → who holds it, in the order of rules and keys.
+local function holds_of(self)
+  local holds = {}
+  for _, rule in ipairs(self.rules) do
+    local level = rule.decl.hold
+    if level then
+      local list = holds[level] or {}
+      for _, raw in ipairs(words.keys(rule.instances)) do
+        local instance = rule.instances[raw]
+        if instance.state == "firing" then list[#list + 1] = name_of(rule, instance) end
+      end
+      if #list > 0 then holds[level] = list end
+    end
+  end
+  return holds
+end
+
+-- Judges one closed window. A window that is not decisive (cut short by a change of level) leaves everything
+-- as it is. The result's `holds` is the same table until something about it changes.
+function Decide:step(sample)
+  if sample.decisive == false or sample.seconds <= 0 then
+    return { rules = {}, actions = {}, errors = {}, holds = self.holds }
+  end
+  local step = begin(self, sample)
+  for _, rule in ipairs(self.rules) do
+    local missing = absent(rule, sample)
+    if missing then
+      clear_unobserved(self, step, rule, missing)
+    else
+      step_rule(self, step, rule)
+    end
+  end
+  expire(self, step)
+  if self.dirty then
+    self.dirty = false
+    self.holds = holds_of(self)
+    step.result.holds = self.holds
+  end
+  return step.result
+end
+
+-- Set → list of { member, since, expires }, sorted by member.
+function Decide:sets()
+  local sets = {}
+  for name, set in pairs(self.members) do sets[name] = set:list() end
+  return sets
+end
+
+-- How often something had no room: { rules = { name → keys not remembered }, sets = { name → members refused
+-- } }. A key that is refused in ten windows counts ten times.
+function Decide:overflow()
+  local overflow = { rules = {}, sets = {} }
+  for _, rule in ipairs(self.rules) do overflow.rules[rule.name] = rule.overflow end
+  for name, set in pairs(self.members) do overflow.sets[name] = set.overflow end
+  return overflow
+end
+
+return decide

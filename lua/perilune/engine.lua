@@ -1,0 +1,293 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The engine: what happens when a window closes. It alone sequences the stages
+--
+--   batches → views → totals, events → sample → decide → ladder → the level of the next window
+--
+-- and knows neither clocks nor the kernel: a driver (live.lua, replay.lua) flips, drains and tells it when. So the same
+-- engine runs on packets and on captures, and a test feeds it batches.
+local decide = require "perilune.decide"
+local ladder = require "perilune.ladder"
+local shape = require "perilune.shape"
+local view = require "perilune.view"
+local window_object = require "perilune.window"
+
+local engine = {}
+
+local Engine = {}
+Engine.__index = Engine
+
+local LOSS = { "map_full", "evicted", "ring_full", "not_parsed", "late" }
+local NOT_PARSED = { "not_ip", "truncated", "malformed" }
+local COUNTS = { "packets", "skbs", "bytes" }
+
+local function zeros(names)
+  local out = {}
+  for _, name in ipairs(names) do out[name] = 0 end
+  return out
+end
+
+local function add(into, from, names)
+  for _, name in ipairs(names) do into[name] = into[name] + from[name] end
+end
+
+--- `decl`: a policy's declaration; `planned`: plan.build's result; `sink`: where events go (sink:event(e); sink.wants_records and
+--- sink.wants_top say what it can use; without them that work is not done); `dry_run`: rules are evaluated, levels and acts are not.
+function engine.new(options)
+  local self = setmetatable({
+    decl = options.decl,
+    planned = options.planned,
+    sink = options.sink,
+    dry_run = options.dry_run,
+    decide = decide.new(options.decl),
+    ladder = ladder.new(options.decl.levels),
+    seq = 0,
+    windows = 0,
+    transitions = 0,
+    seconds = 0,
+    totals = zeros(COUNTS),
+    loss = zeros(LOSS),
+    not_parsed_by = zeros(NOT_PARSED),
+    directions = {},
+  }, Engine)
+  for _, root in ipairs(self.planned.roots) do self.directions[root.direction] = zeros(COUNTS) end
+  return self
+end
+
+function Engine:emit(event, time)
+  event.policy = self.decl.name
+  event.time = time
+  local ok, message, code = self.sink:event(event)
+  if ok == nil and code then self.sink_failure = self.sink_failure or { message, code } end
+end
+
+--- The level in force, as declared, and its index in the kernel (from 0).
+function Engine:level()
+  local index = self.ladder:index()
+  return self.decl.levels[index], index - 1
+end
+
+--- A window begins, at the level that the kernel has run since the flip. Times: wall in whole µs since the epoch; mono in seconds
+--- of one steady clock.
+function Engine:begin(wall, mono, level)
+  self.seq = self.seq + 1
+  self.current = { seq = self.seq, start = wall, mono = mono, level = level }
+end
+
+--- Seconds of the driver's clock at which the current window is due to end.
+function Engine:due()
+  return self.current.mono + self.current.level.window
+end
+
+-- Views of the probes' batches by name, and the totals of the hook.
+local function open_views(planned, batches, seq)
+  local views = { rows = {}, other = {} }
+  for position, declared in ipairs(planned.windows) do
+    local batch = batches[position]
+    if batch then
+      local opened = view.new(batch, { window = seq })
+      if declared.role == "totals" then
+        views.totals = opened
+      else
+        views[declared.role][declared.probe] = opened
+      end
+    end
+  end
+  return views
+end
+
+local function close_views(views)
+  views.totals:close()
+  for _, role in ipairs { "rows", "other" } do
+    for _, opened in pairs(views[role]) do opened:close() end
+  end
+end
+
+-- What the hook counted: packets, skbs, bytes, each way, and what no row can hold.
+local function read_totals(views, directions)
+  local totals = { not_parsed_by = zeros(NOT_PARSED), directions = {} }
+  for _, name in ipairs(COUNTS) do totals[name] = 0 end
+  for _, row in views.totals:rows() do
+    if directions[row.direction] then
+      totals.directions[row.direction] = { packets = row.packets, skbs = row.skbs, bytes = row.bytes }
+    end
+    for _, name in ipairs(COUNTS) do totals[name] = totals[name] + row[name] end
+    for _, name in ipairs(NOT_PARSED) do totals.not_parsed_by[name] = totals.not_parsed_by[name] + row[name] end
+  end
+  return totals
+end
+
+local function sum_of(t)
+  local sum = 0
+  for _, value in pairs(t) do sum = sum + value end
+  return sum
+end
+
+-- Loss of one probe: what did not fit in its map, and what had no key to be counted under.
+local function probe_loss(views, name, totals)
+  local loss = zeros(LOSS)
+  local other = views.other[name]
+  loss.map_full = other and shape.total(other, "packets") or 0
+  if other then loss.not_parsed = sum_of(totals.not_parsed_by) end
+  return loss
+end
+
+local function window_loss(views, totals)
+  local loss = zeros(LOSS)
+  for name in pairs(views.other) do loss.map_full = loss.map_full + probe_loss(views, name, totals).map_full end
+  loss.not_parsed = sum_of(totals.not_parsed_by)
+  return loss
+end
+
+local function sample_of(self, closed, views)
+  local observed = {}
+  for _, name in ipairs(closed.level.probes) do observed[name] = views.rows[name] ~= nil end
+  local sample = {
+    seq = closed.seq,
+    start = closed.mono,
+    finish = closed.mono + closed.seconds,
+    seconds = closed.seconds,
+    level = closed.level.name,
+    decisive = closed.decisive,
+    observed = observed,
+    total = function(probe, field) return shape.total(views.rows[probe], field) end,
+    rows = function(probe) return views.rows[probe]:count() end,
+    groups = function(probe, field, fields) return shape.groups(views.rows[probe], field, fields) end,
+    text = function(probe, field, raw) return shape.text(views.rows[probe], field, raw) end,
+  }
+  sample.window = window_object.new(closed, views.rows, sample, self.decide)
+  return sample
+end
+
+function Engine:emit_records(closed, views, totals, time)
+  for _, probe in ipairs(self.decl.probes) do
+    local rows = views.rows[probe.name]
+    if rows and not closed.unused[probe.name] then
+      local wanted = self.decl.records[probe.name]
+      local json, omitted = shape.json(rows, wanted and wanted.top, wanted and wanted.by)
+      self:emit({
+        event = "records", seq = closed.seq, probe = probe.name, template = probe.template,
+        level = closed.level.name, sample_rate = 1, rows_json = json, omitted = omitted,
+        loss = probe_loss(views, probe.name, totals),
+      }, time)
+    end
+  end
+end
+
+-- The first rows of every probe with keys, for a screen; the deepest probe last.
+local TOP = 10
+
+local function top_of(self, closed, views)
+  local out = {}
+  for _, probe in ipairs(self.decl.probes) do
+    local rows = views.rows[probe.name]
+    if rows and probe.manifest.rows and not closed.unused[probe.name] then
+      local list = {}
+      for _, row in shape.top(rows, TOP, "packets"):rows() do list[#list + 1] = row:plain() end
+      out[#out + 1] = {
+        probe = probe.name, key_fields = probe.key, rows = list, more = math.max(0, rows:count() - #list),
+      }
+    end
+  end
+  return out
+end
+
+-- Members of every set, as text, for a screen.
+local function sets_of(self)
+  if #self.decl.sets == 0 then return nil end
+  local out = {}
+  for name, members in pairs(self.decide:sets()) do
+    out[name] = {}
+    for i, member in ipairs(members) do out[name][i] = member.member end
+  end
+  return out
+end
+
+function Engine:emit_window(closed, views, totals, time)
+  local loss = window_loss(views, totals)
+  local sink = self.sink
+  add(self.totals, totals, COUNTS)
+  add(self.loss, loss, LOSS)
+  add(self.not_parsed_by, totals.not_parsed_by, NOT_PARSED)
+  for direction, counts in pairs(totals.directions) do add(self.directions[direction], counts, COUNTS) end
+  self.windows = self.windows + 1
+  self.seconds = self.seconds + closed.seconds
+  closed.loss = loss
+  self:emit({
+    event = "window", seq = closed.seq, level = closed.level.name, start = closed.start, finish = closed.finish,
+    seconds = closed.seconds, cut = closed.cut, packets = totals.packets, skbs = totals.skbs, bytes = totals.bytes,
+    loss = loss, not_parsed_by = totals.not_parsed_by, directions = totals.directions,
+    top = sink.wants_top and top_of(self, closed, views) or nil,
+    sets = sink.wants_top and sets_of(self) or nil,
+  }, time)
+  if sink.wants_records then self:emit_records(closed, views, totals, time) end
+end
+
+function Engine:emit_decisions(result, closed, time)
+  for _, failed in ipairs(result.errors) do
+    self:emit({ event = "error", rule = failed.rule, message = failed.message, file = failed.file, line = failed.line,
+      hint = "the rule is false until the policy is mended; it is not reported again" }, time)
+  end
+  for _, change in ipairs(result.rules) do
+    self:emit({ event = "rule", seq = closed.seq, rule = change.rule, key = change.key, state = change.state,
+      reason = change.reason, values = change.values or {}, why = change.why }, time)
+  end
+  for _, action in ipairs(result.actions) do
+    self:emit({ event = "action", seq = closed.seq, act = action.act, set = action.set, member = action.member,
+      rule = action.rule, key = action.key, undo = action.undo or false, text = action.text }, time)
+  end
+end
+
+function Engine:change_level(result, closed, finish, time)
+  local change = self.ladder:step { now = finish, holds = result.holds }
+  if not change then return nil end
+  self.transitions = self.transitions + 1
+  self:emit({ event = "transition", seq = closed.seq, from = change.from, to = change.to, rule = change.rule,
+    held_by = change.held_by, capped_by = change.capped_by, values = change.values or result.values or {},
+    reason = change.reason }, time)
+  return true
+end
+
+--- The current window has ended and its maps are read. `cut`: why it ended ("clock", "level", "exit"); wall and mono: when;
+--- `batches`: by position in planned.windows. Emits everything that follows from it. Returns true when the level has changed:
+--- the driver then cuts the window that has begun meanwhile.
+function Engine:close(cut, wall, mono, batches)
+  local closed = self.current
+  closed.finish = wall
+  closed.seconds = math.max(0, mono - closed.mono)
+  closed.cut = cut
+  -- A window that a level change cut short is too short to judge by; it is counted like any other.
+  closed.decisive = cut == "clock"
+  closed.unused = self:unused(closed.level)
+  local views = open_views(self.planned, batches, closed.seq)
+  local totals = read_totals(views, self.directions)
+  self:emit_window(closed, views, totals, wall)
+  local result = self.decide:step(sample_of(self, closed, views))
+  local changed = nil
+  self:emit_decisions(result, closed, wall)
+  if not self.dry_run and cut ~= "exit" then changed = self:change_level(result, closed, mono, wall) end
+  close_views(views)
+  return changed
+end
+
+--- Whether windows without packets can change nothing: the base level, and no rule that has something left to clear.
+function Engine:at_rest()
+  return self.ladder:index() == 1 and self.decide:at_rest()
+end
+
+-- Probes whose maps were read only in case the kernel had fallen back to the base level.
+function Engine:unused(level)
+  local unused = {}
+  for _, probe in ipairs(self.decl.probes) do unused[probe.name] = true end
+  for _, name in ipairs(level.probes) do unused[name] = nil end
+  return unused
+end
+
+--- The end: totals over all windows. `detached`: list of { iface, hook, mode }.
+function Engine:summary(time, detached)
+  self:emit({ event = "summary", packets = self.totals.packets, skbs = self.totals.skbs,
+    bytes = self.totals.bytes, windows = self.windows, transitions = self.transitions, loss = self.loss,
+    not_parsed_by = self.not_parsed_by, directions = self.directions, seconds = self.seconds, detached = detached },
+    time)
+end
+
+return engine

@@ -1,0 +1,229 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Conditions as data, made ready to be asked thousands of times a window: each node becomes one closure,
+-- built once.
+--
+-- A compiled condition has two faces:
+--   test(row, env, instance)  → NO, SOON (true but not yet for long enough) or YES
+--   say(row, env, how)        → why it holds ("yes"), does not ("no"), or does but not for long enough yet
+--     ("soon"), in words
+-- `row` holds the sums of the rule's own key, `env` what is the same for all keys of this window:
+--   env.seconds, env.start, env.finish, env.totals[slot] (see `slots`), env.call(fn, node) → truth of a
+--     policy's function.
+-- `instance.since[i]` remembers since when the inner condition of the i-th `lasting` holds.
+
+local units = require "perilune.units"
+
+local evaluate = {}
+
+local NO, SOON, YES = 0, 1, 2
+evaluate.NO, evaluate.SOON, evaluate.YES = NO, SOON, YES
+
+-- Window times are sums of doubles: ten windows of 100 ms last a second, whatever the last digit says.
+local EPSILON = 1e-6
+
+local compile_measure, compile
+
+-- Where totals of probes other than the rule's own are kept: one slot each, filled once a window.
+local Slots = {}
+Slots.__index = Slots
+
+function evaluate.slots()
+  return setmetatable({ list = {}, index = {} }, Slots)
+end
+
+function Slots:of(kind, probe, field)
+  local name = kind .. " " .. probe .. "." .. (field or "")
+  if not self.index[name] then
+    self.list[#self.list + 1] = { kind = kind, probe = probe, field = field }
+    self.index[name] = #self.list
+  end
+  return self.index[name]
+end
+
+-- Reads all slots whose probe ran in this window.
+function Slots:read(sample)
+  local totals = {}
+  for i, slot in ipairs(self.list) do
+    if not sample.observed[slot.probe] then
+      totals[i] = 0
+    elseif slot.kind == "rows" then
+      totals[i] = sample.rows(slot.probe)
+    else
+      totals[i] = sample.total(slot.probe, slot.field)
+    end
+  end
+  return totals
+end
+
+-- The sum behind a measure: of the key's own row, or of all rows.
+local function amount(kind, node, context)
+  local per = context.per
+  if per and per.probe == node.probe then
+    local field = kind == "rows" and "n" or node.field
+    if kind == "sum" then context.fields[field] = true end
+    return function(row) return row[field] end
+  end
+  local slot = context.slots:of(kind, node.probe, kind == "sum" and node.field or nil)
+  return function(_, env) return env.totals[slot] end
+end
+
+local function divide(a, b)
+  return b == 0 and 0 or a / b
+end
+
+local MEASURES = {}
+
+function MEASURES.number(node)
+  local value = node.value
+  return function() return value end
+end
+
+function MEASURES.sum(node, context) return amount("sum", node, context) end
+
+function MEASURES.count(node, context) return amount("rows", node, context) end
+
+function MEASURES.rate(node, context)
+  local sum = amount("sum", node, context)
+  return function(row, env) return sum(row, env) / env.seconds end
+end
+
+function MEASURES.mean(node, context)
+  local sum, rows = amount("sum", node, context), amount("rows", node, context)
+  return function(row, env) return divide(sum(row, env), rows(row, env)) end
+end
+
+function MEASURES.share(node, context)
+  local left, right = compile_measure(node.left, context), compile_measure(node.right, context)
+  return function(row, env) return divide(left(row, env), right(row, env)) end
+end
+
+function MEASURES.op(node, context)
+  local left, right, op = compile_measure(node.left, context), compile_measure(node.right, context), node.op
+  if op == "+" then return function(row, env) return left(row, env) + right(row, env) end end
+  if op == "-" then return function(row, env) return left(row, env) - right(row, env) end end
+  if op == "*" then return function(row, env) return left(row, env) * right(row, env) end end
+  return function(row, env) return divide(left(row, env), right(row, env)) end
+end
+
+function compile_measure(node, context)
+  return MEASURES[node.kind](node, context)
+end
+
+-- The measures whose values are worth reporting: those that read a probe, and what is compared.
+local function note_values(node, context)
+  if node.kind == "number" then return end
+  context.values[#context.values + 1] = { text = node.text, get = compile_measure(node, context) }
+  if node.kind == "op" then
+    note_values(node.left, context)
+    note_values(node.right, context)
+  end
+end
+
+local CONDITIONS = {}
+
+local function comparison(node, context)
+  local left, right = compile_measure(node.measure, context), compile_measure(node.threshold, context)
+  local measured, bound, kind = node.measure, node.threshold, node.kind
+  note_values(measured, context)
+  note_values(bound, context)
+  local function say(row, env, how)
+    local against = units.print(right(row, env), bound.unit)
+    if bound.kind ~= "number" then against = bound.text .. " " .. against end
+    return ("%s %s %s%s %s"):format(measured.text, units.print(left(row, env), measured.unit),
+      how == "no" and "not " or "", kind, against)
+  end
+  if kind == "above" then
+    return { test = function(row, env) return left(row, env) > right(row, env) and YES or NO end, say = say }
+  end
+  return { test = function(row, env) return left(row, env) < right(row, env) and YES or NO end, say = say }
+end
+
+CONDITIONS.above, CONDITIONS.below = comparison, comparison
+
+function CONDITIONS.lasting(node, context)
+  local inner, seconds = compile(node.cond, context), node.seconds
+  context.timers = context.timers + 1
+  local index, test = context.timers, inner.test
+  local function long_enough(since, env)
+    return env.finish - since + EPSILON >= seconds and YES or SOON
+  end
+  return {
+    timed = true,
+    test = function(row, env, instance)
+      local now, since = test(row, env, instance), instance.since
+      if now ~= YES then
+        if since[index] then since[index] = nil end
+        return now
+      end
+      since[index] = since[index] or env.start
+      return long_enough(since[index], env)
+    end,
+    say = function(row, env, how)
+      local length = how == "no" and "" or (how == "soon" and ", not yet for " or " for ")
+        .. units.print(seconds, "duration")
+      return inner.say(row, env, how) .. length
+    end,
+  }
+end
+
+CONDITIONS["function"] = function(node, context)
+  local fn = node.fn
+  context.calls = true
+  local where = node.line and ("function of line %d"):format(node.line) or "function"
+  return {
+    test = function(_, env) return env.call(fn, node) and YES or NO end,
+    say = function(_, _, how) return where .. (how == "no" and " does not hold" or " holds") end,
+  }
+end
+
+-- A `lasting` inside has to see every window, so such lists are asked to the end; others stop at the first
+-- answer.
+local function several(node, context, decisive, pick)
+  local list, tests, timed = {}, {}, false
+  for i, child in ipairs(node) do
+    list[i] = compile(child, context)
+    tests[i] = list[i].test
+    timed = timed or list[i].timed
+  end
+  local count, start = #tests, decisive == NO and YES or NO
+  local function test(row, env, instance)
+    local result = start
+    for i = 1, count do
+      result = pick(result, tests[i](row, env, instance))
+      if result == decisive and not timed then return result end
+    end
+    return result
+  end
+  -- all: why it holds is every part, why not is those that fail; any: the other way round.
+  local function say(row, env, how)
+    local parts, no = {}, how == "no"
+    local everything = (decisive == NO) ~= no
+    for i = 1, count do
+      if everything or (tests[i](row, env, { since = {} }) ~= NO) ~= no then
+        parts[#parts + 1] = list[i].say(row, env, how)
+      end
+    end
+    return table.concat(parts, " and ")
+  end
+  return { test = test, say = say, timed = timed }
+end
+
+function CONDITIONS.all(node, context) return several(node, context, NO, math.min) end
+function CONDITIONS.any(node, context) return several(node, context, YES, math.max) end
+
+function compile(node, context)
+  return CONDITIONS[node.kind](node, context)
+end
+
+-- Compiles one condition of a rule. `context`, shared by a rule's conditions: per ({ probe, field } or nil),
+-- slots, fields (set, receives the fields of the per-probe that are read), timers (number so far). Returns {
+-- test, say, values }: values is a list of { text, get(row, env) }; context.calls is set when a policy's
+-- function takes part.
+function evaluate.compile(node, context)
+  context.values = {}
+  local compiled = compile(node, context)
+  return { test = compiled.test, say = compiled.say, values = context.values }
+end
+
+return evaluate

@@ -1,0 +1,190 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The events of a run: the one place where their fields, their order, types and units are declared.
+--
+-- Sinks get events as plain tables; encode() makes the JSON line of one. event.schema.json says the same to
+-- others.
+local event_json = require "perilune.event_json"
+
+local event = { version = 1 }
+
+-- A field: { name, type, unit or nil, what it is [, key = name in the Lua table] }. A type that ends in "?"
+-- is optional.
+--   text texts bool      a string, a list of strings, a boolean
+--   count                a whole number from 0 to 2^53
+--   seconds              a number, not negative
+--   time                 whole µs since the epoch; in JSON, RFC 3339 in UTC with nanoseconds
+--   values               name → number; in JSON sorted by name, null for what is no number
+--   rows                 JSON text of an array of objects, or a list of tables
+--   { "a", "b" }         one of these words (optional = true)
+--   { object = fields }  an object;  { list = fields }  a list of objects (optional = true)
+local LOSS = { object = {
+  { "map_full", "count", "packets", "not in a row because a map was full" },
+  { "evicted", "count", "packets", "in rows that were evicted" },
+  { "ring_full", "count", "events", "not delivered because a ring buffer was full" },
+  { "not_parsed", "count", "packets", "seen by the hook, but not understood" },
+  { "late", "count", "packets", "counted in a later window than their own" },
+} }
+
+local NOT_PARSED_BY = { optional = true, object = {
+  { "not_ip", "count", "packets", "neither IPv4 nor IPv6" },
+  { "truncated", "count", "packets", "shorter than their headers say" },
+  { "malformed", "count", "packets", "with headers that contradict themselves" },
+} }
+
+local COUNTS = {
+  { "packets", "count", "packets", "segments on the wire" },
+  { "skbs", "count", "skbs", "what the hook saw" },
+  { "bytes", "count", "bytes", "IP octets of all segments" },
+}
+
+local DIRECTIONS = { optional = true, object = {
+  { "ingress", { optional = true, object = COUNTS }, nil, "what came in" },
+  { "egress", { optional = true, object = COUNTS }, nil, "what went out" },
+} }
+
+local HOOK = { "xdp", "tc.ingress", "tc.egress", "tc" }
+local MODE = { "native", "generic", "tcx", "clsact" }
+
+local ATTACHMENT = {
+  { "iface", "text", nil, "the interface" },
+  { "hook", HOOK, nil, "where in the kernel" },
+  { "mode", MODE, nil, "how it is attached" },
+}
+
+local function fields(...)
+  local list = {}
+  for _, part in ipairs { ... } do
+    for _, field in ipairs(part) do
+      list[#list + 1] = field
+    end
+  end
+  return list
+end
+
+local SEQ = { "seq", "count", nil, "number of the window" }
+
+-- In front of every event's own fields.
+event.head = {
+  { "v", "count", nil, "version of this format" },
+  { "time", "time", nil, "when" },
+  { "event", "text", nil, "which event" },
+  { "policy", "text", nil, "name of the policy or template" },
+}
+
+event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "error",
+  "summary" }
+
+event.fields = {
+  start = {
+    { "file", "text?", nil, "the policy's file" },
+    { "levels", "texts", nil, "the ladder, cheapest first" },
+    { "window", "seconds", "s", "the length of a window at the base level" },
+  },
+  attach = ATTACHMENT,
+  detach = ATTACHMENT,
+  window = fields({
+    SEQ,
+    { "level", "text", nil, "the level it was watched at" },
+    { "start", "time", nil, "when it began" },
+    { "end", "time", nil, "when it ended", key = "finish" },
+    { "seconds", "seconds", "s", "its length" },
+    { "cut", { "clock", "trigger", "level", "exit" }, nil, "what ended it" },
+  }, COUNTS, {
+    { "loss", LOSS, nil, "what was not counted where it belongs" },
+    { "not_parsed_by", NOT_PARSED_BY, nil, "not_parsed by reason" },
+    { "directions", DIRECTIONS, nil, "the totals by direction" },
+  }),
+  records = {
+    SEQ,
+    { "probe", "text", nil, "the probe's name" },
+    { "template", "text", nil, "the probe's template" },
+    { "level", "text", nil, "the level it was watched at" },
+    { "sample_rate", "count", nil, "one in so many packets was looked at" },
+    { "rows", "rows", nil, "the records" },
+    { "omitted", "count", "rows", "rows that are not listed" },
+    { "loss", LOSS, nil, "what is missing in the rows" },
+  },
+  rule = {
+    SEQ,
+    { "rule", "text", nil, "the rule's name" },
+    { "key", "text?", nil, "the instance of a rule with `per`" },
+    { "state", { "pending", "firing", "cleared" }, nil, "what it became" },
+    { "reason", "text", nil, "why, for people" },
+    { "values", "values", nil, "the measures that decided" },
+    { "why", "text?", nil, "why it cleared without its condition, as: not observed" },
+  },
+  transition = {
+    SEQ,
+    { "from", "text", nil, "the level left" },
+    { "to", "text", nil, "the level entered" },
+    { "rule", "text?", nil, "the first holder" },
+    { "held_by", "texts", nil, "all that hold the level" },
+    { "capped_by", "texts", nil, "all that cap the level" },
+    { "values", "values", nil, "the measures that decided" },
+    { "reason", "text", nil, "why, for people" },
+  },
+  action = {
+    { "seq", "count?", nil, "number of the window" },
+    { "act", { "add", "log", "call", "notify", "capture", "emit" }, nil, "what is done" },
+    { "set", "text?", nil, "the set" },
+    { "member", "text?", nil, "the set's member" },
+    { "rule", "text?", nil, "the rule that asked for it" },
+    { "key", "text?", nil, "the instance of a rule with `per`" },
+    { "undo", "bool", nil, "whether it is taken back" },
+    { "text", "text?", nil, "what is logged" },
+  },
+  error = {
+    { "file", "text?", nil, "the file at fault" },
+    { "line", "count?", nil, "its line" },
+    { "rule", "text?", nil, "the rule at fault" },
+    { "message", "text", nil, "what is wrong, with a traceback if there is one" },
+    { "hint", "text?", nil, "what to do" },
+  },
+  summary = fields(COUNTS, {
+    { "windows", "count", "windows", "windows closed" },
+    { "transitions", "count", "transitions", "changes of level" },
+    { "loss", LOSS, nil, "the sum over the windows" },
+    { "not_parsed_by", NOT_PARSED_BY, nil, "not_parsed by reason" },
+    { "directions", DIRECTIONS, nil, "the totals by direction" },
+    { "seconds", "seconds", "s", "from the first window's begin to the last one's end" },
+    { "detached", { optional = true, list = ATTACHMENT }, nil, "what was attached and is no more" },
+  }),
+}
+
+-- Fields of the Lua tables that are for the eye only and no part of the JSON line.
+event.view = { window = { top = true, sets = true } }
+
+-- Events that may come before there is a policy.
+event.without_policy = { error = true }
+
+-- What was really lost, and what was seen but is not IP (which a network has always). `e`: a window or
+-- summary event. Returns the loss, the packets that are not IP, and a list of { name, number } of what is
+-- lost, without zeros.
+function event.loss(e)
+  local by = e.not_parsed_by or {}
+  local not_ip = by.not_ip or 0
+  local total, parts = 0, {}
+  for _, field in ipairs(LOSS.object) do
+    local name = field[1]
+    local lost = e.loss and e.loss[name] or 0
+    if name == "not_parsed" then
+      lost = math.max(0, lost - not_ip)
+    end
+    if lost > 0 then
+      total = total + lost
+      parts[#parts + 1] = { name, lost }
+    end
+  end
+  return total, not_ip, parts
+end
+
+-- The event as one line of JSON, without the newline. An event that is not as declared is a bug: an error.
+function event.encode(e)
+  local line, why = event_json.encode(event, e)
+  if not line then
+    error(why, 2)
+  end
+  return line
+end
+
+return event

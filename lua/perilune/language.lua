@@ -1,0 +1,181 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The words of the policy language: what each form may hold, and what it becomes. Whether the forms agree
+-- with one another is check.lua's matter.
+
+local form = require "perilune.form"
+local measure = require "perilune.measure"
+local options = require "perilune.options"
+local probes = require "perilune.probes"
+local sandbox = require "perilune.sandbox"
+local schema = require "perilune.schema"
+
+local language = {}
+
+-- Words of the language that are not built yet, so that using one says so.
+local LATER = {
+  "schedule", "receiver", "metrics", "notify", "capture", "emit", "source", "test", "tests", "pcap",
+  "members", "only",
+  "min", "max", "distinct", "quantile", "entropy", "cap", "drop",
+}
+
+local SHORTEST_WINDOW, LONGEST_WINDOW = 0.005, 86400
+local MODES = { "auto", "native", "generic", "tcx", "clsact" }
+local SET_FIELDS = { "src", "dst", "sport", "dport", "proto" }
+
+local Act = {}
+
+local function is_act(thing) return getmetatable(thing) == Act end
+
+local function acts(value)
+  if is_act(value) or type(value) == "function" then value = { value } end
+  if type(value) ~= "table" then
+    return nil, "expected a list of acts",
+      'like act = { add "victims", log }'
+  end
+  local list = {}
+  for key in pairs(value) do
+    if type(key) ~= "number" or key > #value then
+      return nil, "expected a list of acts without names or gaps", 'like act = { add "victims", log }'
+    end
+  end
+  for i, act in ipairs(value) do
+    if type(act) == "function" then
+      local at = sandbox.origin(act) or {}
+      list[i] = { kind = "call", fn = act, file = at.file, line = at.line }
+    elseif is_act(act) then
+      list[i] = { kind = act.kind, set = act.set, text = act.text }
+    else
+      return nil, ("act %d is a %s"):format(i, type(act)),
+        'one of add "set", log, log "text", function(w, key)'
+    end
+  end
+  return list
+end
+
+local function condition(value) return measure.condition(value) end
+
+local function top(value)
+  local known = type(value) == "table" and #value == 2 and type(value[1]) == "number"
+    and type(value[2]) == "string"
+  if not known or value[1] < 1 or value[1] ~= math.floor(value[1]) then
+    return nil, "expected how many and by which field", 'like top = { 100, "packets" }'
+  end
+  return { top = value[1], by = value[2] }
+end
+
+local window_rule = { type = "duration", min = SHORTEST_WINDOW, max = LONGEST_WINDOW }
+
+local ATTACH = schema.new {
+  what = "attach",
+  keys = {
+    iface = { type = options.iface },
+    hook = { type = "text", one_of = options.HOOKS, default = "tc" },
+    mode = { type = "text", one_of = MODES, default = "auto" },
+  },
+}
+
+local POLICY = schema.new {
+  what = "policy",
+  keys = {
+    attach = { type = "table", default = {} },
+    window = { type = "duration", min = SHORTEST_WINDOW, max = LONGEST_WINDOW, default = 1 },
+    always = { type = form.list "probe", default = {} }, levels = { type = form.list "level" },
+    sets = { type = form.list "set", default = {} }, rules = { type = form.list "rule", default = {} },
+    exports = { type = form.list "records", default = {} },
+    budget = { later = true }, schedules = { later = true }, receivers = { later = true },
+    state = { later = true },
+  },
+}
+
+local LEVEL = schema.new {
+  what = "level",
+  keys = {
+    window = window_rule, lease = { type = "duration", min = 0.01 },
+    longest = { type = "duration", min = SHORTEST_WINDOW },
+    sample = { later = true },
+  },
+  items = { type = form.one "probe" },
+}
+
+local SET = schema.new {
+  what = "set",
+  keys = {
+    of = { type = "text", one_of = SET_FIELDS, required = true,
+      help = 'which field its members are, like of = "src"' },
+    max = { type = "count", min = 1, max = 1e6, required = true,
+      help = "how many members it may have, like max = 1000" },
+    ttl = { type = "duration", min = SHORTEST_WINDOW }, export = { later = true },
+  },
+}
+
+local RULE = schema.new {
+  what = "rule",
+  keys = {
+    when = { type = condition, required = true, help = 'like when = rate("to.syn"):above "2k/s"' },
+    clear = { type = condition }, per = { type = "text" }, hold = { type = "text" },
+    act = { type = acts, default = {} },
+    trigger = { later = true },
+  },
+}
+
+local RECORDS = schema.new { what = "records", keys = { top = { type = top } } }
+
+-- A word whose form is its checked body.
+local function plain(kind, spec)
+  return form.word(kind, function(name, body, at)
+    local values, items = form.parse(spec, body, at, ('"%s"'):format(name))
+    return form.new { form = kind, name = name, at = at, values = values, items = items }
+  end)
+end
+
+local function policy_word()
+  return form.word("policy", function(name, body, at)
+    local values = form.parse(POLICY, body, at)
+    return form.new {
+      form = "policy", name = name, at = at, values = values, attach = form.parse(ATTACH, values.attach, at),
+    }
+  end)
+end
+
+local function add(name)
+  if type(name) ~= "string" then sandbox.fail(nil, "add takes the name of a set", 'like add "victims"') end
+  return setmetatable({ kind = "add", set = name }, Act)
+end
+
+-- `log` stands for itself (the rule's reason is logged); with a text it logs that.
+Act.__call = function(act, text)
+  if act.kind ~= "log" then sandbox.fail(nil, act.kind .. " takes one name", 'like add "victims"') end
+  if type(text) ~= "string" and not measure.is_value(text) then
+    sandbox.fail(nil, "log takes a text",
+      'like log "found"')
+  end
+  return setmetatable({ kind = "log", text = tostring(text) }, Act)
+end
+
+-- The words for one load of one policy, and the set of those not built. `context`: templates (get, names),
+-- set (name → text given from outside), options (list that declarations are appended to), options_only.
+function language.words(context)
+  local known = {
+    option = form.word("option", function(name, body, at)
+      return options.declare(context, name, body, at)
+    end),
+    policy = policy_word(), level = plain("level", LEVEL), set = plain("set", SET),
+    rule = plain("rule", RULE),
+    records = plain("records", RECORDS), add = add, log = setmetatable({ kind = "log" }, Act),
+  }
+  for word, make in pairs(measure.vocabulary) do known[word] = make end
+  local later = {}
+  for _, word in ipairs(LATER) do later[word] = true end
+  for _, name in ipairs(context.templates and context.templates:names() or {}) do
+    if not known[name] then
+      -- A template whose manifest is broken only matters to a policy that uses it.
+      local manifest, message = context.templates:get(name)
+      known[name] = manifest and probes.word(manifest)
+        or function() sandbox.fail(nil, ('template "%s": %s'):format(name, tostring(message))) end
+    end
+  end
+  return known, later
+end
+
+return language

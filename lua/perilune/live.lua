@@ -1,0 +1,198 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The live driver: attaches a policy to an interface and runs its engine on the loop, until it is told to stop.
+--
+--   build → attach every hook → start │ timer → flip → drain on a worker → engine:close │ … │ detach → flip → drain → summary
+--
+-- A window whose predecessor is not drained yet simply goes on; its flip follows as soon as that is done. Whatever ends the run
+-- comes through stop(), once, and ends in `finished`.
+local build = require "perilune.build"
+local engine = require "perilune.engine"
+local loop = require "perilune.core.loop"
+
+local live = {}
+
+local Live = {}
+Live.__index = Live
+
+--- `options`: decl, share, sink, interface ({ name, index }), dry_run, finished = function(code or nil, message, errno):
+--- called once, when everything is detached; with a message when it failed.
+function live.new(options)
+  local self = setmetatable({
+    decl = options.decl, share = options.share, sink = options.sink, interface = options.interface,
+    dry_run = options.dry_run, finished = options.finished, attached = {}, draining = false,
+  }, Live)
+  self.timer = loop.timer(function() self:tick() end)
+  return self
+end
+
+function Live:finish(message, code)
+  if self.ended then return end
+  self.ended = true
+  self.timer:close()
+  if self.probe then self.probe:close() end
+  self.finished(message, code)
+end
+
+-- Something failed before the run began, or the sink is gone: take down what is up, then say so.
+function Live:fail(message, code)
+  if self.ended then return end
+  if not self.probe or #self.attached == 0 then return self:finish(message, code) end
+  self.failure = self.failure or { message, code }
+  self:stop()
+end
+
+--- Compiles, loads, verifies, attaches; then windows go on until stop().
+function Live:start()
+  local decl = self.decl
+  self.sink:status(("compiling %s: %d level%s, %d probe%s"):format(decl.name, #decl.levels,
+    #decl.levels == 1 and "" or "s", #decl.probes, #decl.probes == 1 and "" or "s"))
+  self.compilation = build.start(decl, { share = self.share }, function(probe, info, code)
+    self.compilation = nil
+    if self.stopping then
+      if probe then probe:close() end
+      return self:finish()
+    end
+    if not probe then return self:fail(info, code) end
+    self.probe = probe
+    self.planned = info.planned
+    self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
+      info.cached and ", from the cache" or ""))
+    self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run }
+    self:attach(1)
+  end)
+end
+
+-- Attaches root by root; when all are there, the run has begun.
+function Live:attach(i)
+  local root = self.planned.roots[i]
+  if self.stopping then return self:take_down() end
+  if not root then return self:begin() end
+  local ok, message, code = self.probe:attach({
+    hook = root.hook, program = root.program, ifindex = self.interface.index, mode = self.decl.attach.mode,
+  }, function(mode, failure, failure_code)
+    if not mode then
+      return self:fail(("%s: cannot attach to %s: %s"):format(self.interface.name, root.hook, failure), failure_code)
+    end
+    self.attached[i] = { iface = self.interface.name, hook = root.hook, mode = mode }
+    self:attach(i + 1)
+  end)
+  if not ok then self:fail(message, code) end
+end
+
+-- An output that was closed ends the run, and that is no failure.
+function Live:check_sink()
+  local failure = self.engine.sink_failure
+  if not failure then return end
+  if failure[2] ~= "EPIPE" then self.failure = self.failure or failure end
+  self:stop()
+end
+
+function Live:begin()
+  local names = {}
+  for i, level in ipairs(self.decl.levels) do names[i] = level.name end
+  local wall = loop.wall()
+  self.engine:begin(wall, loop.now(), self.decl.levels[1])
+  self.engine:emit({ event = "start", file = self.decl.file, levels = names, window = self.decl.levels[1].window }, wall)
+  for _, attachment in ipairs(self.attached) do
+    self.engine:emit({ event = "attach", iface = attachment.iface, hook = attachment.hook, mode = attachment.mode }, wall)
+  end
+  self:check_sink()
+  if not self.stopping then self.timer:start(self.engine:due()) end
+end
+
+function Live:renew_lease()
+  local level = self.engine:level()
+  self.probe:lease(level.lease)
+end
+
+-- Ends the window: one store. Its maps are then drained on a worker.
+function Live:flip(cut)
+  local level, index = self.engine:level()
+  local closed = self.engine.current.level
+  self:renew_lease()
+  local wall, mono, code = self.probe:flip(index)
+  if not wall then
+    if code == "EBUSY" then return end -- it is still draining; settle() comes back to it
+    return self:fail(mono, code)
+  end
+  self.probe:clock()
+  self.draining = true
+  local maps = self.planned.maps[self:position(closed)]
+  local ok, message
+  ok, message, code = self.probe:drain(maps, function(batches, failure, failure_code)
+    self.draining = false
+    self:settle({ cut = cut, wall = wall, mono = mono, level = level }, batches, failure, failure_code)
+  end)
+  if not ok then
+    self.draining = false
+    return self:fail(message, code)
+  end
+  if not self.stopping then self.timer:start(mono + level.window) end
+end
+
+function Live:position(level)
+  for i, candidate in ipairs(self.decl.levels) do
+    if candidate == level then return i end
+  end
+end
+
+-- The window that `flip` has ended is read: judge it, then see what has come up meanwhile.
+function Live:settle(flipped, batches, failure, code)
+  if not batches then
+    self.broken = true
+    return self:fail(failure, code)
+  end
+  local changed = self.engine:close(flipped.cut, flipped.wall, flipped.mono, batches)
+  if flipped.cut == "exit" then return self:ended_well(flipped.wall) end
+  self.engine:begin(flipped.wall, flipped.mono, flipped.level)
+  self:check_sink()
+  if self.stopping then
+    self:take_down()
+  elseif changed then
+    self:flip "level" -- the window that has begun meanwhile is at the old level: cut, so that every window has one
+  elseif self.due then
+    self:tick()
+  end
+end
+
+function Live:tick()
+  if self.stopping then return end
+  self.due = self.draining
+  if not self.draining then self:flip "clock" end
+end
+
+--- Ends the run: detaches, reads what is left, reports. May be called at any time, more than once.
+function Live:stop()
+  if self.stopping or self.ended then return end
+  self.stopping = true
+  self.timer:stop()
+  if self.compilation then return self.compilation:cancel() end
+  if not self.engine or not self.engine.current then return end -- loading or attaching: attach() sees it
+  if not self.draining then self:take_down() end -- else settle() does
+end
+
+-- Detach first, so that nothing is counted that will not be read; then the last window.
+function Live:take_down()
+  if self.taken_down then return end
+  self.taken_down = true
+  self.timer:stop()
+  local ok, message, code = self.probe:detach(function(count, failure, failure_code)
+    if not count then self.failure = self.failure or { failure, failure_code } end
+    if self.engine and self.engine.current and not self.broken then
+      self:flip "exit"
+    else
+      self:finish(unpack(self.failure or {}, 1, 2))
+    end
+  end)
+  if not ok then self:finish(message, code) end
+end
+
+function Live:ended_well(wall)
+  for _, attachment in ipairs(self.attached) do
+    self.engine:emit({ event = "detach", iface = attachment.iface, hook = attachment.hook, mode = attachment.mode }, wall)
+  end
+  self.engine:summary(wall, self.attached)
+  self:finish(unpack(self.failure or {}, 1, 2))
+end
+
+return live

@@ -1,0 +1,259 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Measures and conditions as a policy writes them: words that build data, so that the same text can be
+-- checked, explained, replayed and lowered. Nothing is evaluated here; evaluate.lua does that, from the plain
+-- copies that resolve.lua makes.
+--
+--   rate "to.syn"   sum "to.bytes"   mean "to.bytes"   count "to"   share("to.syn", "to.packets")
+--   + - * / between measures, options, numbers and texts with a unit; :named "openings" names an expression
+--   m:above(x)   m:below(x)   condition:lasting "10s"   all { … }   any { … }   function(w, key) … end
+
+local sandbox = require "perilune.sandbox"
+local schema = require "perilune.schema"
+local units = require "perilune.units"
+local words = require "perilune.words"
+
+local measure = {}
+
+local Value, Condition = {}, {}
+local value_methods, condition_methods = {}, {}
+
+local fail = sandbox.fail
+
+local LATER = { over = true, ewma = true, baseline = true, delta = true }
+
+local function kind_of(thing)
+  local meta = getmetatable(thing)
+  return meta == Value and "value" or meta == Condition and "condition" or nil
+end
+
+local function node(fields)
+  fields.at = sandbox.here() or false -- false: made outside of any policy
+  return setmetatable(fields, Value)
+end
+
+local function condition(fields)
+  fields.at = sandbox.here() or false -- false: made outside of any policy
+  return setmetatable(fields, Condition)
+end
+
+-- A number with a unit. `option` is the name of the option it comes from, if any.
+function measure.number(value, unit, option)
+  return node { kind = "number", value = value, unit = unit, option = option,
+    text = units.print(value, unit) }
+end
+
+-- The value of an option that is not a number (text, bool, iface); nil when it has none.
+function measure.constant(value, option)
+  return node { kind = "value", value = value, option = option, text = tostring(value) }
+end
+
+function measure.is_value(thing) return kind_of(thing) == "value" end
+function measure.is_condition(thing) return kind_of(thing) == "condition" end
+
+local function described(thing)
+  if kind_of(thing) == "condition" then return "a condition" end
+  if kind_of(thing) == "value" then
+    return rawget(thing, "option") and ('the option "%s"'):format(thing.option) or thing.text
+  end
+  return type(thing) == "string" and ('"%s"'):format(thing) or "a " .. type(thing)
+end
+
+-- Anything that can stand in an expression or as a threshold, as a node.
+local function operand(thing, where)
+  if kind_of(thing) == "value" then
+    if thing.kind == "value" then
+      fail(nil, ("%s: %s is not a number"):format(where, described(thing)),
+        "use an option with a number or a unit")
+    end
+    return thing
+  end
+  if type(thing) ~= "number" and type(thing) ~= "string" then
+    fail(nil, ("%s: expected a number, an option or a measure, got %s"):format(where, described(thing)),
+      'like "2k/s" or rate "to.packets"')
+  end
+  local value, unit, remedy = units.parse(thing)
+  if not value then fail(nil, ("%s: %s"):format(where, unit), remedy) end
+  return measure.number(value, unit)
+end
+
+-- Splits "probe.field".
+local function field_of(word, path)
+  local probe, field
+  if type(path) == "string" then probe, field = path:match("^([%w_]+)%.([%w_.]+)$") end
+  if not probe then
+    fail(nil, ("%s takes the text \"probe.field\", got %s"):format(word, described(path)),
+      ('like %s "totals.packets"'):format(word))
+  end
+  return probe, field
+end
+
+local function of_field(kind)
+  return function(path)
+    local probe, field = field_of(kind, path)
+    return node { kind = kind, probe = probe, field = field, text = kind .. " " .. path }
+  end
+end
+
+-- The words of the language that make measures and conditions.
+local vocabulary = { rate = of_field "rate", sum = of_field "sum", mean = of_field "mean" }
+measure.vocabulary = vocabulary
+
+function vocabulary.count(probe)
+  if type(probe) ~= "string" or not probe:find("^[%w_]+$") then
+    fail(nil, ("count takes the name of a probe, got %s"):format(described(probe)),
+      'like count "to": its rows')
+  end
+  return node { kind = "count", probe = probe, text = "count " .. probe }
+end
+
+function vocabulary.share(part, whole)
+  local left, right = { field_of("share", part) }, { field_of("share", whole) }
+  return node {
+    kind = "share", text = "share " .. part .. "/" .. whole,
+    left = node { kind = "sum", probe = left[1], field = left[2], text = "sum " .. part },
+    right = node { kind = "sum", probe = right[1], field = right[2], text = "sum " .. whole },
+  }
+end
+
+-- Which unit a calculation gives, or nil when it makes no sense. Counts, shares and ratios scale anything.
+local SCALAR = { count = true, share = true, ratio = true }
+local PRODUCTS = {
+  rate = { duration = "count" }, byterate = { duration = "size" },
+  duration = { rate = "count", byterate = "size" },
+}
+local QUOTIENTS = { count = { duration = "rate" }, size = { duration = "byterate", byterate = "duration" } }
+
+function measure.combine(op, left, right)
+  if op == "+" or op == "-" then
+    if left == right then return left end
+    return SCALAR[left] and SCALAR[right] and "ratio" or nil
+  end
+  if op == "*" then
+    if left == right and left == "share" then return "share" end
+    if SCALAR[right] then return left end
+    if SCALAR[left] then return right end
+    return PRODUCTS[left] and PRODUCTS[left][right]
+  end
+  if left == right then return "ratio" end
+  if SCALAR[right] then return left end
+  return QUOTIENTS[left] and QUOTIENTS[left][right]
+end
+
+function measure.calculate(op, a, b)
+  if op == "+" then return a + b end
+  if op == "-" then return a - b end
+  if op == "*" then return a * b end
+  return b == 0 and 0 or a / b
+end
+
+local function bracketed(value)
+  return value.kind == "op" and not rawget(value, "label") and "(" .. value.text .. ")" or value.text
+end
+
+local function arithmetic(op)
+  return function(a, b)
+    local where = 'calculation with "' .. op .. '"'
+    local left, right = operand(a, where), operand(b, where)
+    local text = bracketed(left) .. " " .. op .. " " .. bracketed(right)
+    if left.kind ~= "number" or right.kind ~= "number" then
+      return node { kind = "op", op = op, left = left, right = right, text = text }
+    end
+    local unit = measure.combine(op, left.unit, right.unit)
+    if not unit then
+      fail(nil, ("%s: %s and %s do not go together"):format(text, units.noun(left.unit),
+        units.noun(right.unit)),
+        "give both the same unit, or scale with a bare number")
+    end
+    return measure.number(measure.calculate(op, left.value, right.value), unit)
+  end
+end
+
+Value.__add, Value.__sub = arithmetic "+", arithmetic "-"
+Value.__mul, Value.__div = arithmetic "*", arithmetic "/"
+function Value.__unm(value) return arithmetic "*"(-1, value) end
+function Value.__tostring(value) return value.text end
+function Value.__concat(a, b) return tostring(a) .. tostring(b) end
+
+local function comparison(kind)
+  return function(left, right)
+    if left.kind == "number" or left.kind == "value" then
+      fail(nil, ("%s is no measure, so nothing about it can change"):format(described(left)),
+        'compare a measure, like rate "to.packets"')
+    end
+    if right == nil then
+      fail(nil, ("%s: %s lacks a threshold"):format(left.text, kind), 'like :' .. kind .. ' "2k/s"')
+    end
+    return condition { kind = kind, measure = left, threshold = operand(right, left.text .. " " .. kind) }
+  end
+end
+
+value_methods.above, value_methods.below = comparison "above", comparison "below"
+
+-- A name for an expression, used in reasons and values instead of its formula.
+function value_methods.named(value, name)
+  if type(name) ~= "string" or name == "" then fail(nil, "named takes a text", 'like :named "openings"') end
+  local copied = {}
+  for key, field in pairs(value) do copied[key] = field end
+  copied.text, copied.label = name, true
+  return node(copied)
+end
+
+function condition_methods.lasting(inner, duration)
+  local seconds, message, remedy = schema.value(duration, { type = "duration" })
+  if not seconds then
+    fail(nil, "lasting: " .. (message or "expected a duration"), remedy or 'like :lasting "10s"')
+  end
+  return condition { kind = "lasting", cond = inner, seconds = seconds }
+end
+
+-- A condition, or a function that stands for one.
+function measure.condition(thing)
+  if kind_of(thing) == "condition" then return thing end
+  if type(thing) == "function" then
+    return setmetatable({ kind = "function", fn = thing, at = sandbox.origin(thing) or sandbox.here() or false },
+      Condition)
+  end
+  if kind_of(thing) == "value" then
+    return nil, ("%s is a measure, not a condition"):format(thing.text), 'compare it, like :above "2k/s"'
+  end
+  return nil, ("expected a condition, got %s"):format(described(thing)), 'like rate("to.syn"):above "2k/s"'
+end
+
+local function several(kind)
+  return function(list)
+    if type(list) ~= "table" or kind_of(list) or #list == 0 then
+      fail(nil, kind .. " takes a list of conditions", "write " .. kind .. " { a, b }")
+    end
+    local made = { kind = kind }
+    for key in pairs(list) do
+      if type(key) ~= "number" then
+        fail(nil, ("%s takes no key %s"):format(kind, units.quote(key)),
+          "list conditions only")
+      end
+    end
+    for i, thing in ipairs(list) do
+      local inner, message, remedy = measure.condition(thing)
+      if not inner then fail(nil, ("%s: entry %d: %s"):format(kind, i, message), remedy) end
+      made[i] = inner
+    end
+    return condition(made)
+  end
+end
+
+vocabulary.all, vocabulary.any = several "all", several "any"
+
+-- A method that does not exist: say which there are. Other fields are absent quietly only where rawget asks.
+local function methods_of(known, noun)
+  return function(_, name)
+    local method = known[name]
+    if method or name == "value" then return method end
+    if LATER[name] then fail(nil, name .. " is not built yet", "leave it out") end
+    fail(nil, ("%s has no %s"):format(noun, tostring(name)), words.suggest(name, words.keys(known)))
+  end
+end
+
+Value.__index = methods_of(value_methods, "a measure")
+Condition.__index = methods_of(condition_methods, "a condition")
+
+return measure

@@ -1,0 +1,156 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- From a declaration to what the compiler and the kernel need: one C source with every level and every hook's root program, the
+-- windowed maps in the order the runtime reads them, and the sizes of maps. Pure text work: nothing here touches the kernel.
+--
+-- The source is written to be read: `perilune check --source` prints it.
+local plan = {}
+
+-- What an operator calls a hook → the hooks of the kernel it stands for.
+plan.hooks = {
+  xdp = { "xdp" },
+  ["tc.ingress"] = { "tc.ingress" },
+  ["tc.egress"] = { "tc.egress" },
+  tc = { "tc.ingress", "tc.egress" },
+}
+
+local kinds = {
+  ["xdp"] = { kind = "xdp", direction = "ingress" },
+  ["tc.ingress"] = { kind = "tc", direction = "ingress" },
+  ["tc.egress"] = { kind = "tc", direction = "egress" },
+}
+
+local contexts = {
+  xdp = { section = "xdp.frags", type = "struct xdp_md", pass = "XDP_PASS", level = "LEVEL_XDP" },
+  tc = { section = "tc", type = "struct __sk_buff", pass = "TC_PASS", level = "LEVEL_TC" },
+}
+
+-- Names in policies may hold what C's may not.
+local function c_name(name)
+  return (name:gsub("[^%w_]", "_"):gsub("^%d", "_%0"))
+end
+
+--- The root programs: { hook, program, kind, direction }. A replay runs XDP programs, one for each direction.
+local function roots_of(decl, replay)
+  local roots = {}
+  for _, hook in ipairs(plan.hooks[decl.attach.hook]) do
+    local root = { hook = hook, kind = kinds[hook].kind, direction = kinds[hook].direction }
+    if replay then
+      root.kind = "xdp"
+      root.program = "replay_" .. root.direction
+    else
+      root.program = c_name(hook)
+    end
+    roots[#roots + 1] = root
+  end
+  return roots
+end
+
+local function probe_source(probe)
+  local defines, undefines = {}, {}
+  local function define(name, value)
+    defines[#defines + 1] = ("#define %s%s"):format(name, value and " " .. value or "")
+    table.insert(undefines, 1, "#undef " .. name)
+  end
+  define("PROBE", c_name(probe.name))
+  for _, field in ipairs(probe.key or {}) do define("KEY_" .. field) end
+  for _, feature in ipairs(probe.features) do define("FEATURE_" .. feature) end
+  return ('\n/* probe %s: %s */\n%s\n#include "%s/%s/template.bpf.h"\n%s\n'):format(probe.name, probe.template,
+    table.concat(defines, "\n"), probe.manifest.dir, probe.template, table.concat(undefines, "\n"))
+end
+
+-- A level's templates, and its function for each kind of program that a hook needs.
+local function level_source(level, index, used)
+  local out = {}
+  local name = c_name(level.name)
+  out[#out + 1] = ("\n/* level %d: %s */"):format(index - 1, level.name)
+  out[#out + 1] = ("static __always_inline void level_%s(struct packet *p)\n{"):format(name)
+  for _, probe in ipairs(level.probes) do out[#out + 1] = ("\t%s_on_packet(p);"):format(c_name(probe)) end
+  out[#out + 1] = "}"
+  for _, kind in ipairs { "xdp", "tc" } do
+    if used[kind] then
+      out[#out + 1] = ("%s(%s_level_%s, level_%s)"):format(contexts[kind].level, kind, name, name)
+    end
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+local function root_source(root, levels)
+  local context = contexts[root.kind]
+  local function call(level)
+    return ("%s_level_%s(ctx, state.epoch, %s);"):format(root.kind, c_name(level.name), root.direction)
+  end
+  local out = {
+    ("\nSEC(\"%s\")\nint %s(%s *ctx)\n{"):format(context.section, root.program, context.type),
+    "\tunion ctl_state state = hook__state();\n\n\tswitch (state.level) {",
+  }
+  for i = 2, #levels do
+    out[#out + 1] = ("\tcase %d:\n\t\t%s\n\t\tbreak;"):format(i - 1, call(levels[i]))
+  end
+  out[#out + 1] = ("\tdefault:\n\t\t%s\n\t}\n\treturn %s;\n}\n"):format(call(levels[1]), context.pass)
+  return table.concat(out, "\n")
+end
+
+-- Windowed maps by position: the hook's totals first, then each probe's.
+local function windows_of(decl)
+  local windows = { { map = "hook_totals", kind = "array", entries = 2, index = "direction", role = "totals" } }
+  local entries = {}
+  for _, probe in ipairs(decl.probes) do
+    for _, declared in ipairs(probe.manifest.windows) do
+      local size = declared.entries
+      if type(size) == "string" then size = probe.knobs[size] end
+      local map = ("%s_%s"):format(c_name(probe.name), declared.map)
+      windows[#windows + 1] = {
+        map = map, kind = declared.kind, entries = size, role = declared.role, probe = probe.name,
+        index = declared.index,
+      }
+      if declared.kind == "hash" then entries[#entries + 1] = { map = map, entries = size } end
+    end
+  end
+  return windows, entries
+end
+
+-- Which maps a window at a level may have filled: that level's and the base's, to which the kernel falls back by itself.
+local function maps_of(decl, windows)
+  local function mark(marks, level)
+    for _, name in ipairs(level.probes) do
+      for position, window in ipairs(windows) do
+        if window.probe == name then marks[position] = true end
+      end
+    end
+  end
+  local maps = {}
+  for i, level in ipairs(decl.levels) do
+    local marks = {}
+    for position in ipairs(windows) do marks[position] = position == 1 end
+    mark(marks, decl.levels[1])
+    mark(marks, level)
+    maps[i] = marks
+  end
+  return maps
+end
+
+--- `options`: share (directory that holds bpf/), replay (boolean), delay (test builds: iterations between epoch and count).
+--- → { source, args, roots, windows, entries = {{map, entries}}, maps = by level {position → boolean} }
+function plan.build(decl, options)
+  local roots = roots_of(decl, options.replay)
+  local used = {}
+  for _, root in ipairs(roots) do used[root.kind] = true end
+
+  local source = {
+    ("/* Generated for the policy %s. */\n#include \"perilune.h\"\n"):format(decl.name:gsub("[*/]", "_")),
+  }
+  for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
+  for i, level in ipairs(decl.levels) do source[#source + 1] = level_source(level, i, used) end
+  for _, root in ipairs(roots) do source[#source + 1] = root_source(root, decl.levels) end
+  source[#source + 1] = "\nchar LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n"
+
+  local args = { "-I" .. options.share .. "/bpf" }
+  if options.delay then args[#args + 1] = ("-DPERILUNE_TEST_DELAY=%d"):format(options.delay) end
+  local windows, entries = windows_of(decl)
+  return {
+    source = table.concat(source), args = args, roots = roots, windows = windows, entries = entries,
+    maps = maps_of(decl, windows),
+  }
+end
+
+return plan

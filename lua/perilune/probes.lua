@@ -1,0 +1,127 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Templates as words of the language: flows "to" { key = "dst", features = { "tcp_flags" }, entries = 1024 }.
+-- What each takes comes from its manifest.
+
+local form = require "perilune.form"
+local sandbox = require "perilune.sandbox"
+local schema = require "perilune.schema"
+local units = require "perilune.units"
+local words = require "perilune.words"
+
+local probes = {}
+
+local function spec_of(manifest)
+  local keys = {
+    features = { type = "table" },
+    filter = { later = true }, scope = { later = true }, sample = { later = true },
+  }
+  if manifest.key then
+    keys.key = { type = "text", one_of = words.keys(manifest.key.choices), default = manifest.key.default }
+  end
+  for name, knob in pairs(manifest.knobs or {}) do
+    keys[name] = { type = knob.type, default = knob.default, min = knob.min, max = knob.max }
+  end
+  return schema.new { what = manifest.name, keys = keys }
+end
+
+local function features_of(manifest, given, at, title)
+  local known, wanted, list = words.keys(manifest.features or {}), {}, {}
+  for key, name in pairs(given or {}) do
+    if type(key) ~= "number" or type(name) ~= "string" then
+      sandbox.fail(at, title .. ": features takes a list of names",
+        'like features = { "' .. (known[1] or "name") .. '" }')
+    end
+    if not (manifest.features or {})[name] then
+      sandbox.fail(at, ('%s: no feature "%s"'):format(title, name),
+        words.suggest(name, known, "it has no features"))
+    end
+    wanted[name] = true
+  end
+  for _, name in ipairs(words.keys(wanted)) do
+    local feature = manifest.features[name]
+    for _, needed in ipairs(feature.requires or {}) do
+      if not wanted[needed] then
+        sandbox.fail(at, ('%s: the feature %s requires %s'):format(title, name, needed),
+          ('features = { "%s", "%s" }'):format(needed, name))
+      end
+    end
+    for _, other in ipairs(feature.conflicts or {}) do
+      if wanted[other] then
+        sandbox.fail(at, ("%s: the features %s and %s exclude each other"):format(title, name, other),
+          "leave one out")
+      end
+    end
+    list[#list + 1] = name
+  end
+  return list
+end
+
+-- The word for one template.
+function probes.word(manifest)
+  local spec = spec_of(manifest)
+  return form.word(manifest.name, function(name, body, at)
+    local title = name == manifest.name and name or ('%s "%s"'):format(manifest.name, name)
+    local values = form.parse(spec, body, at, name ~= manifest.name and ('"%s"'):format(name) or nil)
+    local knobs = {}
+    for knob in pairs(manifest.knobs or {}) do knobs[knob] = values[knob] end
+    return form.new {
+      form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
+      key_name = manifest.key and values.key, key = manifest.key and manifest.key.choices[values.key],
+      features = features_of(manifest, values.features, at, title), knobs = knobs,
+    }
+  end, { default_name = manifest.name, identifier = true, form = "probe" })
+end
+
+-- Fields that describe a row instead of counting something: adding them up means nothing.
+local NO_SUM = { name = true, number = true, address = true, port = true, time = true }
+
+-- All fields a template can count: { name, unit, feature }; a feature's may be bare names that share its
+-- unit.
+local function countable(manifest)
+  local list = {}
+  local function take(field, unit, feature)
+    local name = type(field) == "table" and field.name or field
+    list[#list + 1] = { name = name, unit = type(field) == "table" and field.unit or unit, feature = feature }
+  end
+  for _, field in ipairs(manifest.fields) do take(field) end
+  for _, feature in ipairs(words.keys(manifest.features or {})) do
+    local declared = manifest.features[feature]
+    for _, field in ipairs(declared.fields or {}) do take(field, declared.unit, feature) end
+  end
+  return list
+end
+
+-- The unit ("count", "size") of a field that a probe counts; or nil, message, remedy.
+function probes.field(probe, name)
+  local known, on, found = {}, {}, nil
+  for _, feature in ipairs(probe.features) do on[feature] = true end
+  for _, field in ipairs(countable(probe.manifest)) do
+    if field.name == name then found = field end
+    if (not field.feature or on[field.feature])
+      and not NO_SUM[field.unit] then known[#known + 1] = field.name end
+  end
+  local own = probe.name .. "." .. name
+  if found and found.feature and not on[found.feature] then
+    return nil, ("%s needs the feature %s of probe %s"):format(own, found.feature, probe.name),
+      ('features = { "%s" }'):format(found.feature)
+  end
+  if found and NO_SUM[found.unit] then
+    return nil, ("%s cannot be measured: it is a %s, not an amount"):format(own, found.unit),
+      "known: " .. words.list(known)
+  end
+  if found then return found.unit and found.unit:find("^bytes") and "size" or "count" end
+  for _, key in ipairs(probe.key or {}) do
+    if key == name then
+      return nil, ("%s is part of the key, not an amount"):format(own), "known: " .. words.list(known)
+    end
+  end
+  return nil, ('probe "%s" has no field "%s"'):format(probe.name, name), words.suggest(name, known)
+end
+
+-- A sentence for messages: `flows "to"`.
+function probes.title(probe)
+  return probe.template .. " " .. units.quote(probe.name)
+end
+
+return probes

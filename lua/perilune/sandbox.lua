@@ -1,0 +1,187 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Where a policy's text runs: an environment of the language's words and plain Lua, nothing else.
+--
+-- A policy comes from an operator, not from a stranger, so this guards against mistakes: no file, process or
+-- FFI access by accident, no global that leaks out of or into the program, no bytecode (which could crash
+-- it). It also knows which line of the policy is running, so that every form can say where it was written.
+
+local words = require "perilune.words"
+
+local sandbox = {}
+
+local LARGEST = 1024 * 1024 -- bytes of policy text; more is a wrong file
+
+-- environment → box. A function belongs to a policy when its environment is in here.
+local boxes = setmetatable({}, { __mode = "k" })
+
+local Failure = {}
+Failure.__index = Failure
+
+function Failure.__tostring(failure)
+  local at, hint = failure.at, failure.hint
+  return (at and at.file .. ":" .. (at.line and at.line .. ":" or "") .. " " or "") .. failure.message
+    .. (hint and " (" .. hint .. ")" or "")
+end
+
+-- Stops the loading of a policy with a located message. `at` = { file, line }; nil: the policy's running
+-- line.
+function sandbox.fail(at, message, hint)
+  error(setmetatable({ at = at or sandbox.here(), message = message, hint = hint }, Failure), 0)
+end
+
+-- The file and line of the policy that (directly or not) called: { file, line }, or nil outside of any
+-- policy.
+function sandbox.here()
+  for level = 2, 200 do
+    local info = debug.getinfo(level, "fSl")
+    if not info then return nil end
+    local box = info.what ~= "C" and boxes[getfenv(info.func)]
+    if box then return { file = box.files[info.short_src] or info.short_src, line = info.currentline } end
+  end
+end
+
+-- Where a policy's function was written, or nil for functions of other origin.
+function sandbox.origin(fn)
+  local info = debug.getinfo(fn, "S")
+  local box = info.what ~= "C" and boxes[getfenv(fn)]
+  return box and { file = box.files[info.short_src] or info.short_src, line = info.linedefined } or nil
+end
+
+local function copy(library, without)
+  local copied = {}
+  for key, value in pairs(library) do copied[key] = value end
+  if without then copied[without] = nil end
+  return copied
+end
+
+-- Fresh copies of the libraries, so that a policy cannot change those of the program.
+local function plain_lua(say)
+  local function show(...)
+    local parts = {}
+    for i = 1, select("#", ...) do parts[i] = tostring((select(i, ...))) end
+    say(table.concat(parts, "\t") .. "\n")
+  end
+  return {
+    string = copy(string, "dump"), table = copy(table), math = copy(math), ipairs = ipairs, pairs = pairs,
+    tonumber = tonumber, tostring = tostring, type = type, select = select, unpack = unpack, assert = assert,
+    error = error, pcall = pcall, next = next, print = show,
+  }
+end
+
+local function guard(known, later)
+  return {
+    __metatable = "policy",
+    __index = function(_, name)
+      local value = known[name]
+      if value ~= nil then return value end
+      if later[name] then
+        sandbox.fail(nil, ("%s is not built yet"):format(name), "leave it out")
+      end
+      sandbox.fail(nil, ('unknown name "%s"'):format(tostring(name)),
+        words.suggest(name, words.keys(known)))
+    end,
+    __newindex = function(_, name)
+      if known[name] ~= nil then
+        sandbox.fail(nil, ('"%s" is a word of the language and cannot be set'):format(name),
+          "choose another name")
+      end
+      sandbox.fail(nil, ('"%s" would be a global'):format(tostring(name)), "write local " .. tostring(name))
+    end,
+  }
+end
+
+-- A whole file as text; or nil, message, remedy.
+function sandbox.read(path)
+  local file, message = io.open(path, "rb")
+  if not file then
+    return nil, (message:gsub("^.*: ", "")), "is the path right?"
+  end
+  local text, why = file:read(LARGEST + 1)
+  file:close()
+  if not text and why then return nil, why, "give the policy's file" end
+  if text and #text > LARGEST then return nil, "it is larger than 1 MiB", "is it a policy?" end
+  return text or ""
+end
+
+local Box = {}
+Box.__index = Box
+
+-- spec: file (path, for messages and modules), words (name → value), later (set of names not built yet),
+-- say (function(text), what print writes to; standard error by default, as standard output may carry JSON).
+function sandbox.new(spec)
+  local known = plain_lua(spec.say or function(text) io.stderr:write(text) end)
+  for name, value in pairs(spec.words) do known[name] = value end
+  local box = setmetatable({ file = spec.file, files = {}, modules = {} }, Box)
+  known.require = function(name) return box:module(name) end
+  box.environment = setmetatable({}, guard(known, spec.later or {}))
+  boxes[box.environment] = box
+  return box
+end
+
+-- Compiles text as a chunk of this box; a syntax error or bytecode is a located failure.
+function Box:compile(text, file)
+  if text:find("^\27") then
+    sandbox.fail({ file = file }, "this is compiled bytecode", "a policy has to be Lua text")
+  end
+  if text:find("\0", 1, true) then
+    sandbox.fail({ file = file }, "this is a binary file", "a policy has to be Lua text")
+  end
+  local chunk, message = load(text, "@" .. file, "t", self.environment)
+  if not chunk then
+    local line, what = message:match(":(%d+): (.*)$")
+    sandbox.fail({ file = file, line = tonumber(line) }, what or message,
+      "the policy is Lua: look for a missing comma, bracket, quote or end here or above")
+  end
+  self.files[debug.getinfo(chunk, "S").short_src] = file
+  return chunk
+end
+
+-- require: a module beside the policy file, in the same environment, run once.
+function Box:module(name)
+  if type(name) ~= "string" or not name:find("^[%w_-]+[%w_.-]*$") or name:find("..", 1, true) then
+    sandbox.fail(nil, ("cannot require %s"):format(type(name) == "string" and '"' .. name .. '"' or "a "
+      .. type(name)),
+      "name a module beside the policy, without .lua")
+  end
+  local loaded = self.modules[name]
+  if loaded == self then
+    sandbox.fail(nil, ('module "%s" requires itself'):format(name),
+      "break the circle")
+  end
+  if loaded ~= nil then return loaded end
+  local path = (self.file:match("^(.*/)") or "") .. name:gsub("%.", "/") .. ".lua"
+  local text, message, remedy = sandbox.read(path)
+  if not text then sandbox.fail(nil, ('module "%s": %s: %s'):format(name, path, message), remedy) end
+  self.modules[name] = self
+  local value = self:compile(text, path)()
+  if value == nil then value = true end
+  self.modules[name] = value
+  return value
+end
+
+-- Lua's own errors begin with the place; a failure made here already knows it.
+function Box:located(problem)
+  if getmetatable(problem) == Failure then return problem end
+  local message = tostring(problem)
+  for short, file in pairs(self.files) do
+    if message:sub(1, #short + 1) == short .. ":" then
+      local line, what = message:sub(#short + 2):match("^(%d+): (.*)$")
+      if line then
+        return setmetatable({ at = { file = file, line = tonumber(line) }, message = what }, Failure)
+      end
+    end
+  end
+  return setmetatable({ at = sandbox.here() or { file = self.file }, message = message }, Failure)
+end
+
+-- Runs fn(...) guarded. Returns its value, or nil and the message "FILE:LINE: what (what to do)".
+function Box:run(fn, ...)
+  local arguments = { n = select("#", ...), ... }
+  local ok, value = xpcall(function() return fn(unpack(arguments, 1, arguments.n)) end,
+    function(problem) return self:located(problem) end)
+  if ok then return value end
+  return nil, tostring(value)
+end
+
+return sandbox

@@ -1,0 +1,95 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What run, check and replay share: loading a policy as the command line names it, choosing how to print, and ending on signals.
+local files = require "perilune.core.files"
+local kernel = require "perilune.core.kernel"
+local loop = require "perilune.core.loop"
+local policy = require "perilune.policy"
+local term = require "perilune.core.term"
+
+local session = {}
+
+-- What can be said of a path before Lua tries to read it.
+local function check_path(path)
+  local kind, message, code = files.kind(path)
+  if not kind then return nil, message .. " (is the path right? perilune examples lists those that come with it)", code end
+  if kind == "directory" then return nil, path .. ": a directory, not a policy file", "EISDIR" end
+  return true
+end
+
+--- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set. nil, message when wrong.
+function session.load(parsed, context, index)
+  local path = parsed[index or 1]
+  local ok, message = check_path(path)
+  if not ok then return nil, message end
+  return policy.load { file = path, set = parsed.set or {}, templates = context.templates }
+end
+
+--- Prints the options a policy declares.
+function session.print_options(path, context)
+  local ok, message = check_path(path)
+  if not ok then return context.fail(message) end
+  local options
+  options, message = policy.options { file = path, templates = context.templates }
+  if not options then return context.fail(message) end
+  context.out(("\noptions of %s, set with --set NAME=VALUE:"):format(path))
+  for _, option in ipairs(options) do
+    local default = option.default
+    if option.type == "iface" and default == nil then default = "the default route's" end
+    context.out(("  %-12s %-10s %s%s%s"):format(option.name, option.type or "", option.help or "",
+      option.one_of and (" one of " .. table.concat(option.one_of, ", ")) or "",
+      default ~= nil and (" [%s]"):format(tostring(option.text or default)) or ""))
+  end
+  return context.exit.done
+end
+
+--- The interface a declaration is to be attached to: { name, index }. nil, message, code when there is none.
+function session.interface(decl)
+  local name, message, code = decl.attach.iface, nil, nil
+  if not name then
+    name, message, code = kernel.default_interface()
+    if not name then return nil, message .. " (name one: --set iface=NAME, or attach = { iface = … })", code end
+  end
+  return kernel.interface(name)
+end
+
+--- Where events go: JSON lines, a live view on a terminal, or plain lines.
+function session.sink(parsed)
+  if parsed.json then return require("perilune.sink_json").new() end
+  if term.isatty(1) then return require("perilune.screen").new { now = loop.now } end
+  return require("perilune.sink_text").new()
+end
+
+--- Runs the loop until `driver` (start, stop, and its `finished` callback set by `make`) has ended or signals end it.
+--- `make(finished)` → driver. `seconds`: stop after that long. → exit status
+function session.drive(make, context, seconds)
+  local status, driver = context.exit.done, nil
+  local handles = {}
+  local interrupts = 0
+  driver = make(function(message, code)
+    if message then status = context.broke(message, code) end
+    for _, handle in ipairs(handles) do handle:close() end
+    loop.stop()
+  end)
+  local function interrupt()
+    interrupts = interrupts + 1
+    if interrupts > 1 then
+      status = context.exit.interrupted
+      for _, handle in ipairs(handles) do handle:close() end
+      return loop.stop()
+    end
+    driver:stop()
+  end
+  for _, name in ipairs { "SIGINT", "SIGTERM", "SIGHUP" } do
+    handles[#handles + 1] = loop.signal(name, interrupt)
+  end
+  if seconds then
+    local timer = loop.timer(function() driver:stop() end)
+    handles[#handles + 1] = timer
+    timer:start(loop.now() + seconds)
+  end
+  driver:start()
+  loop.run()
+  return status
+end
+
+return session

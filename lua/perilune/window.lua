@@ -1,0 +1,70 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- `w`, the closed window that a policy's own functions see: its figures, its records by probe, and measures as methods.
+--
+--   w.seq w.start w.seconds w.level w.cut w.loss     the window; start in seconds of the engine's clock
+--   w.to                                             the records of the probe `to` (perilune.view), until the window is closed
+--   w:rate "to.syn", w:sum "to.syn", w:count "to"    as in conditions
+--   w.sets.victims                                   the members of a set, a list of texts
+--
+-- A field that does not exist is an error that names the nearest one.
+local words = require "perilune.words"
+
+local window = {}
+
+local function split(path)
+  local probe, field = path:match "^([^.]+)%.([^.]+)$"
+  if not probe then error(('"%s" is not "probe.field"'):format(tostring(path)), 3) end
+  return probe, field
+end
+
+local methods = {}
+
+function methods.sum(sample, path)
+  local probe, field = split(path)
+  if not sample.observed[probe] then return nil end
+  return sample.total(probe, field)
+end
+
+function methods.rate(sample, path)
+  local total = methods.sum(sample, path)
+  return total and (sample.seconds > 0 and total / sample.seconds or 0)
+end
+
+function methods.count(sample, probe)
+  if not sample.observed[probe] then return nil end
+  return sample.rows(probe)
+end
+
+local function members(decider)
+  local out = {}
+  for name, list in pairs(decider:sets()) do
+    out[name] = {}
+    for i, member in ipairs(list) do out[name][i] = member.member end
+  end
+  return out
+end
+
+--- `closed`: the engine's window; `views`: by probe; `sample`: as decide gets it; `decider`: for its sets.
+function window.new(closed, views, sample, decider)
+  local plain = {
+    seq = closed.seq, start = closed.mono, seconds = closed.seconds, level = closed.level.name, cut = closed.cut,
+    loss = closed.loss,
+  }
+  local known = { "seq", "start", "seconds", "level", "cut", "loss", "sets", "rate", "sum", "count" }
+  for name in pairs(views) do known[#known + 1] = name end
+  return setmetatable({}, {
+    __index = function(_, name)
+      if plain[name] ~= nil then return plain[name] end
+      if name == "sets" then return members(decider) end
+      if methods[name] then
+        return function(_, path) return methods[name](sample, path) end
+      end
+      if views[name] then return views[name] end
+      error(("a window has no %s (%s)"):format(tostring(name), words.suggest(name, known)), 2)
+    end,
+    __newindex = function() error("a window cannot be changed", 2) end,
+    __metatable = false,
+  })
+end
+
+return window

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attachments that are a bpf_link: what XDP and TCX share. The kernel detaches when the descriptor is closed, be it by
+ * the death of the process.
+ */
+#ifndef PERILUNE_ATTACH_LINK_H
+#define PERILUNE_ATTACH_LINK_H
+
+#include <stdint.h>
+
+#include "attach.h"
+
+/* Where: the interface, the hook and the mode's table entry. */
+struct attach_link_place {
+	const struct attach_ops *ops;
+	enum hook hook;
+	int ifindex;
+	int type;	/* enum bpf_attach_type */
+	uint32_t flags; /* of bpf_link_create */
+};
+
+/* 0 or the kernel's -errno, unexplained. */
+int attach_link__create(const struct attach_link_place *place, int prog_fd,
+			struct attachment **out);
+
+/* For the table of operations. */
+int attach_link__replace(struct attachment *attachment, int prog_fd, struct error *error);
+int attach_link__detach(struct attachment *attachment);
+
+#endif

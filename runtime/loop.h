@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event loop: the only owner of the uv loop.
+ *
+ * Timers, signals, children and workers are asked for here; nothing else in the runtime knows
+ * libuv. Callbacks run on the loop's thread, a work function runs on a worker and must not touch
+ * anything the loop's thread uses meanwhile.
+ */
+#ifndef PERILUNE_LOOP_H
+#define PERILUNE_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+
+struct loop;
+struct loop_timer;
+struct loop_signal;
+struct loop_child;
+
+/*
+ * Ignores SIGPIPE from then on, unless it is handled already: a child may end before it has read
+ * its input.
+ */
+int loop__new(struct loop **out);
+
+/*
+ * Stops and closes what is still open (children are killed and reaped, running workers are waited
+ * for and their `done` is called), then frees. NULL-safe.
+ */
+void loop__free(struct loop *loop);
+
+/*
+ * Runs until loop__stop() or until nothing is left that could call back. -EBUSY when it is running
+ * already.
+ */
+int loop__run(struct loop *loop);
+/*
+ * Ends loop__run() after the callbacks that are due; when it is not running, the next one ends at
+ * once.
+ */
+void loop__stop(struct loop *loop);
+
+/* CLOCK_MONOTONIC and CLOCK_REALTIME, ns. */
+uint64_t loop__now(void);
+uint64_t loop__wall(void);
+
+typedef void (*loop_timer_fn)(void *arg);
+
+/* A stopped timer. One that is running keeps loop__run() from returning. */
+int loop_timer__new(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_timer **out);
+/*
+ * Calls `fn` once, when loop__now() has reached `deadline` (ns) and never before; replaces an
+ * earlier start.
+ */
+int loop_timer__start(struct loop_timer *timer, uint64_t deadline);
+void loop_timer__stop(struct loop_timer *timer);
+void loop_timer__free(struct loop_timer *timer);
+
+typedef void (*loop_signal_fn)(int signum, void *arg);
+
+/* Calls `fn` on the loop for every `signum` received. Does not keep the loop running. */
+int loop_signal__new(struct loop *loop, int signum, loop_signal_fn fn, void *arg,
+		     struct loop_signal **out);
+void loop_signal__free(struct loop_signal *signal);
+
+typedef void (*loop_work_fn)(void *arg);
+
+/*
+ * `work` on a worker, then `done` on the loop, always both and in this order. -errno when it could
+ * not be queued.
+ */
+int loop__work(struct loop *loop, loop_work_fn work, loop_work_fn done, void *arg);
+
+/* A child process whose standard input is given and whose outputs are collected. */
+struct loop_child_spec {
+	const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
+	const char *input; /* written to its standard input, which is then closed; may be NULL */
+	size_t input_len;
+	size_t ceiling; /* most bytes kept of each output; the child is killed beyond that */
+	bool extra;	/* also give it fd 3, a pipe to write to */
+};
+
+struct loop_child_result {
+	int status;	   /* exit status, or -1 */
+	int signal;	   /* the signal that ended it, or 0 */
+	bool overflow;	   /* an output went over the ceiling */
+	struct buf output; /* standard output; freed after the callback */
+	struct buf errors; /* standard error */
+	struct buf extra;  /* what came through fd 3 */
+};
+
+typedef void (*loop_child_fn)(struct loop_child_result *result, void *arg);
+
+/*
+ * Starts it and calls `fn` once, when it has been reaped and all its pipes are closed; *out is
+ * freed after that call. -ENOENT when there is no such program. The copy of the input is the loop's
+ * own. It leads a session of its own, so a terminal's Ctrl-C does not reach it.
+ */
+int loop_child__start(struct loop *loop, const struct loop_child_spec *spec, loop_child_fn fn,
+		      void *arg, struct loop_child **out);
+/* Kills it and what it started; `fn` is still called. */
+void loop_child__kill(struct loop_child *child);
+
+#endif

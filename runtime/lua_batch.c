@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lua_batch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "json.h"
+
+#define TYPE "perilune.batch"
+#define LAYOUTS "perilune.batch.layouts" /* registry: hash → the table that b:layout() gives */
+#define MAX_JSON (512UL << 20)
+#define MAX_TEXT (1UL << 20)
+
+struct lua_batch {
+	struct batch batch;
+	int anchor;
+	bool closed;
+};
+
+static struct lua_batch *check(lua_State *L)
+{
+	struct lua_batch *self = luaL_checkudata(L, 1, TYPE);
+
+	if (self->closed)
+		luaL_error(L, "this batch is closed");
+	return self;
+}
+
+struct batch *lua_batch__check(lua_State *L, int index)
+{
+	struct lua_batch *self = luaL_checkudata(L, index, TYPE);
+
+	if (self->closed)
+		luaL_error(L, "this batch is closed");
+	return &self->batch;
+}
+
+static int fail(lua_State *L, int code, const char *what)
+{
+	lua_pushnil(L);
+	lua_pushfstring(L, "%s: %s", what, strerror(-code));
+	lua_pushstring(L, error__name(code));
+	return 3;
+}
+
+/* A buffer that Lua frees should it run out of memory before we do. */
+static struct buf *push_buf(lua_State *L, size_t ceiling)
+{
+	struct buf *buf = lua_newuserdata(L, sizeof(*buf));
+
+	buf__init(buf, ceiling);
+	luaL_getmetatable(L, TYPE ".buf");
+	lua_setmetatable(L, -2);
+	return buf;
+}
+
+static int buf_gc(lua_State *L)
+{
+	buf__free(lua_touserdata(L, 1));
+	return 0;
+}
+
+static int push_text(lua_State *L, struct buf *buf)
+{
+	lua_pushlstring(L, buf->data ? buf->data : "", buf->len);
+	buf__free(buf);
+	return 1;
+}
+
+static int batch_pointer(lua_State *L)
+{
+	lua_pushlightuserdata(L, check(L)->batch.records);
+	return 1;
+}
+
+static int batch_count(lua_State *L)
+{
+	lua_pushnumber(L, (lua_Number)check(L)->batch.count);
+	return 1;
+}
+
+static int batch_stride(lua_State *L)
+{
+	lua_pushnumber(L, check(L)->batch.layout->stride);
+	return 1;
+}
+
+static void set_number(lua_State *L, const char *key, uint32_t value)
+{
+	lua_pushnumber(L, value);
+	lua_setfield(L, -2, key);
+}
+
+static void push_field(lua_State *L, const struct layout *layout, size_t index)
+{
+	static const char *const kinds[] = {
+		[FIELD_UINT] = "uint",	[FIELD_INT] = "int",	     [FIELD_BE_UINT] = "be_uint",
+		[FIELD_BOOL] = "bool",	[FIELD_ENUM] = "enum",	     [FIELD_ADDRESS] = "address",
+		[FIELD_TIME] = "time",	[FIELD_TEXT] = "text",	     [FIELD_BYTES] = "bytes",
+	};
+	const struct field *f = &layout->fields[index];
+
+	lua_createtable(L, 0, 8);
+	lua_pushstring(L, f->name);
+	lua_setfield(L, -2, "name");
+	lua_pushstring(L, kinds[f->kind]);
+	lua_setfield(L, -2, "kind");
+	set_number(L, "offset", f->offset);
+	set_number(L, "size", f->size);
+	set_number(L, "count", f->count);
+	set_number(L, "index", (uint32_t)index);
+	lua_pushboolean(L, f->key);
+	lua_setfield(L, -2, "key");
+	if (f->kind == FIELD_ENUM) {
+		lua_pushboolean(L, layout__enum_signed(layout, f));
+		lua_setfield(L, -2, "signed");
+	}
+}
+
+static int push_layout(lua_State *L, const struct layout *layout, const char *hash)
+{
+	struct buf *cdef = push_buf(L, MAX_TEXT);
+	int err = layout__cdef(layout, cdef);
+
+	if (err)
+		return luaL_error(L, "no description of the records: %s", strerror(-err));
+	lua_createtable(L, 0, 4);
+	lua_pushlstring(L, cdef->data, cdef->len);
+	lua_setfield(L, -2, "cdef");
+	lua_pushstring(L, hash);
+	lua_setfield(L, -2, "hash");
+	set_number(L, "stride", layout->stride);
+	lua_createtable(L, (int)layout->nfields, 0);
+	for (size_t i = 0; i < layout->nfields; i++) {
+		push_field(L, layout, i);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	lua_setfield(L, -2, "fields");
+	lua_remove(L, -2);
+	return 1;
+}
+
+static int batch_layout(lua_State *L)
+{
+	const struct layout *layout = check(L)->batch.layout;
+	char hash[17];
+
+	snprintf(hash, sizeof(hash), "%016" PRIx64, layout->hash);
+	lua_getfield(L, LUA_REGISTRYINDEX, LAYOUTS);
+	lua_getfield(L, -1, hash);
+	if (!lua_isnil(L, -1))
+		return 1;
+	lua_pop(L, 1);
+	push_layout(L, layout, hash);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, -3, hash);
+	return 1;
+}
+
+/* The record numbers of the table at `index`, from 0, in memory that Lua collects. */
+static uint32_t *push_indexes(lua_State *L, int index, size_t n, size_t records)
+{
+	uint32_t *indexes = lua_newuserdata(L, n * sizeof(*indexes) + 1);
+
+	for (size_t i = 0; i < n; i++) {
+		lua_Number number;
+
+		lua_rawgeti(L, index, (int)i + 1);
+		number = lua_tonumber(L, -1);
+		lua_pop(L, 1);
+		if (!(number >= 1 && number <= (lua_Number)records))
+			luaL_error(L, "record %d of the list is none of the %d records", (int)i + 1, (int)records);
+		indexes[i] = (uint32_t)number - 1;
+	}
+	return indexes;
+}
+
+static int batch_json(lua_State *L)
+{
+	struct batch *batch = &check(L)->batch;
+	bool listed = !lua_isnoneornil(L, 2);
+	const uint32_t *indexes = NULL;
+	size_t count = batch->count;
+	struct buf *out;
+	int err;
+
+	if (listed) {
+		luaL_checktype(L, 2, LUA_TTABLE);
+		count = lua_objlen(L, 2);
+	}
+	if (!lua_isnoneornil(L, 3)) {
+		lua_Number limit = luaL_checknumber(L, 3);
+
+		luaL_argcheck(L, limit >= 0, 3, "a limit is not negative");
+		if (limit < (lua_Number)count)
+			count = (size_t)limit;
+	}
+	if (listed)
+		indexes = push_indexes(L, 2, count, batch->count);
+	out = push_buf(L, MAX_JSON);
+	err = json__records(out, batch, indexes, count);
+	return err ? fail(L, err, "the records as JSON") : push_text(L, out);
+}
+
+static const struct field *check_field(lua_State *L, const struct layout *layout)
+{
+	lua_Number index = luaL_checknumber(L, 2);
+
+	if (!(index >= 0 && index < (lua_Number)layout->nfields))
+		luaL_error(L, "there is no field %f", index);
+	return &layout->fields[(size_t)index];
+}
+
+static int batch_text(lua_State *L)
+{
+	struct batch *batch = &check(L)->batch;
+	const struct field *f = check_field(L, batch->layout);
+	const unsigned char *bytes;
+	struct buf *out;
+	int err;
+
+	if (lua_type(L, 3) == LUA_TSTRING) {
+		size_t len;
+
+		bytes = (const unsigned char *)lua_tolstring(L, 3, &len);
+		luaL_argcheck(L, len == (size_t)f->size * f->count, 3, "not the size of this field");
+	} else {
+		lua_Number record = luaL_checknumber(L, 3);
+
+		luaL_argcheck(L, record >= 1 && record <= (lua_Number)batch->count, 3, "there is no such record");
+		bytes = batch->records + ((size_t)record - 1) * batch->layout->stride + f->offset;
+	}
+	out = push_buf(L, MAX_JSON);
+	err = layout__text(batch->layout, f, bytes, out);
+	return err ? fail(L, err, f->name) : push_text(L, out);
+}
+
+static int batch_raw(lua_State *L)
+{
+	struct batch *batch = &check(L)->batch;
+	const struct field *f = check_field(L, batch->layout);
+	const char *text = luaL_checkstring(L, 3);
+	unsigned char *bytes = lua_newuserdata(L, f->size);
+
+	if (layout__parse(batch->layout, f, text, bytes))
+		return 0;
+	lua_pushlstring(L, (const char *)bytes, f->size);
+	return 1;
+}
+
+static int batch_close(lua_State *L)
+{
+	struct lua_batch *self = luaL_checkudata(L, 1, TYPE);
+
+	batch__free(&self->batch);
+	luaL_unref(L, LUA_REGISTRYINDEX, self->anchor);
+	self->anchor = LUA_NOREF;
+	self->closed = true;
+	return 0;
+}
+
+static int batch_tostring(lua_State *L)
+{
+	const struct lua_batch *self = luaL_checkudata(L, 1, TYPE);
+
+	if (self->closed)
+		lua_pushliteral(L, "batch (closed)");
+	else
+		lua_pushfstring(L, "batch (%d records)", (int)self->batch.count);
+	return 1;
+}
+
+static void make_types(lua_State *L)
+{
+	static const luaL_Reg methods[] = {
+		{"pointer", batch_pointer}, {"count", batch_count}, {"stride", batch_stride}, {"layout", batch_layout},
+		{"json", batch_json},	    {"text", batch_text},   {"raw", batch_raw},	      {"close", batch_close},
+		{"__gc", batch_close},	    {"__tostring", batch_tostring}, {NULL, NULL},
+	};
+
+	if (luaL_newmetatable(L, TYPE)) {
+		luaL_register(L, NULL, methods);
+		lua_pushvalue(L, -1);
+		lua_setfield(L, -2, "__index");
+		lua_newtable(L);
+		lua_setfield(L, LUA_REGISTRYINDEX, LAYOUTS);
+	}
+	if (luaL_newmetatable(L, TYPE ".buf")) {
+		lua_pushcfunction(L, buf_gc);
+		lua_setfield(L, -2, "__gc");
+	}
+	lua_pop(L, 2);
+}
+
+int lua_batch__push(lua_State *L, struct batch *batch, int anchor_index)
+{
+	struct lua_batch *self;
+
+	if (anchor_index < 0 && anchor_index > LUA_REGISTRYINDEX)
+		anchor_index = lua_gettop(L) + anchor_index + 1;
+	make_types(L);
+	self = lua_newuserdata(L, sizeof(*self));
+	*self = (struct lua_batch){.anchor = LUA_NOREF};
+	batch__init(&self->batch, batch->layout);
+	luaL_getmetatable(L, TYPE);
+	lua_setmetatable(L, -2);
+	if (anchor_index) {
+		lua_pushvalue(L, anchor_index);
+		self->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+	}
+	self->batch = *batch;
+	batch__init(batch, batch->layout);
+	return 1;
+}
+
+static int address_text(lua_State *L)
+{
+	size_t len;
+	const char *octets = luaL_checklstring(L, 1, &len);
+	char text[46];
+
+	luaL_argcheck(L, len == 16, 1, "an address has 16 bytes");
+	layout__address_text((const uint8_t *)octets, text);
+	lua_pushstring(L, text);
+	return 1;
+}
+
+int luaopen_perilune_core_batch(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"address_text", address_text}, {NULL, NULL}};
+
+	make_types(L);
+	lua_newtable(L);
+	luaL_register(L, NULL, functions);
+	return 1;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lua_kernel.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "error.h"
+#include "interface.h"
+#include "kernel.h"
+#include "lua_vm.h"
+
+static void set_text(lua_State *L, const char *key, const char *text)
+{
+	lua_pushstring(L, text);
+	lua_setfield(L, -2, key);
+}
+
+static void set_bool(lua_State *L, const char *key, bool value)
+{
+	lua_pushboolean(L, value);
+	lua_setfield(L, -2, key);
+}
+
+static void set_integer(lua_State *L, const char *key, int value)
+{
+	lua_pushinteger(L, value);
+	lua_setfield(L, -2, key);
+}
+
+static int fail(lua_State *L, int code, const char *what)
+{
+	struct error error;
+
+	error__set(&error, code, "%s: %s", what, strerror(-code));
+	return lua_vm__fail(L, code, &error);
+}
+
+static int capabilities(lua_State *L)
+{
+	struct capability list[KERNEL_CAPABILITIES_MAX];
+	size_t count = kernel__probe(list, KERNEL_CAPABILITIES_MAX);
+
+	lua_createtable(L, (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		const struct capability *c = &list[i];
+
+		lua_createtable(L, 0, 8);
+		set_text(L, "name", c->name);
+		set_text(L, "what", c->what);
+		set_text(L, "costs", c->costs);
+		set_text(L, "remedy", c->remedy);
+		set_bool(L, "required", c->required);
+		set_bool(L, "ok", !c->result);
+		if (c->result)
+			set_text(L, "code", error__name(c->result));
+		if (c->detail[0])
+			set_text(L, "detail", c->detail);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	return 1;
+}
+
+static int interface(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1);
+	struct interface found;
+	struct error error;
+	int err = interface__find(name, &found, &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_createtable(L, 0, 4);
+	set_text(L, "name", found.name);
+	set_integer(L, "index", found.index);
+	set_integer(L, "mtu", found.mtu);
+	set_bool(L, "up", found.up);
+	return 1;
+}
+
+/* Under lua_pcall, so that no memory error leaves the kernel's list behind. */
+static int push_names(lua_State *L)
+{
+	const struct if_nameindex *all = lua_touserdata(L, 1);
+
+	lua_newtable(L);
+	for (int i = 0; all[i].if_index; i++) {
+		lua_pushstring(L, all[i].if_name);
+		lua_rawseti(L, -2, i + 1);
+	}
+	return 1;
+}
+
+static int interfaces(lua_State *L)
+{
+	struct if_nameindex *all = if_nameindex();
+	int err;
+
+	if (!all)
+		return fail(L, -errno, "cannot list the interfaces");
+	lua_pushcfunction(L, push_names);
+	lua_pushlightuserdata(L, all);
+	err = lua_pcall(L, 1, 1, 0);
+	if_freenameindex(all);
+	return err ? lua_error(L) : 1;
+}
+
+static int default_interface(lua_State *L)
+{
+	struct interface found;
+	struct error error;
+	int err = interface__default(&found, &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_pushstring(L, found.name);
+	return 1;
+}
+
+static int effective(lua_State *L)
+{
+	struct kernel_rights rights;
+	int err = kernel__rights(&rights);
+
+	if (err)
+		return fail(L, err, "cannot read the capabilities of this process");
+	lua_createtable(L, 0, 6);
+	set_bool(L, "root", rights.root);
+	set_bool(L, "bpf", rights.enough);
+	set_bool(L, "cap_sys_admin", rights.sys_admin);
+	set_bool(L, "cap_bpf", rights.bpf);
+	set_bool(L, "cap_net_admin", rights.net_admin);
+	set_bool(L, "cap_perfmon", rights.perfmon);
+	return 1;
+}
+
+static int versions(lua_State *L)
+{
+	struct utsname name;
+
+	lua_createtable(L, 0, 3);
+	set_text(L, "libbpf", kernel__libbpf_version());
+	if (!uname(&name)) {
+		set_text(L, "kernel", name.release);
+		set_text(L, "machine", name.machine);
+	}
+	return 1;
+}
+
+int luaopen_perilune_core_kernel(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+		{"capabilities", capabilities},
+		{"interface", interface},
+		{"interfaces", interfaces},
+		{"default_interface", default_interface},
+		{"effective", effective},
+		{"versions", versions},
+		{NULL, NULL},
+	};
+
+	lua_newtable(L);
+	luaL_register(L, NULL, functions);
+	return 1;
+}

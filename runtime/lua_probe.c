@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lua_probe.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <linux/types.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../bpf/ctl.h"
+#include "loop.h"
+#include "lua_batch.h"
+#include "lua_capture.h"
+#include "lua_vm.h"
+#include "probe.h"
+#include "replay.h"
+#include "window.h"
+
+#define PROBE_TYPE "perilune.probe"
+
+enum work_kind { WORK_LOAD, WORK_ATTACH, WORK_DETACH, WORK_DRAIN };
+
+struct lua_probe {
+	struct probe *probe;
+	struct window *window;
+	struct lua_vm *vm;
+	bool loaded;
+	bool closing; /* close() was asked for while work was under way */
+	/* The piece of work under way, if any; written by the worker until its done. */
+	bool busy;
+	enum work_kind kind;
+	int done_ref;
+	int self_ref;
+	int code;
+	struct error error;
+	char program[64];
+	enum hook hook;
+	enum attach_mode mode;
+	int ifindex;
+	const char *mode_name;
+	uint64_t maps;
+	double grace;
+	struct batch batches[WINDOW_MAPS_MAX];
+};
+
+static struct lua_probe *check(lua_State *L)
+{
+	struct lua_probe *p = luaL_checkudata(L, 1, PROBE_TYPE);
+
+	if (!p->probe)
+		luaL_error(L, "this probe is closed");
+	return p;
+}
+
+static int fail(lua_State *L, int code, const char *message)
+{
+	struct error error;
+
+	error__set(&error, code, "%s", message);
+	return lua_vm__fail(L, code, &error);
+}
+
+static int probe_open(lua_State *L)
+{
+	size_t len;
+	const char *object = luaL_checklstring(L, 1, &len);
+	const char *name = luaL_checkstring(L, 2);
+	struct lua_probe *p = lua_newuserdata(L, sizeof(*p));
+	struct error error = {0};
+	int err;
+
+	memset(p, 0, sizeof(*p));
+	p->vm = lua_vm__from(L);
+	p->done_ref = p->self_ref = LUA_NOREF;
+	luaL_getmetatable(L, PROBE_TYPE);
+	lua_setmetatable(L, -2);
+	err = probe__open(object, len, name, &p->probe, &error);
+	return err ? lua_vm__fail(L, err, &error) : 1;
+}
+
+static int probe_entries(lua_State *L)
+{
+	struct lua_probe *p = check(L);
+	struct error error = {0};
+	int err = probe__set_entries(p->probe, luaL_checkstring(L, 2), (uint32_t)luaL_checknumber(L, 3), &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static void work(void *arg)
+{
+	struct lua_probe *p = arg;
+	struct error *error = &p->error;
+
+	switch (p->kind) {
+	case WORK_LOAD:
+		p->code = probe__load(p->probe, error);
+		break;
+	case WORK_ATTACH:
+		p->code = probe__attach(p->probe, p->program, p->hook, p->ifindex, p->mode, &p->mode_name, error);
+		break;
+	case WORK_DETACH:
+		p->code = probe__detach(p->probe);
+		if (p->code < 0)
+			error__set(error, p->code, "detaching failed: %s", strerror(-p->code));
+		break;
+	case WORK_DRAIN:
+		p->code = window__grace(p->window, &p->grace, error);
+		if (!p->code)
+			p->code = window__drain(p->window, p->maps, false, p->batches, error);
+		break;
+	}
+}
+
+/* Gives the batches read to Lua: { [position] = batch }. */
+static void push_batches(lua_State *L, struct lua_probe *p, int anchor)
+{
+	lua_createtable(L, (int)window__count(p->window), 0);
+	for (size_t i = 0; i < window__count(p->window); i++) {
+		if (!(p->maps & (1ULL << i)))
+			continue;
+		lua_batch__push(L, &p->batches[i], anchor);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+}
+
+static int push_result(lua_State *L, struct lua_probe *p, int anchor)
+{
+	switch (p->kind) {
+	case WORK_LOAD:
+		p->loaded = true;
+		lua_pushboolean(L, 1);
+		return 1;
+	case WORK_ATTACH:
+		lua_pushstring(L, p->mode_name);
+		return 1;
+	case WORK_DETACH:
+		lua_pushinteger(L, p->code);
+		return 1;
+	default:
+		push_batches(L, p, anchor);
+		lua_pushnumber(L, p->grace);
+		return 2;
+	}
+}
+
+static void release(struct lua_probe *p)
+{
+	for (size_t i = 0; i < WINDOW_MAPS_MAX; i++)
+		batch__free(&p->batches[i]);
+	probe__detach(p->probe);
+}
+
+static void done(void *arg)
+{
+	struct lua_probe *p = arg;
+	lua_State *L = lua_vm__state(p->vm);
+	int self = p->self_ref, callback = p->done_ref, nargs;
+
+	p->busy = false;
+	p->self_ref = p->done_ref = LUA_NOREF;
+	lua_vm__push(L, self);
+	lua_vm__push(L, callback);
+	nargs = p->code < 0 ? lua_vm__fail(L, p->code, &p->error) : push_result(L, p, lua_gettop(L) - 1);
+	lua_vm__unref(L, &callback);
+	lua_vm__unref(L, &self);
+	if (p->closing)
+		release(p);
+	lua_vm__call(p->vm, nargs, 0);
+	lua_pop(L, 1);
+}
+
+/* Starts `kind` on a worker; the callback is at `callback`. */
+static int start(lua_State *L, struct lua_probe *p, enum work_kind kind, int callback)
+{
+	int err;
+
+	luaL_checktype(L, callback, LUA_TFUNCTION);
+	p->kind = kind;
+	p->code = 0;
+	memset(&p->error, 0, sizeof(p->error));
+	p->busy = true;
+	p->done_ref = lua_vm__ref(L, callback);
+	p->self_ref = lua_vm__ref(L, 1);
+	err = loop__work(lua_vm__loop(p->vm), work, done, p);
+	if (err) {
+		p->busy = false;
+		lua_vm__unref(L, &p->done_ref);
+		lua_vm__unref(L, &p->self_ref);
+		return fail(L, err, "cannot start a worker");
+	}
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int probe_load(lua_State *L)
+{
+	struct lua_probe *p = check(L);
+
+	if (p->busy)
+		return fail(L, -EBUSY, "the probe is busy");
+	return start(L, p, WORK_LOAD, 2);
+}
+
+static lua_Integer field_integer(lua_State *L, int table, const char *name, lua_Integer otherwise)
+{
+	lua_Integer value;
+
+	lua_getfield(L, table, name);
+	value = luaL_optinteger(L, -1, otherwise);
+	lua_pop(L, 1);
+	return value;
+}
+
+/* The string stays valid as long as the table holds it. */
+static const char *field_string(lua_State *L, int table, const char *name)
+{
+	const char *value;
+
+	lua_getfield(L, table, name);
+	value = lua_tostring(L, -1);
+	lua_pop(L, 1);
+	return value;
+}
+
+static int probe_windows(lua_State *L)
+{
+	struct lua_probe *p = check(L);
+	struct window_spec specs[WINDOW_MAPS_MAX];
+	struct error error = {0};
+	size_t count = lua_objlen(L, 2);
+	int err;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	luaL_argcheck(L, count <= WINDOW_MAPS_MAX, 2, "too many windowed maps");
+	luaL_argcheck(L, p->loaded && !p->window && !p->busy, 1, "windows are opened once, after load");
+	for (size_t i = 0; i < count; i++) {
+		const char *kind;
+
+		lua_rawgeti(L, 2, (int)i + 1);
+		kind = field_string(L, -1, "kind");
+		specs[i] = (struct window_spec){
+			.map = field_string(L, lua_gettop(L), "map"),
+			.kind = kind && !strcmp(kind, "hash") ? WINDOW_HASH : WINDOW_ARRAY,
+			.entries = (uint32_t)field_integer(L, lua_gettop(L), "entries", 1),
+			.index = field_string(L, lua_gettop(L), "index"),
+		};
+		luaL_argcheck(L, specs[i].map, 2, "a windowed map needs a name");
+		lua_pop(L, 1);
+	}
+	err = window__new(p->probe, specs, count, &p->window, &error);
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	for (size_t i = 0; i < count; i++)
+		batch__init(&p->batches[i], window__layout(p->window, i));
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int probe_attach(lua_State *L)
+{
+	static const char *const hooks[] = {"xdp", "tc.ingress", "tc.egress", NULL};
+	static const char *const modes[] = {"auto", "native", "generic", "tcx", "clsact", NULL};
+	struct lua_probe *p = check(L);
+	const char *program;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	if (p->busy)
+		return fail(L, -EBUSY, "the probe is busy");
+	lua_getfield(L, 2, "hook");
+	p->hook = (enum hook)luaL_checkoption(L, -1, NULL, hooks);
+	lua_getfield(L, 2, "mode");
+	p->mode = (enum attach_mode)luaL_checkoption(L, -1, "auto", modes);
+	lua_pop(L, 2);
+	p->ifindex = (int)field_integer(L, 2, "ifindex", 0);
+	program = field_string(L, 2, "program");
+	luaL_argcheck(L, program && strlen(program) < sizeof(p->program), 2, "program");
+	strcpy(p->program, program);
+	return start(L, p, WORK_ATTACH, 3);
+}
+
+static int probe_detach(lua_State *L)
+{
+	struct lua_probe *p = check(L);
+
+	if (p->busy)
+		return fail(L, -EBUSY, "the probe is busy");
+	return start(L, p, WORK_DETACH, 2);
+}
+
+static struct lua_probe *check_window(lua_State *L)
+{
+	struct lua_probe *p = check(L);
+
+	luaL_argcheck(L, p->window, 1, "the probe has no windows yet");
+	return p;
+}
+
+static int probe_flip(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	int err = window__flip(p->window, (uint32_t)luaL_checkinteger(L, 2));
+
+	if (err)
+		return fail(L, err, "the last window is not drained yet");
+	lua_pushnumber(L, (double)(loop__wall() / 1000));
+	lua_pushnumber(L, (double)loop__now() / 1e9);
+	return 2;
+}
+
+static uint64_t check_maps(lua_State *L, int index)
+{
+	uint64_t maps = 0;
+
+	luaL_checktype(L, index, LUA_TTABLE);
+	for (int i = 0; i < WINDOW_MAPS_MAX; i++) {
+		lua_rawgeti(L, index, i + 1);
+		if (lua_toboolean(L, -1))
+			maps |= 1ULL << i;
+		lua_pop(L, 1);
+	}
+	return maps;
+}
+
+static int probe_drain(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+
+	if (p->busy)
+		return fail(L, -EBUSY, "the probe is busy");
+	p->maps = check_maps(L, 2);
+	return start(L, p, WORK_DRAIN, 3);
+}
+
+static int probe_drain_now(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	struct error error = {0};
+	int err;
+
+	if (p->busy)
+		return fail(L, -EBUSY, "the probe is busy");
+	p->maps = check_maps(L, 2);
+	err = window__drain(p->window, p->maps, true, p->batches, &error);
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	push_batches(L, p, 1);
+	return 1;
+}
+
+static int probe_lease(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	uint64_t until = lua_isnoneornil(L, 2) ? 0 : loop__now() + (uint64_t)(luaL_checknumber(L, 2) * 1e9);
+
+	__atomic_store_n(&probe__ctl(p->probe)->lease, until, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int probe_clock(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	struct timespec boot;
+	uint64_t offset;
+
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	offset = loop__wall() - ((uint64_t)boot.tv_sec * 1000000000ULL + (uint64_t)boot.tv_nsec);
+	__atomic_store_n(&probe__ctl(p->probe)->wall_offset, offset, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int probe_run(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	const char *name = luaL_checkstring(L, 2);
+	struct capture_frame *frame = lua_capture__frame(L, 3);
+	struct error error = {0};
+	int program = probe__program(p->probe, name);
+	int err = program < 0 ? error__set(&error, program, "there is no program %s", name)
+			      : replay__frame(p->probe, program, frame, &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int probe_close(lua_State *L)
+{
+	struct lua_probe *p = luaL_checkudata(L, 1, PROBE_TYPE);
+
+	if (p->busy)
+		p->closing = true;
+	else if (p->probe)
+		release(p);
+	return 0;
+}
+
+/* Batches and their layouts may outlive close(), so the rest goes only when nothing refers to the probe. */
+static int probe_gc(lua_State *L)
+{
+	struct lua_probe *p = luaL_checkudata(L, 1, PROBE_TYPE);
+
+	if (!p->probe)
+		return 0;
+	release(p);
+	window__free(p->window);
+	probe__free(p->probe);
+	p->window = NULL;
+	p->probe = NULL;
+	return 0;
+}
+
+int luaopen_perilune_core_probe(lua_State *L)
+{
+	static const luaL_Reg methods[] = {
+		{"entries", probe_entries}, {"load", probe_load},   {"windows", probe_windows},
+		{"attach", probe_attach},   {"detach", probe_detach}, {"flip", probe_flip},
+		{"drain", probe_drain},	    {"drain_now", probe_drain_now}, {"lease", probe_lease},
+		{"clock", probe_clock},	    {"run", probe_run},	    {"close", probe_close},
+		{NULL, NULL},
+	};
+	static const luaL_Reg functions[] = {{"open", probe_open}, {NULL, NULL}};
+
+	luaL_newmetatable(L, PROBE_TYPE);
+	lua_newtable(L);
+	luaL_register(L, NULL, methods);
+	lua_setfield(L, -2, "__index");
+	lua_pushcfunction(L, probe_gc);
+	lua_setfield(L, -2, "__gc");
+	lua_pushliteral(L, PROBE_TYPE);
+	lua_setfield(L, -2, "__metatable");
+	lua_pop(L, 1);
+	lua_newtable(L);
+	luaL_register(L, NULL, functions);
+	return 1;
+}

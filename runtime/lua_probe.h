@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * perilune.core.probe: objects, their windows and their attachments, for Lua.
+ *
+ *	open(object, name)              → probe | nil, message, code
+ *	probe:entries(map, n)           before load: entries of a map (of each half)
+ *	probe:load(done)                on a worker; done(true) | done(nil, message, code)
+ *	probe:windows{ {map=, kind="hash"|"array", entries=, index=}, … }   after load: the windowed maps, in this order
+ *	probe:attach({hook=, ifindex=, mode=, program=}, done)              done(mode)
+ *	probe:detach(done)              done(count)
+ *	probe:flip(level)               one store: ends the window, next one at level (an index from 0); → wall µs, monotonic s; "EBUSY" while
+ *	                                the last window is not drained
+ *	probe:drain(maps, done)         on a worker, after the grace period; maps: {true|false, …} by position;
+ *	                                done({ [position] = batch }, grace seconds)
+ *	probe:drain_now(maps)           without grace period, rows sorted: for replays; → { [position] = batch }
+ *	probe:lease(seconds|nil)        the deep level falls back by itself this long from now
+ *	probe:clock()                   sets the programs' wall clock right
+ *	probe:run(program, capture)     replays the capture's current frame through an XDP program
+ *	probe:close()                   detaches; also when collected
+ *
+ * One piece of work at a time: while a done is owed, load, attach, detach and drain answer "EBUSY".
+ */
+#ifndef PERILUNE_LUA_PROBE_H
+#define PERILUNE_LUA_PROBE_H
+
+#include <lua.h>
+
+int luaopen_perilune_core_probe(lua_State *L);
+
+#endif

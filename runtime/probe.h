@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A compiled object on its way into the kernel and out again: open → load → attach → replace → detach → free.
+ *
+ * One object holds all levels of a policy and a root program for each hook. Loading has the verifier prove every level before
+ * anything is attached. Load, attach and detach block (up to tens of ms each): they belong on a worker, one at a time.
+ */
+#ifndef PERILUNE_PROBE_H
+#define PERILUNE_PROBE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attach.h"
+#include "error.h"
+
+#define PROBE_HOOKS 3 /* most attachments of one probe: one of each hook */
+
+struct bpf_object;
+struct ctl;
+struct probe;
+
+/* Opens ELF bytes (copied). `name` is used in errors. */
+int probe__open(const void *object, size_t len, const char *name, struct probe **out, struct error *error);
+
+/* Before load: how many entries a map shall have; of a windowed hash, each half. -ENOENT when there is no such map. */
+int probe__set_entries(struct probe *probe, const char *map, uint32_t entries, struct error *error);
+
+/*
+ * Creates the maps and has every program verified. When the verifier refuses, the error names the level and the source line it was
+ * at and quotes the end of its log: -ENOEXEC. -EPERM when this process may not use BPF.
+ */
+int probe__load(struct probe *probe, struct error *error);
+
+/* After load: the control block that the programs read, shared memory. Borrowed. */
+struct ctl *probe__ctl(struct probe *probe);
+
+/* After load: descriptor of the program with this name (borrowed), or -ENOENT. */
+int probe__program(struct probe *probe, const char *name);
+
+/* Borrowed. */
+struct bpf_object *probe__object(struct probe *probe);
+
+/* Attaches a program to a hook of an interface. *mode names the mode that worked (static storage). */
+int probe__attach(struct probe *probe, const char *program, enum hook hook, int ifindex, enum attach_mode mode,
+		  const char **mode_name, struct error *error);
+
+/* Detaches from everything, last attached first. Returns how many attachments there were, or the first -errno. */
+int probe__detach(struct probe *probe);
+
+/* Detaches and unloads. NULL-safe. */
+void probe__free(struct probe *probe);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Windows: flip → grace → drain.
+ *
+ * Every windowed map has two halves. Packets write the one that the lowest bit of the epoch names. Flipping is one store; programs that
+ * read the epoch before it may still be counting in the other half, so it is read and cleared only after a grace period, when they
+ * have all ended. Then each packet has been counted in exactly one window, in all maps of the probe alike.
+ *
+ *	LIVE ──flip──▶ QUIET ──drain──▶ CLEAN (= LIVE again at the next flip)
+ *
+ * A half that is not drained yet is never flipped into: flip says -EBUSY and the window goes on.
+ */
+#ifndef PERILUNE_WINDOW_H
+#define PERILUNE_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "extract.h"
+#include "probe.h"
+
+#define WINDOW_MAPS_MAX 64
+
+enum window_kind { WINDOW_HASH, WINDOW_ARRAY };
+
+struct window_spec {
+	const char *map; /* as the program names it */
+	enum window_kind kind;
+	uint32_t entries;  /* arrays: values in each half */
+	const char *index; /* arrays: enum that the index is shown as, and its name in a record; NULL: "index" */
+};
+
+struct window;
+
+/* For a loaded probe, which must outlive it. */
+int window__new(struct probe *probe, const struct window_spec *specs, size_t count, struct window **out,
+		struct error *error);
+void window__free(struct window *window);
+
+size_t window__count(const struct window *window);
+const struct layout *window__layout(const struct window *window, size_t map);
+
+/* Ends the window and starts the next at `level` (an index), in one store. -EBUSY while a half is still to be drained. */
+int window__flip(struct window *window, uint32_t level);
+
+/* Level without flip, one store. */
+void window__set_level(struct window *window, uint32_t level);
+
+/*
+ * Waits until no program counts in the quiet half any more (8 to 16 ms). *seconds says how long it took. For a worker.
+ */
+int window__grace(struct window *window, double *seconds, struct error *error);
+
+/*
+ * After the grace period (or where nothing runs concurrently, as in a replay): reads and clears the quiet half of the maps whose bit is
+ * set in `maps`, each into batches[map]. What cannot be read stays in its half and comes with the window that half serves next: late,
+ * but not lost. For a worker.
+ */
+int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches, struct error *error);
+
+#endif

@@ -1,0 +1,65 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Who may know whom, read from the includes and requires; and every file names its licence.
+set -eu
+cd "${PERILUNE_SOURCE:-$(dirname "$0")/../..}"
+bad=0
+
+# only WHAT PATTERN ALLOWED FILE…: lines like PATTERN may stand in FILE… only where "FILE:NUMBER:LINE" begins like ALLOWED.
+only() {
+	what=$1 pattern=$2 allowed=$3
+	shift 3
+	found=$(grep -nE "$pattern" "$@" /dev/null | grep -vE "^($allowed)" || :)
+	[ -z "$found" ] || {
+		printf '%s:\n%s\n' "$what" "$found" >&2
+		bad=1
+	}
+}
+include() { printf '^[[:space:]]*#[[:space:]]*include[[:space:]]+%s' "$1"; }
+require() { printf 'require[[:space:]]*\(?["'\'']perilune\.%s' "$1"; }
+
+runtime=$(find runtime -name '*.[ch]')
+kernel=$(find bpf templates -name '*.[ch]' ! -path 'bpf/generate/*')
+lua=$(find lua -name '*.lua')
+stages=$(find lua/perilune -name shape.lua -o -name decide.lua -o -name ladder.lua)
+nowhere='//'
+
+# shellcheck disable=SC2086 # lists of files
+{
+	only 'Lua is for lua_* and main.c' "$(include '[<"](luajit-2\.1/)?(lua|lauxlib|lualib|luajit)\.h')" \
+		'runtime/(lua_[a-z_]+\.[ch]|main\.c):' $runtime
+	only 'libbpf is for the kernel side' "$(include '<bpf/')" \
+		'runtime/(probe|attach|window|extract|layout|kernel|event|replay)(_[a-z_]+)?\.[ch]:' $runtime
+	only 'libuv is for the loop' "$(include '[<"]uv')" 'runtime/loop(_[a-z_]+)?\.[ch]:' $runtime
+	only 'of bpf/ and templates/, the runtime may include bpf/ctl.h' "$(include '"(\.\./)?(bpf|templates)/')" \
+		'.*bpf/ctl\.h"' $runtime
+	only 'what runs in the kernel knows nothing of the runtime' "$(include '[<"](.*/)?runtime/')" "$nowhere" $kernel
+	only 'the engine alone sequences the stages' "$(require '(shape|decide|ladder)["'\'']')" \
+		'lua/perilune/engine\.lua:' $lua
+	only 'a stage knows no engine and no runtime' "$(require '(core\.|engine["'\''])')" "$nowhere" $stages
+}
+
+for file in $kernel; do
+	for header in $(sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*"\([^"]*\)".*/\1/p' "$file"); do
+		if [ -e "runtime/$header" ] && [ ! -e "bpf/$header" ]; then
+			echo "$file: includes $header, which only runtime/ has" >&2
+			bad=1
+		fi
+	done
+done
+
+licence() {
+	case $1 in
+	bpf/generate/*) echo 'Apache-2.0' ;;
+	bpf/*.h | templates/*.h) echo '(BSD-2-Clause OR GPL-2.0-only)' ;;
+	*) echo 'Apache-2.0' ;;
+	esac
+}
+for file in $(find CMakeLists.txt cmake runtime bpf lua templates examples tests .ci -type f \
+	\( -name '*.[ch]' -o -name '*.lua' -o -name '*.sh' -o -name '*.py' -o -name '*.cmake' -o -name CMakeLists.txt -o -path .ci/run \)); do
+	head -n 2 "$file" | grep -qF "SPDX-License-Identifier: $(licence "$file")" || {
+		echo "$file: its first lines lack \"SPDX-License-Identifier: $(licence "$file")\"" >&2
+		bad=1
+	}
+done
+exit $bad

@@ -1,0 +1,7 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck over every shell script.
+set -eu
+cd "${PERILUNE_SOURCE:-$(dirname "$0")/../..}"
+find .ci/run examples tests \( -name '*.sh' -o -path .ci/run \) -print0 |
+	xargs -0 shellcheck --external-sources --source-path=SCRIPTDIR

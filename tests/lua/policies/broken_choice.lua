@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- 3: "to": flows: key: unknown value "dest" (did you mean "dst"? one of "5tuple", "dst", "pair", "src")
+return policy "p" { always = { flows "to" { key = "dest" } } }

@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- 3: "from": flows: scope is not built yet (leave it out)
+return policy "p" { always = { flows "from" { key = "src", scope = "victims" } } }
