@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- SYN flood: two counters until connection attempts surge, then per destination, then who floods the victims. Watch for:
--- calm -> alert when attempts pass `surge`, siege with the victims and attackers named, and calm again after the flood.
-local iface = option "iface" { type = "iface", help = "the interface to watch (default: the default route's)" }
-local hook  = option "hook"  { default = "tc.ingress", one_of = { "xdp", "tc.ingress", "tc" }, help = "where to watch" }
-local surge = option "surge" { default = "1k/s", help = "connection attempts a second that are not normal here" }
+-- SYN flood: two counters until connection attempts surge, then per destination, then who floods the victims.
+-- Watch for: alert when attempts pass `surge`, siege with victims and attackers named, calm after the flood.
+local iface = option "iface" { type = "iface", help = "the interface (default: the default route's)" }
+local hook  = option "hook"  { default = "tc.ingress", one_of = { "xdp", "tc.ingress", "tc" } }
+local surge = option "surge" { default = "1k/s", help = "connection attempts a second not normal here" }
 local quiet = option "quiet" { default = "10s", help = "how long it has to be quiet before backing off" }
 
 -- An attempt is a SYN that is not the SYN/ACK of an answer.
@@ -11,14 +11,14 @@ local function attempts(probe)
   return (rate(probe .. ".syn") - rate(probe .. ".syn_ack")):named("attempts " .. probe)
 end
 
-local to = flows "to" { key = "dst", features = { "tcp_flags" } }
+local to   = flows "to"   { key = "dst", features = { "tcp_flags" } }
 local from = flows "from" { key = "src", features = { "tcp_flags" } }
 
 return policy "syn-flood" {
   attach = { iface = iface, hook = hook },
   window = "1s",
-  always = { counter "totals" { features = { "tcp_flags" } } },      -- runs at every level
-  levels = {                                                         -- cheapest first
+  always = { counter "totals" { features = { "tcp_flags" } } },  -- runs at every level
+  levels = {                                                     -- cheapest first
     level "calm"  {},
     level "alert" { to, window = "100ms", lease = "30s" },
     level "siege" { to, from, window = "100ms", lease = "30s", longest = "10m" },
@@ -28,15 +28,21 @@ return policy "syn-flood" {
     set "attackers" { of = "src", max = 10000, ttl = "5m" },
   },
   rules = {
-    rule "surge"    { when = attempts("totals"):above(surge), clear = attempts("totals"):below(surge / 4):lasting(quiet),
-                      hold = "alert" },
-    rule "victim"   { per = "to.dst",                                -- one instance per destination
-                      when = all { attempts("to"):above(surge / 2), share("to.syn", "to.packets"):above "60%" },
-                      clear = attempts("to"):below(surge / 8):lasting(quiet),
-                      hold = "siege", act = { add "victims", log } },
-    rule "attacker" { per = "from.src",
-                      when = attempts("from"):above(surge / 10), clear = attempts("from"):below(surge / 100):lasting(quiet),
-                      act = { add "attackers" } },
+    rule "surge" {
+      when = attempts("totals"):above(surge), clear = attempts("totals"):below(surge / 4):lasting(quiet),
+      hold = "alert",
+    },
+    rule "victim" {                                              -- one instance per destination
+      per = "to.dst",
+      when = all { attempts("to"):above(surge / 2), share("to.syn", "to.packets"):above "60%" },
+      clear = attempts("to"):below(surge / 8):lasting(quiet),
+      hold = "siege", act = { add "victims", log },
+    },
+    rule "attacker" {
+      per = "from.src",
+      when = attempts("from"):above(surge / 10), clear = attempts("from"):below(surge / 100):lasting(quiet),
+      act = { add "attackers" },
+    },
   },
   exports = { records "to" { top = { 20, "syn" } }, records "from" { top = { 100, "syn" } } },
 }

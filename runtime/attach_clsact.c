@@ -26,14 +26,15 @@ struct clsact {
 	struct attach_record record;
 };
 
-static struct bpf_tc_hook hook_of(const struct attach_record *record)
+/* libbpf refuses a hook whose padding is not zero, so it is not copied about. */
+static void set_hook(struct bpf_tc_hook *hook, const struct attach_record *record)
 {
-	struct bpf_tc_hook hook = {.sz = sizeof(hook), .ifindex = record->ifindex};
-
-	hook.attach_point = record->parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
-				    ? BPF_TC_EGRESS
-				    : BPF_TC_INGRESS;
-	return hook;
+	memset(hook, 0, sizeof(*hook));
+	hook->sz = sizeof(*hook);
+	hook->ifindex = record->ifindex;
+	hook->attach_point = record->parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
+				     ? BPF_TC_EGRESS
+				     : BPF_TC_INGRESS;
 }
 
 static int identify(int prog_fd, struct attach_record_prog *prog)
@@ -68,10 +69,12 @@ static bool is_ours(const struct attach_record *record, uint32_t id)
 /* 0 with the id of the program in our place; anything else: there is no such filter. */
 static int query(const struct attach_record *record, uint32_t *id)
 {
-	struct bpf_tc_hook hook = hook_of(record);
+	struct bpf_tc_hook hook;
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = record->handle, .priority = record->priority);
-	int err = bpf_tc_query(&hook, &opts);
+	int err;
 
+	set_hook(&hook, record);
+	err = bpf_tc_query(&hook, &opts);
 	*id = opts.prog_id;
 	return err;
 }
@@ -104,17 +107,18 @@ static int remove_qdisc(const struct attach_record *record)
 /* Undoes what is on record, as far as it is still there, then the record itself. */
 static int withdraw(int dir, const struct attach_record *record)
 {
-	struct bpf_tc_hook hook = hook_of(record);
+	struct bpf_tc_hook hook;
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = record->handle, .priority = record->priority);
 	uint32_t id;
 	int err = 0;
 
+	set_hook(&hook, record);
 	if (!query(record, &id) && is_ours(record, id))
 		err = bpf_tc_detach(&hook, &opts);
 	if (!err && record->qdisc)
 		err = remove_qdisc(record);
-	if (err == -ENODEV || err == -ENOENT ||
-	    err == -EINVAL) /* interface, filter or qdisc went in between */
+	/* Interface, filter or qdisc went in between: what the kernel says then is one of these. */
+	if (err == -ENODEV || err == -ENOENT || err == -EINVAL)
 		err = 0;
 	return err ? err : attach_record__remove(dir, record);
 }
@@ -167,13 +171,14 @@ static int choose_priority(struct attach_record *record)
 static int try_attach(int dir, struct attach_record *record, int prog_fd)
 {
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog_fd, .handle = record->handle);
-	struct bpf_tc_hook hook = hook_of(record);
+	struct bpf_tc_hook hook;
 	bool create;
 	char kind[16];
 	int err = netlink__ingress_qdisc(record->ifindex, kind, sizeof(kind));
 
 	if (err)
 		return err;
+	set_hook(&hook, record);
 	if (!strcmp(kind, "ingress") && hook.attach_point == BPF_TC_EGRESS)
 		return -EBUSY; /* it would take our filter, and show it what comes in */
 	create = !kind[0];
@@ -274,12 +279,13 @@ out:
 
 static int exchange(int dir, struct attach_record *record, int prog_fd)
 {
-	struct bpf_tc_hook hook = hook_of(record);
+	struct bpf_tc_hook hook;
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog_fd, .flags = BPF_TC_F_REPLACE,
 		    .handle = record->handle, .priority = record->priority);
 	uint32_t id;
 	int err = query(record, &id);
 
+	set_hook(&hook, record);
 	if (err)
 		return err;
 	if (!is_ours(record, id))

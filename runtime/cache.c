@@ -107,7 +107,7 @@ static int digest_file(const char *path, unsigned char out[DIGEST])
  */
 static int read_own(const char *path, struct buf *out)
 {
-	struct stat st;
+	struct stat st = {0};
 	ssize_t len = 0;
 	int fd = open_regular(path, O_NOFOLLOW, &st), err;
 
@@ -242,11 +242,12 @@ static int make_file(const char *key, const char *const *headers, const void *ob
 
 static int make_dirs(const char *dir)
 {
+	size_t len = strlen(dir);
 	char path[PATH_MAX];
 
-	if (!*dir || strlen(dir) >= sizeof(path))
+	if (!len || len >= sizeof(path))
 		return -EINVAL;
-	strcpy(path, dir);
+	memcpy(path, dir, len + 1);
 	for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
 		*slash = '\0';
 		mkdir(path, 0700); /* the last one tells whether it went well */
@@ -332,7 +333,7 @@ static int abandoned(const char *name, const struct stat *st)
  * Lists the cache's own files into `entries` (struct entry) and sweeps; what else lies in the
  * directory is left alone.
  */
-static int scan(DIR *dir, struct buf *entries)
+static int scan(DIR *dir, int fd, struct buf *entries)
 {
 	const struct dirent *item;
 	struct entry entry;
@@ -345,12 +346,11 @@ static int scan(DIR *dir, struct buf *entries)
 		if (!temp && (strspn(item->d_name, "0123456789abcdef") != CACHE_KEY_LEN ||
 			      item->d_name[CACHE_KEY_LEN]))
 			continue;
-		if (fstatat(dirfd(dir), item->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
-		    !S_ISREG(st.st_mode))
+		if (fstatat(fd, item->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
 			continue;
 		if (temp) {
 			if (abandoned(item->d_name, &st))
-				unlinkat(dirfd(dir), item->d_name, 0);
+				unlinkat(fd, item->d_name, 0);
 			continue;
 		}
 		memset(&entry, 0, sizeof(entry));
@@ -369,12 +369,13 @@ int cache__trim(const char *path, uint64_t max_bytes)
 	struct entry *list;
 	size_t count;
 	DIR *dir = opendir(path);
-	int err;
+	int fd, err;
 
 	if (!dir)
 		return errno == ENOENT ? 0 : -errno;
 	buf__init(&entries, FILES_MAX * sizeof(struct entry));
-	err = scan(dir, &entries);
+	fd = dirfd(dir);
+	err = fd < 0 ? -errno : scan(dir, fd, &entries);
 	if (err)
 		goto out;
 	list = (struct entry *)entries.data;
@@ -384,10 +385,10 @@ int cache__trim(const char *path, uint64_t max_bytes)
 	for (size_t i = 0; i < count; i++)
 		total += list[i].size;
 	for (size_t i = 0; i < count && total > max_bytes; i++) {
-		if (unlinkat(dirfd(dir), list[i].name, 0) && errno != ENOENT && !err)
-			err = -errno;
-		else
+		if (!unlinkat(fd, list[i].name, 0) || errno == ENOENT)
 			total -= list[i].size;
+		else
+			err = -errno;
 	}
 out:
 	buf__free(&entries);

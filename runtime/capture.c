@@ -202,11 +202,12 @@ int capture__open(const char *path, struct capture **out, struct error *error)
 	capture->pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO,
 								 why);
 	if (!capture->pcap) {
-		if (file != stdin)
+		if (file && file != stdin)
 			fclose(file);
 		err = refuse(name, why, error);
 		goto out;
 	}
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Stream): pcap_close() closes the file too */
 	err = choose_link(capture, error);
 out:
 	if (err)
@@ -303,13 +304,13 @@ int capture__next(struct capture *capture, struct capture_frame *frame, struct e
 
 int capture_frame__addresses(const struct capture_frame *frame, char *src, char *dst, size_t size)
 {
-	const unsigned char *at = frame->data + 2 * ETHER_ADDR_LEN,
-			    *end = frame->data + frame->captured;
+	const unsigned char *at, *end = frame->data + frame->captured;
 	unsigned int type, tags = 0;
 	bool v6;
 
 	if (frame->captured < sizeof(struct ether_header))
 		return -ENOENT;
+	at = frame->data + offsetof(struct ether_header, ether_type);
 	for (;;) {
 		type = be16(at);
 		at += 2;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_CHUNK 4096	   /* entries asked for at once */
+#define FIRST_CHUNK 4096	/* entries asked for at once */
 #define CHUNK_BYTES (4UL << 20) /* unless they would need more memory than this */
 #define MIN_CHUNK 16
 
@@ -89,17 +89,22 @@ static int set_chunk(struct reader *r, uint64_t count)
 static int prepare(struct reader *r, const struct extract_map *map, bool clear, struct batch *batch)
 {
 	const struct layout *layout = batch->layout;
-	bool per_cpu = map->type == BPF_MAP_TYPE_PERCPU_HASH || map->type == BPF_MAP_TYPE_LRU_PERCPU_HASH ||
+	bool per_cpu = map->type == BPF_MAP_TYPE_PERCPU_HASH ||
+		       map->type == BPF_MAP_TYPE_LRU_PERCPU_HASH ||
 		       map->type == BPF_MAP_TYPE_PERCPU_ARRAY;
 	uint64_t most, want;
 	int cpus = 1;
 
-	*r = (struct reader){.map = map, .batch = batch, .clear = clear, .key_size = layout->key_size};
+	*r = (struct reader){.map = map,
+			     .batch = batch,
+			     .clear = clear,
+			     .key_size = layout->key_size};
 	switch (map->type) {
 	case BPF_MAP_TYPE_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 		r->array = true;
-		if (layout->key_size != sizeof(uint32_t) || (uint64_t)map->first + map->entries > map->max_entries)
+		if (layout->key_size != sizeof(uint32_t) ||
+		    (uint64_t)map->first + map->entries > map->max_entries)
 			return -ERANGE;
 		break;
 	case BPF_MAP_TYPE_HASH:
@@ -172,6 +177,7 @@ static int read_hash_batches(struct reader *r)
 {
 	size_t token_size = r->key_size > 8 ? r->key_size : 8;
 	unsigned char *token = calloc(1, token_size);
+	uint64_t most = 2 * (uint64_t)r->map->max_entries + FIRST_CHUNK; /* no bucket has more */
 	bool started = false;
 	int err = token ? 0 : -ENOMEM, said;
 
@@ -179,13 +185,13 @@ static int read_hash_batches(struct reader *r)
 		void *in = started ? token : NULL;
 		uint32_t count = r->chunk;
 
-		said = r->clear ? bpf_map_lookup_and_delete_batch(r->map->fd, in, token, r->keys, r->values, &count, NULL)
-				: bpf_map_lookup_batch(r->map->fd, in, token, r->keys, r->values, &count, NULL);
-		if (said == -ENOSPC) { /* a bucket holds more than the buffer; nothing of it was taken */
-			if (r->chunk > 2 * (uint64_t)r->map->max_entries)
-				err = -ENOSPC;
-			else
-				err = set_chunk(r, 2 * (uint64_t)r->chunk);
+		said = r->clear ? bpf_map_lookup_and_delete_batch(r->map->fd, in, token, r->keys,
+								  r->values, &count, NULL)
+				: bpf_map_lookup_batch(r->map->fd, in, token, r->keys, r->values,
+						       &count, NULL);
+		if (said ==
+		    -ENOSPC) { /* a bucket holds more than the buffer; nothing of it was taken */
+			err = r->chunk > most ? -ENOSPC : set_chunk(r, 2 * (uint64_t)r->chunk);
 			continue;
 		}
 		if (said && said != -ENOENT) {
@@ -209,7 +215,8 @@ static int read_hash_single(struct reader *r)
 	int err = keys ? 0 : -ENOMEM;
 
 	while (!err && n < most) {
-		err = bpf_map_get_next_key(r->map->fd, n ? keys + (n - 1) * r->key_size : NULL, keys + n * r->key_size);
+		err = bpf_map_get_next_key(r->map->fd, n ? keys + (n - 1) * r->key_size : NULL,
+					   keys + n * r->key_size);
 		n += !err;
 	}
 	if (err == -ENOENT)
@@ -237,11 +244,12 @@ static int read_array_batches(struct reader *r)
 	int err = 0;
 
 	while (!err && done < r->map->entries) {
-		uint32_t before = r->map->first + done - 1; /* a batch begins after the key it is given */
+		uint32_t before = r->map->first + done -
+				  1; /* a batch begins after the key it is given */
 		uint32_t left = r->map->entries - done, count = left < r->chunk ? left : r->chunk;
 
-		err = bpf_map_lookup_batch(r->map->fd, before == UINT32_MAX ? NULL : &before, &token, r->keys, r->values,
-					   &count, NULL);
+		err = bpf_map_lookup_batch(r->map->fd, before == UINT32_MAX ? NULL : &before,
+					   &token, r->keys, r->values, &count, NULL);
 		if (err && err != -ENOENT)
 			return !done && no_batches(err) ? -EOPNOTSUPP : err;
 		if (!count)

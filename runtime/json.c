@@ -72,7 +72,8 @@ int json__string(struct buf *out, const char *text, size_t len)
 			memcpy(p, s, n);
 			p += n;
 		} else {
-			memcpy(p, "\xef\xbf\xbd", 3); /* U+FFFD for each byte that is no character */
+			memcpy(p, "\xef\xbf\xbd",
+			       3); /* U+FFFD for each byte that is no character */
 			p += 3;
 			n = 1;
 		}
@@ -84,7 +85,8 @@ int json__string(struct buf *out, const char *text, size_t len)
 	return 0;
 }
 
-static int put_number(struct buf *out, const struct layout *layout, const struct field *f, const unsigned char *bytes)
+static int put_number(struct buf *out, const struct layout *layout, const struct field *f,
+		      const unsigned char *bytes)
 {
 	uint64_t value = layout__number(layout, f, bytes);
 	bool is_signed = f->kind == FIELD_INT;
@@ -108,7 +110,8 @@ static int put_number(struct buf *out, const struct layout *layout, const struct
 }
 
 /* What needs no escapes: addresses, times, bytes. */
-static int put_plain(struct buf *out, const struct layout *layout, const struct field *f, const unsigned char *bytes)
+static int put_plain(struct buf *out, const struct layout *layout, const struct field *f,
+		     const unsigned char *bytes)
 {
 	size_t room = f->kind == FIELD_BYTES ? (size_t)f->size * 3 : 46;
 	int err = buf__reserve(out, room + 2);
@@ -130,7 +133,8 @@ static int put_plain(struct buf *out, const struct layout *layout, const struct 
 	return 0;
 }
 
-static int put_element(struct buf *out, const struct layout *layout, const struct field *f, const unsigned char *bytes)
+static int put_element(struct buf *out, const struct layout *layout, const struct field *f,
+		       const unsigned char *bytes)
 {
 	switch (f->kind) {
 	case FIELD_ADDRESS:
@@ -138,13 +142,15 @@ static int put_element(struct buf *out, const struct layout *layout, const struc
 	case FIELD_BYTES:
 		return put_plain(out, layout, f, bytes);
 	case FIELD_TEXT:
-		return json__string(out, (const char *)bytes, strnlen((const char *)bytes, f->size));
+		return json__string(out, (const char *)bytes,
+				    strnlen((const char *)bytes, f->size));
 	default:
 		return put_number(out, layout, f, bytes);
 	}
 }
 
-static int put_field(struct buf *out, const struct layout *layout, const struct field *f, const unsigned char *bytes)
+static int put_field(struct buf *out, const struct layout *layout, const struct field *f,
+		     const unsigned char *bytes)
 {
 	int err = json__string(out, f->name, strlen(f->name));
 
@@ -180,7 +186,8 @@ int json__record(struct buf *out, const struct layout *layout, const unsigned ch
 		if (i)
 			err = buf__append(out, ",", 1);
 		if (!err)
-			err = put_field(out, layout, &layout->fields[i], record + layout->fields[i].offset);
+			err = put_field(out, layout, &layout->fields[i],
+					record + layout->fields[i].offset);
 	}
 	if (!err)
 		err = buf__append(out, "}", 1);
@@ -202,7 +209,8 @@ int json__records(struct buf *out, const struct batch *batch, const uint32_t *in
 		else if (i)
 			err = buf__append(out, ",", 1);
 		if (!err)
-			err = json__record(out, batch->layout, batch->records + at * batch->layout->stride);
+			err = json__record(out, batch->layout,
+					   batch->records + at * batch->layout->stride);
 	}
 	if (!err)
 		err = buf__append(out, "]", 1);

@@ -19,7 +19,8 @@
 int json__record(struct buf *out, const struct layout *layout, const unsigned char *record);
 
 /* Appends `[{…},…]` of the records whose indexes are given, or of all, in buffer order, when `indexes` is NULL. */
-int json__records(struct buf *out, const struct batch *batch, const uint32_t *indexes, size_t count);
+int json__records(struct buf *out, const struct batch *batch, const uint32_t *indexes,
+		  size_t count);
 
 /* Appends a JSON string with its quotes. */
 int json__string(struct buf *out, const char *text, size_t len);

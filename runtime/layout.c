@@ -9,8 +9,8 @@
 #include <string.h>
 
 #define MAX_FIELDS 1024
-#define MAX_DEPTH 16		/* of nested structs; deeper ones are bytes */
-#define MAX_CHAIN 64		/* of typedefs and qualifiers */
+#define MAX_DEPTH 16	       /* of nested structs; deeper ones are bytes */
+#define MAX_CHAIN 64	       /* of typedefs and qualifiers */
 #define MAX_RECORD (64U << 20) /* bytes of a key or a value */
 
 #define KIND_STRUCT ((enum field_kind)(-1)) /* to be flattened; never in a finished table */
@@ -63,7 +63,8 @@ static bool typedef_kind(const char *name, enum field_kind *kind, uint32_t *size
 }
 
 /* Looks through typedefs and qualifiers. A typedef with a meaning sets *kind and the size it holds for. */
-static const struct btf_type *strip(const struct btf *btf, uint32_t *id, enum field_kind *kind, uint32_t *size)
+static const struct btf_type *strip(const struct btf *btf, uint32_t *id, enum field_kind *kind,
+				    uint32_t *size)
 {
 	for (int i = 0; i < MAX_CHAIN; i++) {
 		const struct btf_type *t = btf__type_by_id(btf, *id);
@@ -81,7 +82,8 @@ static const struct btf_type *strip(const struct btf *btf, uint32_t *id, enum fi
 	return NULL;
 }
 
-static void classify_int(const struct btf_type *t, enum field_kind named, uint32_t named_size, struct element *out)
+static void classify_int(const struct btf_type *t, enum field_kind named, uint32_t named_size,
+			 struct element *out)
 {
 	bool whole = btf_int_offset(t) == 0 && btf_int_bits(t) == t->size * 8;
 
@@ -98,7 +100,8 @@ static void classify_int(const struct btf_type *t, enum field_kind named, uint32
 
 static bool classify(const struct btf *btf, uint32_t id, int depth, struct element *out);
 
-static bool classify_array(const struct btf *btf, const struct btf_type *t, int depth, struct element *out)
+static bool classify_array(const struct btf *btf, const struct btf_type *t, int depth,
+			   struct element *out)
 {
 	const struct btf_array *array = btf_array(t);
 	const struct btf_type *inner;
@@ -112,7 +115,8 @@ static bool classify_array(const struct btf *btf, const struct btf_type *t, int 
 	count = (uint64_t)out->count * array->nelems;
 	if (out->kind == KIND_STRUCT)
 		out->kind = FIELD_BYTES;
-	if (inner && btf_is_int(inner) && out->size == 1 && out->kind != FIELD_BOOL && count <= MAX_RECORD) {
+	if (inner && btf_is_int(inner) && out->size == 1 && out->kind != FIELD_BOOL &&
+	    count <= MAX_RECORD) {
 		bool text = strcmp(name_at(btf, inner->name_off), "char") == 0;
 
 		if (text || out->kind == FIELD_UINT) {
@@ -150,7 +154,9 @@ static bool classify(const struct btf *btf, uint32_t id, int depth, struct eleme
 	if (btf_is_any_enum(t) && (size == 1 || size == 2 || size == 4 || size == 8))
 		out->kind = FIELD_ENUM;
 	else if (btf_is_struct(t))
-		out->kind = size == 16 && strcmp(name_at(btf, t->name_off), "ip_addr") == 0 ? FIELD_ADDRESS : KIND_STRUCT;
+		out->kind = size == 16 && strcmp(name_at(btf, t->name_off), "ip_addr") == 0
+				    ? FIELD_ADDRESS
+				    : KIND_STRUCT;
 	return true;
 }
 
@@ -162,7 +168,8 @@ static int grow(struct builder *b)
 	if (b->n < b->capacity)
 		return 0;
 	if (b->n >= MAX_FIELDS)
-		return error__set(b->error, -E2BIG, "the record has more than %d fields", MAX_FIELDS);
+		return error__set(b->error, -E2BIG, "the record has more than %d fields",
+				  MAX_FIELDS);
 	fields = reallocarray(b->fields, capacity, sizeof(*fields));
 	if (!fields)
 		return -ENOMEM;
@@ -187,8 +194,9 @@ static int add_field(struct builder *b, const char *name, uint32_t offset, const
 
 	if (end > b->size)
 		return error__set(b->error, -EINVAL,
-				  "the BTF is inconsistent: `%s` ends at byte %" PRIu64 " of a %s of %u", name, end,
-				  b->key ? "key" : "value", b->size);
+				  "the BTF is inconsistent: `%s` ends at byte %" PRIu64
+				  " of a %s of %u",
+				  name, end, b->key ? "key" : "value", b->size);
 	if (!e->size || !e->count)
 		return 0;
 	err = grow(b);
@@ -214,10 +222,11 @@ static int add_field(struct builder *b, const char *name, uint32_t offset, const
 	return 0;
 }
 
-static int add_struct(struct builder *b, const struct btf_type *t, const char *prefix, uint32_t offset, int depth);
+static int add_struct(struct builder *b, const struct btf_type *t, const char *prefix,
+		      uint32_t offset, int depth);
 
-static int add_member(struct builder *b, const struct btf_type *t, uint32_t i, const char *prefix, uint32_t offset,
-		      int depth)
+static int add_member(struct builder *b, const struct btf_type *t, uint32_t i, const char *prefix,
+		      uint32_t offset, int depth)
 {
 	const struct btf_member *m = btf_members(t) + i;
 	const char *own = name_at(b->btf, m->name_off);
@@ -236,20 +245,23 @@ static int add_member(struct builder *b, const struct btf_type *t, uint32_t i, c
 	if (e.kind == KIND_STRUCT && depth < MAX_DEPTH) {
 		if (own[0] && asprintf(&name, "%s%s.", prefix, own) < 0)
 			return -ENOMEM;
-		err = add_struct(b, btf__type_by_id(b->btf, e.type), name ? name : prefix, offset, depth + 1);
+		err = add_struct(b, btf__type_by_id(b->btf, e.type), name ? name : prefix, offset,
+				 depth + 1);
 		free(name);
 		return err;
 	}
 	if (e.kind == KIND_STRUCT)
 		e.kind = FIELD_BYTES;
-	if ((own[0] ? asprintf(&name, "%s%s", prefix, own) : asprintf(&name, "%sanonymous_%u", prefix, offset)) < 0)
+	if ((own[0] ? asprintf(&name, "%s%s", prefix, own)
+		    : asprintf(&name, "%sanonymous_%u", prefix, offset)) < 0)
 		return -ENOMEM;
 	err = add_field(b, name, offset, &e);
 	free(name);
 	return err;
 }
 
-static int add_struct(struct builder *b, const struct btf_type *t, const char *prefix, uint32_t offset, int depth)
+static int add_struct(struct builder *b, const struct btf_type *t, const char *prefix,
+		      uint32_t offset, int depth)
 {
 	for (uint32_t i = 0; i < btf_vlen(t); i++) {
 		int err = add_member(b, t, i, prefix, offset, depth);
@@ -272,15 +284,25 @@ static int add_part(struct builder *b, uint32_t type, uint32_t base, uint32_t si
 	if (type) {
 		real = btf__resolve_size(b->btf, type);
 		if (real < 0 || !classify(b->btf, type, 0, &e))
-			return error__set(b->error, -EINVAL, "type %u of the %s has no size", type, what);
+			return error__set(b->error, -EINVAL, "type %u of the %s has no size", type,
+					  what);
 	} else if (key) {
 		real = 4;
 		what = "index";
 	}
 	if (real != size)
-		return error__set(b->error, -EINVAL, "the %s's type has %lld bytes, the map's has %u", what, real, size);
+		return error__set(b->error, -EINVAL,
+				  "the %s's type has %lld bytes, the map's has %u", what, real,
+				  size);
 	if (e.kind == KIND_STRUCT)
 		return add_struct(b, btf__type_by_id(b->btf, e.type), "", 0, 0);
+	if (key &&
+	    e.kind ==
+		    FIELD_ENUM) { /* an index by an enum is called what the enum is: `direction` */
+		const char *name = name_at(b->btf, btf__type_by_id(b->btf, e.type)->name_off);
+
+		what = *name ? name : what;
+	}
 	return add_field(b, what, 0, &e);
 }
 
@@ -295,12 +317,14 @@ static uint64_t fnv1a(uint64_t hash, const void *bytes, size_t len)
 
 static uint64_t hash_of(const struct layout *layout)
 {
-	uint32_t sizes[] = {layout->key_size, layout->value_size, layout->stride, (uint32_t)layout->nfields};
+	uint32_t sizes[] = {layout->key_size, layout->value_size, layout->stride,
+			    (uint32_t)layout->nfields};
 	uint64_t hash = fnv1a(0xcbf29ce484222325ULL, sizes, sizeof(sizes));
 
 	for (size_t i = 0; i < layout->nfields; i++) {
 		const struct field *f = &layout->fields[i];
-		uint32_t facts[] = {f->kind, f->offset, f->size, f->count, f->key, layout__enum_signed(layout, f)};
+		uint32_t facts[] = {f->kind,  f->offset, f->size,
+				    f->count, f->key,	 layout__enum_signed(layout, f)};
 
 		hash = fnv1a(hash, f->name, strlen(f->name) + 1);
 		hash = fnv1a(hash, facts, sizeof(facts));
@@ -316,8 +340,10 @@ int layout__new(const struct btf *btf, uint32_t key_type, uint32_t key_size, uin
 	int err;
 
 	*out = NULL;
-	if (!key_size || key_size > MAX_RECORD || value_size > MAX_RECORD || (!btf && (key_type || value_type)))
-		return error__set(error, -EINVAL, "a key of %u and a value of %u bytes make no record", key_size,
+	if (!key_size || key_size > MAX_RECORD || value_size > MAX_RECORD ||
+	    (!btf && (key_type || value_type)))
+		return error__set(error, -EINVAL,
+				  "a key of %u and a value of %u bytes make no record", key_size,
 				  value_size);
 	layout = calloc(1, sizeof(*layout));
 	if (!layout)
@@ -361,7 +387,9 @@ const struct field *layout__field(const struct layout *layout, const char *name)
 
 static const struct btf_type *enum_type(const struct layout *layout, const struct field *field)
 {
-	const struct btf_type *t = field->kind == FIELD_ENUM ? btf__type_by_id(layout->btf, field->type) : NULL;
+	const struct btf_type *t = field->kind == FIELD_ENUM
+					   ? btf__type_by_id(layout->btf, field->type)
+					   : NULL;
 
 	return t && btf_is_any_enum(t) ? t : NULL;
 }
@@ -374,7 +402,8 @@ bool layout__enum_signed(const struct layout *layout, const struct field *field)
 }
 
 /* The name and the value of an enumerator; values of 32 bits are extended as the enum's sign says. */
-static const char *enumerator(const struct layout *layout, const struct btf_type *t, uint32_t i, int64_t *value)
+static const char *enumerator(const struct layout *layout, const struct btf_type *t, uint32_t i,
+			      int64_t *value)
 {
 	if (btf_is_enum64(t)) {
 		*value = (int64_t)btf_enum64_value(btf_enum64(t) + i);
@@ -398,7 +427,8 @@ const char *layout__enum_name(const struct layout *layout, const struct field *f
 	return NULL;
 }
 
-int layout__enum_value(const struct layout *layout, const struct field *field, const char *name, int64_t *out)
+int layout__enum_value(const struct layout *layout, const struct field *field, const char *name,
+		       int64_t *out)
 {
 	const struct btf_type *t = enum_type(layout, field);
 
@@ -426,11 +456,13 @@ static const char *ctype_of(const struct layout *layout, const struct field *f)
 int layout__cdef(const struct layout *layout, struct buf *out)
 {
 	uint32_t at = 0;
-	int err = buf__printf(out, "struct __attribute__((packed)) perilune_%016" PRIx64 " {", layout->hash);
+	int err = buf__printf(out, "struct __attribute__((packed)) perilune_%016" PRIx64 " {",
+			      layout->hash);
 
 	for (size_t i = 0; !err && i < layout->nfields; i++) {
 		const struct field *f = &layout->fields[i];
-		bool bytes = f->kind == FIELD_ADDRESS || f->kind == FIELD_TEXT || f->kind == FIELD_BYTES;
+		bool bytes = f->kind == FIELD_ADDRESS || f->kind == FIELD_TEXT ||
+			     f->kind == FIELD_BYTES;
 
 		if (f->offset < at)
 			continue;
@@ -439,9 +471,11 @@ int layout__cdef(const struct layout *layout, struct buf *out)
 		if (!err && bytes)
 			err = buf__printf(out, " uint8_t f%zu[%u];", i, f->size * f->count);
 		else if (!err && f->count > 1)
-			err = buf__printf(out, " %s%u_t f%zu[%u];", ctype_of(layout, f), f->size * 8, i, f->count);
+			err = buf__printf(out, " %s%u_t f%zu[%u];", ctype_of(layout, f),
+					  f->size * 8, i, f->count);
 		else if (!err)
-			err = buf__printf(out, " %s%u_t f%zu;", ctype_of(layout, f), f->size * 8, i);
+			err = buf__printf(out, " %s%u_t f%zu;", ctype_of(layout, f), f->size * 8,
+					  i);
 		at = f->offset + f->size * f->count;
 	}
 	if (!err && at < layout->stride)

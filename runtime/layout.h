@@ -40,7 +40,8 @@ struct field {
 };
 
 struct layout {
-	const struct field *fields; /* key first, in declaration order; padding (pad…, _…) left out */
+	const struct field
+		*fields; /* key first, in declaration order; padding (pad…, _…) left out */
 	size_t nfields;
 	uint32_t key_size;     /* bytes of the map's key */
 	uint32_t value_size;   /* bytes of the map's value */
@@ -63,13 +64,15 @@ void layout__free(struct layout *layout);
 const struct field *layout__field(const struct layout *layout, const char *name);
 
 /* The name an enum's value has, or NULL. */
-const char *layout__enum_name(const struct layout *layout, const struct field *field, int64_t value);
+const char *layout__enum_name(const struct layout *layout, const struct field *field,
+			      int64_t value);
 
 /* Whether an enum's values are signed. */
 bool layout__enum_signed(const struct layout *layout, const struct field *field);
 
 /* The value an enum's name has. -ENOENT when there is no such name. */
-int layout__enum_value(const struct layout *layout, const struct field *field, const char *name, int64_t *out);
+int layout__enum_value(const struct layout *layout, const struct field *field, const char *name,
+		       int64_t *out);
 
 /*
  * LuaJIT cdef of a packed struct `perilune_<hash>` that holds every scalar integer field at its offset under the name
@@ -88,13 +91,16 @@ void layout__address_text(const uint8_t *octets, char *out);
 void layout__time_text(uint64_t wall_ns, char *out);
 
 /* The value of an integer element, sign- or zero-extended, in host order; 0 for the kinds that are not numbers. */
-uint64_t layout__number(const struct layout *layout, const struct field *field, const unsigned char *bytes);
+uint64_t layout__number(const struct layout *layout, const struct field *field,
+			const unsigned char *bytes);
 
 /* Appends a field's value (`bytes`: its size × count bytes) as people read it; the elements of an array with spaces between. */
-int layout__text(const struct layout *layout, const struct field *field, const unsigned char *bytes, struct buf *out);
+int layout__text(const struct layout *layout, const struct field *field, const unsigned char *bytes,
+		 struct buf *out);
 
 /* The other way, for addresses, bytes, text and names of enums: writes size bytes. -EINVAL when `text` is no such value
  * or the field is another kind or an array. */
-int layout__parse(const struct layout *layout, const struct field *field, const char *text, unsigned char *bytes);
+int layout__parse(const struct layout *layout, const struct field *field, const char *text,
+		  unsigned char *bytes);
 
 #endif

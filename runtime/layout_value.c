@@ -44,8 +44,10 @@ void layout__time_text(uint64_t wall_ns, char *out)
 		size_t width;
 		char after;
 	} parts[] = {{4, '-'}, {2, '-'}, {2, 'T'}, {2, ':'}, {2, ':'}, {2, '.'}, {9, 'Z'}};
-	uint64_t values[7] = {
-		[3] = of_day / 3600, [4] = of_day / 60 % 60, [5] = of_day % 60, [6] = wall_ns % 1000000000};
+	uint64_t values[7] = {[3] = of_day / 3600,
+			      [4] = of_day / 60 % 60,
+			      [5] = of_day % 60,
+			      [6] = wall_ns % 1000000000};
 
 	civil(seconds / 86400, &values[0], &values[1], &values[2]);
 	for (size_t i = 0; i < 7; i++) {
@@ -84,7 +86,11 @@ static void store(unsigned char *bytes, uint32_t size, uint64_t value)
 	if (size == 1)
 		*bytes = (unsigned char)value;
 	else
-		memcpy(bytes, size == 2 ? (void *)&u16 : size == 4 ? (void *)&u32 : (void *)&value, size);
+		memcpy(bytes,
+		       size == 2   ? (void *)&u16
+		       : size == 4 ? (void *)&u32
+				   : (void *)&value,
+		       size);
 }
 
 static uint64_t sign_extend(uint64_t value, uint32_t size)
@@ -106,7 +112,8 @@ static uint64_t from_network(uint64_t value, uint32_t size)
 	}
 }
 
-uint64_t layout__number(const struct layout *layout, const struct field *field, const unsigned char *bytes)
+uint64_t layout__number(const struct layout *layout, const struct field *field,
+			const unsigned char *bytes)
 {
 	switch (field->kind) {
 	case FIELD_UINT:
@@ -127,7 +134,8 @@ uint64_t layout__number(const struct layout *layout, const struct field *field, 
 	}
 }
 
-static int put_number(const struct layout *layout, const struct field *field, uint64_t value, struct buf *out)
+static int put_number(const struct layout *layout, const struct field *field, uint64_t value,
+		      struct buf *out)
 {
 	bool is_signed = field->kind == FIELD_INT;
 	char text[NUMBER_MAX];
@@ -142,11 +150,12 @@ static int put_number(const struct layout *layout, const struct field *field, ui
 		is_signed = layout__enum_signed(layout, field);
 	}
 	return buf__append(out, text,
-			   is_signed ? number__i64(text, (int64_t)value) : number__u64(text, value));
+			   is_signed ? number__i64(text, (int64_t)value)
+				     : number__u64(text, value));
 }
 
-static int put_element(const struct layout *layout, const struct field *field, const unsigned char *bytes,
-		       struct buf *out)
+static int put_element(const struct layout *layout, const struct field *field,
+		       const unsigned char *bytes, struct buf *out)
 {
 	char text[INET6_ADDRSTRLEN];
 	int err;
@@ -172,7 +181,8 @@ static int put_element(const struct layout *layout, const struct field *field, c
 	}
 }
 
-int layout__text(const struct layout *layout, const struct field *field, const unsigned char *bytes, struct buf *out)
+int layout__text(const struct layout *layout, const struct field *field, const unsigned char *bytes,
+		 struct buf *out)
 {
 	int err = 0;
 
@@ -201,7 +211,8 @@ static int parse_hex(const char *text, unsigned char *bytes, size_t size)
 	return 0;
 }
 
-int layout__parse(const struct layout *layout, const struct field *field, const char *text, unsigned char *bytes)
+int layout__parse(const struct layout *layout, const struct field *field, const char *text,
+		  unsigned char *bytes)
 {
 	int64_t value;
 	int err;
@@ -211,7 +222,8 @@ int layout__parse(const struct layout *layout, const struct field *field, const 
 	switch (field->kind) {
 	case FIELD_ADDRESS:
 		memcpy(bytes, v4_mapped, sizeof(v4_mapped));
-		if (inet_pton(AF_INET, text, bytes + sizeof(v4_mapped)) == 1 || inet_pton(AF_INET6, text, bytes) == 1)
+		if (inet_pton(AF_INET, text, bytes + sizeof(v4_mapped)) == 1 ||
+		    inet_pton(AF_INET6, text, bytes) == 1)
 			return 0;
 		return -EINVAL;
 	case FIELD_TEXT:
@@ -275,6 +287,7 @@ void layout__fold(const struct layout *layout, void *into, const void *value)
 		size_t at = f->offset - layout->value_offset;
 
 		for (uint32_t n = 0; !f->key && n < f->count; n++, at += f->size)
-			fold_element(f, (unsigned char *)into + at, (const unsigned char *)value + at);
+			fold_element(f, (unsigned char *)into + at,
+				     (const unsigned char *)value + at);
 	}
 }

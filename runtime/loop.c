@@ -88,6 +88,23 @@ void loop__free(struct loop *loop)
 	free(loop);
 }
 
+static void settle_any(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (handle->type == UV_POLL)
+		loop_timer__stop(handle->data);
+	else if (handle->type == UV_PROCESS || handle->type == UV_NAMED_PIPE)
+		loop_child__kill(handle->data);
+}
+
+void loop__settle(struct loop *loop)
+{
+	assert(!loop->running);
+	loop->closing = true;
+	uv_walk(&loop->uv, settle_any, NULL);
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
 int loop__run(struct loop *loop)
 {
 	if (loop->running || loop->closing)

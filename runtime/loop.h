@@ -33,6 +33,13 @@ int loop__new(struct loop **out);
 void loop__free(struct loop *loop);
 
 /*
+ * For the end: stops timers, kills children, waits for running workers, and calls what is still
+ * owed to anybody. Nothing new can be started afterwards. Whoever owns handles then frees them, and
+ * last of all the loop is freed.
+ */
+void loop__settle(struct loop *loop);
+
+/*
  * Runs until loop__stop() or until nothing is left that could call back. -EBUSY when it is running
  * already.
  */

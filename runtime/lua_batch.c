@@ -99,9 +99,9 @@ static void set_number(lua_State *L, const char *key, uint32_t value)
 static void push_field(lua_State *L, const struct layout *layout, size_t index)
 {
 	static const char *const kinds[] = {
-		[FIELD_UINT] = "uint",	[FIELD_INT] = "int",	     [FIELD_BE_UINT] = "be_uint",
-		[FIELD_BOOL] = "bool",	[FIELD_ENUM] = "enum",	     [FIELD_ADDRESS] = "address",
-		[FIELD_TIME] = "time",	[FIELD_TEXT] = "text",	     [FIELD_BYTES] = "bytes",
+		[FIELD_UINT] = "uint", [FIELD_INT] = "int",   [FIELD_BE_UINT] = "be_uint",
+		[FIELD_BOOL] = "bool", [FIELD_ENUM] = "enum", [FIELD_ADDRESS] = "address",
+		[FIELD_TIME] = "time", [FIELD_TEXT] = "text", [FIELD_BYTES] = "bytes",
 	};
 	const struct field *f = &layout->fields[index];
 
@@ -174,7 +174,8 @@ static uint32_t *push_indexes(lua_State *L, int index, size_t n, size_t records)
 		number = lua_tonumber(L, -1);
 		lua_pop(L, 1);
 		if (!(number >= 1 && number <= (lua_Number)records))
-			luaL_error(L, "record %d of the list is none of the %d records", (int)i + 1, (int)records);
+			luaL_error(L, "record %d of the list is none of the %d records", (int)i + 1,
+				   (int)records);
 		indexes[i] = (uint32_t)number - 1;
 	}
 	return indexes;
@@ -228,11 +229,13 @@ static int batch_text(lua_State *L)
 		size_t len;
 
 		bytes = (const unsigned char *)lua_tolstring(L, 3, &len);
-		luaL_argcheck(L, len == (size_t)f->size * f->count, 3, "not the size of this field");
+		luaL_argcheck(L, len == (size_t)f->size * f->count, 3,
+			      "not the size of this field");
 	} else {
 		lua_Number record = luaL_checknumber(L, 3);
 
-		luaL_argcheck(L, record >= 1 && record <= (lua_Number)batch->count, 3, "there is no such record");
+		luaL_argcheck(L, record >= 1 && record <= (lua_Number)batch->count, 3,
+			      "there is no such record");
 		bytes = batch->records + ((size_t)record - 1) * batch->layout->stride + f->offset;
 	}
 	out = push_buf(L, MAX_JSON);
@@ -278,9 +281,17 @@ static int batch_tostring(lua_State *L)
 static void make_types(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"pointer", batch_pointer}, {"count", batch_count}, {"stride", batch_stride}, {"layout", batch_layout},
-		{"json", batch_json},	    {"text", batch_text},   {"raw", batch_raw},	      {"close", batch_close},
-		{"__gc", batch_close},	    {"__tostring", batch_tostring}, {NULL, NULL},
+		{"pointer", batch_pointer},
+		{"count", batch_count},
+		{"stride", batch_stride},
+		{"layout", batch_layout},
+		{"json", batch_json},
+		{"text", batch_text},
+		{"raw", batch_raw},
+		{"close", batch_close},
+		{"__gc", batch_close},
+		{"__tostring", batch_tostring},
+		{NULL, NULL},
 	};
 
 	if (luaL_newmetatable(L, TYPE)) {

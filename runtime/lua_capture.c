@@ -50,6 +50,7 @@ static int capture_next(lua_State *L)
 	struct lua_capture *c = check(L);
 	struct error error;
 	int got = capture__next(c->capture, &c->frame, &error);
+	uint64_t us;
 
 	c->has_frame = got == 1;
 	if (got < 0)
@@ -58,7 +59,8 @@ static int capture_next(lua_State *L)
 		lua_pushnil(L);
 		return 1;
 	}
-	lua_pushnumber(L, (double)(c->frame.time / 1000));
+	us = c->frame.time / 1000;
+	lua_pushnumber(L, (double)us);
 	lua_pushinteger(L, (lua_Integer)(c->frame.time % 1000));
 	lua_pushinteger(L, c->frame.captured);
 	lua_pushinteger(L, c->frame.wire);

@@ -64,7 +64,9 @@ static int core_now(lua_State *L)
 
 static int core_wall(lua_State *L)
 {
-	lua_pushnumber(L, (double)(loop__wall() / 1000));
+	uint64_t us = loop__wall() / 1000; /* whole ones */
+
+	lua_pushnumber(L, (double)us);
 	return 1;
 }
 

@@ -18,9 +18,8 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "lua_term.h"
 #include "lua_vm.h"
-
-int luaopen_perilune_core_term(lua_State *L);
 
 #define STALL_MS 1000
 

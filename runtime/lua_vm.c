@@ -26,6 +26,23 @@ struct lua_vm {
 	int on_error;
 };
 
+static int vm_on_error(lua_State *L)
+{
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	lua_settop(L, 1);
+	lua_vm__on_error(lua_vm__from(L));
+	return 0;
+}
+
+static int luaopen_perilune_core_vm(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"on_error", vm_on_error}, {NULL, NULL}};
+
+	lua_newtable(L);
+	luaL_register(L, NULL, functions);
+	return 1;
+}
+
 static const luaL_Reg core_modules[] = {
 	{"perilune.core.batch", luaopen_perilune_core_batch},
 	{"perilune.core.capture", luaopen_perilune_core_capture},
@@ -35,6 +52,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.loop", luaopen_perilune_core_loop},
 	{"perilune.core.probe", luaopen_perilune_core_probe},
 	{"perilune.core.term", luaopen_perilune_core_term},
+	{"perilune.core.vm", luaopen_perilune_core_vm},
 	{NULL, NULL},
 };
 

@@ -37,7 +37,10 @@ struct lua_vm *lua_vm__from(lua_State *L);
  */
 int lua_vm__call(struct lua_vm *vm, int nargs, int nresults);
 
-/* Registers the Lua function at the top of the stack (popped) as error handler: handler(message_with_traceback). */
+/*
+ * Registers the Lua function at the top of the stack (popped) as error handler: handler(message_with_traceback). For Lua it is
+ * perilune.core.vm.on_error(handler).
+ */
 void lua_vm__on_error(struct lua_vm *vm);
 
 /* For bindings that fail: pushes nil, message (with the hint in brackets), errno name; returns 3. */

@@ -105,7 +105,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "perilune: %s\n", error.message);
 	else
 		status = run(vm, share, path, argc, argv);
-	loop__free(loop); /* calls what is still owed, so while Lua is there */
+	loop__settle(loop); /* what is still owed is called while Lua is there */
 	lua_vm__free(vm);
+	loop__free(loop);
 	return status;
 }

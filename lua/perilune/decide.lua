@@ -276,6 +276,17 @@ function Decide:step(sample)
   return step.result
 end
 
+-- Whether nothing is remembered: a window without packets would change nothing.
+function Decide:at_rest()
+  for _, rule in ipairs(self.rules) do
+    if next(rule.instances) ~= nil then return false end
+  end
+  for _, set in pairs(self.members) do
+    if #set:list() > 0 then return false end
+  end
+  return true
+end
+
 -- Set → list of { member, since, expires }, sorted by member.
 function Decide:sets()
   local sets = {}

@@ -158,15 +158,24 @@ local function sample_of(self, closed, views)
   return sample
 end
 
+-- What of a probe's records is sent: the rows its policy asks for, and of a counter only the directions its hooks can see.
+local function chosen_rows(self, probe, rows)
+  local wanted = self.decl.records[probe.name]
+  if wanted then return rows:top(wanted.top, wanted.by) end
+  if not probe.manifest.rows and #self.planned.roots == 1 then
+    return rows:where { direction = self.planned.roots[1].direction }
+  end
+  return rows
+end
+
 function Engine:emit_records(closed, views, totals, time)
   for _, probe in ipairs(self.decl.probes) do
     local rows = views.rows[probe.name]
     if rows and not closed.unused[probe.name] then
-      local wanted = self.decl.records[probe.name]
-      local json, omitted = shape.json(rows, wanted and wanted.top, wanted and wanted.by)
+      local chosen = chosen_rows(self, probe, rows)
       self:emit({
         event = "records", seq = closed.seq, probe = probe.name, template = probe.template,
-        level = closed.level.name, sample_rate = 1, rows_json = json, omitted = omitted,
+        level = closed.level.name, sample_rate = 1, rows_json = chosen:json(), omitted = rows:count() - chosen:count(),
         loss = probe_loss(views, probe.name, totals),
       }, time)
     end
@@ -181,11 +190,8 @@ local function top_of(self, closed, views)
   for _, probe in ipairs(self.decl.probes) do
     local rows = views.rows[probe.name]
     if rows and probe.manifest.rows and not closed.unused[probe.name] then
-      local list = {}
-      for _, row in shape.top(rows, TOP, "packets"):rows() do list[#list + 1] = row:plain() end
-      out[#out + 1] = {
-        probe = probe.name, key_fields = probe.key, rows = list, more = math.max(0, rows:count() - #list),
-      }
+      local list = rows:top(TOP, "packets"):copy()
+      out[#out + 1] = { probe = probe.name, key_fields = probe.key, rows = list, more = rows:count() - #list }
     end
   end
   return out

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Conditions on a record, as text ("bytes > 1e6 and dport == 53") or as a table ({ dport = 53 }), turned into Lua for the
--- library's own loops.
+-- Conditions on a record, as text ("bytes > 1e6 and dport == 53") or as a table ({ dport = 53 }), turned into Lua
+-- for the library's own loops.
 --
--- Only the fields of the layout, literals and operators can occur, and what is generated names fields by number, so nothing
--- of the text itself becomes code. Numbers compare and calculate; addresses, bytes, text and enums compare with == and ~= to a
--- text in quotes, as raw bytes. Results: { fields =, raws =, condition =, constants = } or nil, message.
+-- Only the fields of the layout, literals and operators can occur, and what is generated names fields by number,
+-- so nothing of the text itself becomes code. Numbers compare and calculate; addresses, bytes, text and enums
+-- compare with == and ~= to a text in quotes, as raw bytes.
 
 local record = require "perilune.record"
 local words = require "perilune.words"
@@ -19,7 +19,7 @@ Parser.__index = Parser
 
 local function fail(message, ...) error({ message = message:format(...) }, 0) end
 
--- What a condition needs: the fields to load, the raw fields, the constants that are given at the time of the call.
+-- What a condition needs: the fields to load, and the constants that are given at the time of the call.
 local function new_scope(class)
   return { class = class, fields = {}, constants = {}, locals = 0 }
 end
@@ -65,7 +65,8 @@ local function equals_text(scope, field, text)
     if length - from >= 4 then
       use_locals(scope, 1)
       scope.constants[#scope.constants + 1] = { field = field, text = text, from = from, bytes = 4 }
-      parts[#parts + 1] = ("cast(words, q + (i * %d + %d))[0] == c%d"):format(stride, at + from, #scope.constants)
+      parts[#parts + 1] = ("cast(words, q + (i * %d + %d))[0] == c%d")
+        :format(stride, at + from, #scope.constants)
     else
       for byte = from, length - 1 do
         use_locals(scope, 1)
@@ -130,7 +131,8 @@ end
 
 local function need(value, kind, operator)
   if value.kind ~= kind then
-    fail("%s takes %ss, %s is %s", operator, kind, value.shown, value.kind == "raw" and "text" or "a " .. value.kind)
+    fail("%s takes %ss, %s is %s", operator, kind, value.shown,
+      value.kind == "raw" and "text" or "a " .. value.kind)
   end
 end
 
@@ -169,7 +171,8 @@ function Parser:unary()
   if operator then
     value = self:unary()
     need(value, operator == "-" and "number" or "boolean", operator)
-    value = { kind = value.kind, code = ("(%s %s)"):format(operator, value.code), shown = operator .. value.shown }
+    local code = ("(%s %s)"):format(operator, value.code)
+    value = { kind = value.kind, code = code, shown = operator .. value.shown }
   else
     value = self:primary()
   end
@@ -188,7 +191,8 @@ local function arithmetic(name, ...)
       local right = self[name](self)
       need(left, "number", operator)
       need(right, "number", operator)
-      left = { kind = "number", code = ("(%s %s %s)"):format(left.code, operator, right.code), shown = left.shown }
+      local code = ("(%s %s %s)"):format(left.code, operator, right.code)
+      left = { kind = "number", code = code, shown = left.shown }
     end
   end
 end
@@ -200,7 +204,9 @@ local function compare(scope, left, operator, right)
   local code
   if right.kind == "raw" and left.kind ~= "raw" then left, right = right, left end
   if left.kind == "raw" then
-    if operator ~= "==" and operator ~= "~=" then fail("%s can only be compared with == and ~=", left.shown) end
+    if operator ~= "==" and operator ~= "~=" then
+      fail("%s can only be compared with == and ~=", left.shown)
+    end
     if right.kind == "raw" then
       code = equals_field(scope, left.field, right.field)
     elseif right.kind == "text" then
@@ -239,7 +245,8 @@ local function joined(name, word)
       local right = self[name](self)
       need(left, "boolean", word)
       need(right, "boolean", word)
-      left = { kind = "boolean", code = ("(%s %s %s)"):format(left.code, word, right.code), shown = left.shown }
+      local code = ("(%s %s %s)"):format(left.code, word, right.code)
+      left = { kind = "boolean", code = code, shown = left.shown }
     end
     return left
   end
@@ -272,7 +279,9 @@ local function parse(scope, condition)
   if type(condition) == "string" then return parse_text(scope, condition) end
   local parts = {}
   for _, text in ipairs(condition) do
-    if type(text) ~= "string" then fail("expected field = value or a condition as text, got a %s", type(text)) end
+    if type(text) ~= "string" then
+      fail("expected field = value or a condition as text, got a %s", type(text))
+    end
     parts[#parts + 1] = parse_text(scope, text)
   end
   local names = {}
@@ -295,7 +304,7 @@ function expression.compile(class, condition)
   return { fields = scope.fields, condition = code, constants = scope.constants }
 end
 
--- The values of the constants, as the generated code takes them | nil, message. `raw`(field, text) → bytes or nil.
+-- The values of the constants, as the generated code takes them | nil, message. raw(field, text) → bytes or nil.
 function expression.constants(compiled, raw)
   local values, known = {}, {}
   for i, c in ipairs(compiled.constants) do

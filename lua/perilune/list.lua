@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Plain rows with the verbs of records: what group() gives. They belong to no window and may be kept and changed.
+-- Plain rows with the verbs of records: what group() gives. They belong to no window and may be kept and
+-- changed.
 
 local words = require "perilune.words"
 
@@ -24,7 +25,8 @@ end
 local function value_of(row, field, level)
   local value = row[field]
   if value ~= nil then return value end
-  error(('there is no field "%s" (%s)'):format(tostring(field), words.suggest(field, words.keys(row))), level + 1)
+  local remedy = words.suggest(field, words.keys(row))
+  error(('there is no field "%s" (%s)'):format(tostring(field), remedy), level + 1)
 end
 
 local function column(rows, field, level)

@@ -211,8 +211,8 @@ end
 function measure.condition(thing)
   if kind_of(thing) == "condition" then return thing end
   if type(thing) == "function" then
-    return setmetatable({ kind = "function", fn = thing, at = sandbox.origin(thing) or sandbox.here() or false },
-      Condition)
+    local at = sandbox.origin(thing) or sandbox.here() or false
+    return setmetatable({ kind = "function", fn = thing, at = at }, Condition)
   end
   if kind_of(thing) == "value" then
     return nil, ("%s is a measure, not a condition"):format(thing.text), 'compare it, like :above "2k/s"'

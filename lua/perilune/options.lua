@@ -52,7 +52,7 @@ local function read(option, given)
     return given
   end
   if not units.known(kind) then return schema.value(given, { type = "text", one_of = option.one_of }) end
-  local value, unit, remedy = units.parse(given, option.unit or kind)
+  local value, unit, remedy = units.parse(given, option.unit or kind, option.unit ~= nil)
   if not value then return nil, unit, remedy end
   local checked, message, hint = schema.value(measure.number(value, unit),
     { type = kind, min = option.least, max = option.most })
@@ -68,7 +68,7 @@ end
 
 local function bound(option, given)
   if given == nil then return nil end
-  local value, message, remedy = units.parse(given, option.unit or option.type)
+  local value, message, remedy = units.parse(given, option.unit or option.type, option.unit ~= nil)
   if not value then sandbox.fail(option, ('option "%s": %s'):format(option.name, message), remedy) end
   return value
 end

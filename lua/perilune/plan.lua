@@ -137,7 +137,7 @@ function plan.build(decl, options)
   for _, root in ipairs(roots) do used[root.kind] = true end
 
   local source = {
-    ("/* Generated for the policy %s. */\n#include \"perilune.h\"\n"):format(decl.name:gsub("[*/]", "_")),
+    ("/* Generated for the policy %s. */\n#include <perilune.h>\n"):format(decl.name:gsub("[*/]", "_")),
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
   for i, level in ipairs(decl.levels) do source[#source + 1] = level_source(level, i, used) end

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- What the records of one layout look like to Lua: a class per layout, from which view, shape and expression generate
--- their loops.
+-- What the records of one layout look like to Lua: a class per layout, from which view, shape and expression
+-- generate their loops.
 --
--- A layout is what batch:layout() gives. The class knows the LuaJIT struct behind it and writes, for any scalar field, the
--- lines of Lua that load it from `p[i]`: small integers as they are, 64-bit ones as numbers after a check that they are exact,
--- network order swapped, times in seconds.
+-- A layout is what batch:layout() gives. The class knows the LuaJIT struct behind it and writes, for any scalar
+-- field, the lines of Lua that load it from `p[i]`: small integers as they are, 64-bit ones as numbers after a
+-- check that they are exact, network order swapped, times in seconds.
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -43,8 +43,9 @@ local function new_class(layout)
   for i, f in ipairs(layout.fields) do
     local kind = kind_of(ctype, f)
     local field = {
-      name = f.name, kind = kind, index = f.index, offset = f.offset, size = f.size, count = f.count, key = f.key,
-      numeric = NUMERIC[kind] and f.count == 1, textual = TEXTUAL[kind] and f.count == 1, signed = f.signed,
+      name = f.name, kind = kind, index = f.index, offset = f.offset, size = f.size, count = f.count,
+      key = f.key, signed = f.signed,
+      numeric = NUMERIC[kind] and f.count == 1, textual = TEXTUAL[kind] and f.count == 1,
     }
     class.fields[i], class.names[i], class.by_name[f.name] = field, f.name, field
   end
@@ -105,7 +106,8 @@ function record.load(field, at)
   local signed = kind == "int" or kind == "enum" and field.signed
   local bad = signed and ("w%d > %dLL or w%d < -%dLL"):format(n, LARGEST, n, LARGEST)
     or ("w%d > %dULL"):format(n, LARGEST)
-  return ("local w%d = %s if %s then inexact(%d) end local v%d = tonumber(w%d)\n"):format(n, raw, bad, n, n, n)
+  return ("local w%d = %s if %s then inexact(%d) end local v%d = tonumber(w%d)\n")
+    :format(n, raw, bad, n, n, n)
 end
 
 -- The loads of a set of fields, each once.
@@ -133,22 +135,23 @@ end
 
 local DEEPER = { get = true, sum = true, min = true, max = true } -- these have one function more between
 
+local HEAD = "local tonumber, str, cast, bswap, rshift, inexact, words = ...\n"
+
 -- Compiles generated text once per class. It sees the locals that the other functions here write.
 function record.generate(class, key, make)
   local made = class.code[key]
   if made then return made end
   if class.kept >= MOST_CODE then class.code, class.kept = {}, 0 end
   local what = key:match("^%w+")
-  local chunk = assert(loadstring("local tonumber, str, cast, bswap, rshift, inexact, words = ...\n" .. make(),
-    "=perilune." .. what))
-  made = chunk(tonumber, ffi.string, ffi.cast, bit.bswap, bit.rshift, inexact_in(class, DEEPER[what] and 5 or 4),
-    words_pointer)
+  local chunk = assert(loadstring(HEAD .. make(), "=perilune." .. what))
+  made = chunk(tonumber, ffi.string, ffi.cast, bit.bswap, bit.rshift,
+    inexact_in(class, DEEPER[what] and 5 or 4), words_pointer)
   class.code[key], class.kept = made, class.kept + 1
   return made
 end
 
--- The head of a loop over all records or (sparse) over a choice of them, from `from` on. Gives local k, the place, and i, the
--- number of the record.
+-- The head of a loop over all records or (sparse) over a choice of them, from `from` on. Gives local k, the
+-- place, and i, the number of the record.
 function record.loop(sparse, from)
   return ("for k = %s, n - 1 do local i = %s\n"):format(from or "0", sparse and "ids[k]" or "k")
 end

@@ -71,14 +71,19 @@ function Replay:close(cut, wall)
   return true
 end
 
+-- When the current window is due to end, µs.
+function Replay:due()
+  return self.engine.current.start + math.floor(self.engine.current.level.window * 1e6 + 0.5)
+end
+
 -- Closes all windows that end at or before `wall` (µs).
 function Replay:advance(wall)
   while true do
-    local due = self.engine.current.start + math.floor(self.engine.current.level.window * 1e6 + 0.5)
+    local due = self:due()
     if due > wall then return true end
     if self.idle and self.engine:at_rest() then
       -- Nothing can change any more until a packet comes: jump over whole windows.
-      local length = math.floor(self.engine.current.level.window * 1e6 + 0.5)
+      local length = due - self.engine.current.start
       local over = math.floor((wall - self.engine.current.start) / length)
       local start = self.engine.current.start + over * length
       self.engine.current.start, self.engine.current.mono = start, start / 1e6
@@ -131,7 +136,9 @@ function Replay:run()
     if self.engine.sink_failure then break end
   end
   if last then
-    local ok, message, code = self:close("exit", last)
+    -- The last window goes on to its end, so that it is judged like the others.
+    last = self:due()
+    local ok, message, code = self:close("clock", last)
     if not ok then return nil, message, code end
   else
     self:begin(0) -- an empty capture has no window

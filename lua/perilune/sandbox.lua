@@ -162,7 +162,10 @@ end
 
 -- Lua's own errors begin with the place; a failure made here already knows it.
 function Box:located(problem)
-  if getmetatable(problem) == Failure then return problem end
+  if getmetatable(problem) == Failure then
+    problem.at = problem.at or { file = self.file } -- a tail call leaves no line behind
+    return problem
+  end
   local message = tostring(problem)
   for short, file in pairs(self.files) do
     if message:sub(1, #short + 1) == short .. ":" then

@@ -11,7 +11,9 @@ local output = require "perilune.output"
 local renderer = require "perilune.screen_render"
 local sink_text = require "perilune.sink_text"
 
-local screen = { render = renderer.lines, model = event_model.new, apply = event_model.apply }
+-- wants_top: the window events are to bring the first rows of their probes and the members of the sets.
+local screen = { wants_top = true, render = renderer.lines, model = event_model.new,
+  apply = event_model.apply }
 screen.__index = screen
 
 -- Seconds between two redraws; what is to be kept has a rhythm of its own, not to wait for the next window.

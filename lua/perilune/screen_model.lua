@@ -69,7 +69,7 @@ local function remember_tops(m, e)
   for i, top in ipairs(e.top or {}) do
     local kept = m.tops[top.probe] or { probe = top.probe, windows = {} }
     m.tops[top.probe] = kept
-    kept.key_fields, kept.depth, kept.by = top.key_fields, i, top.by or "packets"
+    kept.key_fields, kept.depth, kept.by = top.key_fields or {}, i, top.by or "packets"
     kept.windows[#kept.windows + 1] = { rows = top.rows, more = top.more or 0, seconds = e.seconds,
       packets = e.packets, finish = e.finish }
     local flags = m.flags[top.probe] or {}
@@ -100,8 +100,8 @@ function apply.window(m, e)
   if event.loss(e) > 0 then
     m.lost_at = e.finish
   end
-  for _, set in ipairs(e.sets or {}) do
-    m.sets[set.name] = { count = set.count or #set.members, members = set.members, told = true }
+  for name, members in pairs(e.sets or {}) do
+    m.sets[name] = { count = #members, members = members, told = true }
   end
 end
 

@@ -5,6 +5,7 @@ local kernel = require "perilune.core.kernel"
 local loop = require "perilune.core.loop"
 local policy = require "perilune.policy"
 local term = require "perilune.core.term"
+local vm = require "perilune.core.vm"
 
 local session = {}
 
@@ -69,6 +70,14 @@ function session.drive(make, context, seconds)
     if message then status = context.broke(message, code) end
     for _, handle in ipairs(handles) do handle:close() end
     loop.stop()
+  end)
+  -- An error in our own code ends the run as any failure does: detached, reported, exit status 1.
+  vm.on_error(function(traceback)
+    context.broke(traceback)
+    status = context.exit.failed
+    if interrupts > 0 then return loop.stop() end
+    interrupts = 1
+    driver:stop()
   end)
   local function interrupt()
     interrupts = interrupts + 1

@@ -2,15 +2,17 @@
 --
 -- Verbs on records: where, group, top, sort, sum, min, max, mean, count, column, each.
 --
---   v:where { dport = 53, "bytes > 1e6" }:top(10, "bytes")     -- views again
---   v:group("src", { bytes = shape.sum "bytes", n = shape.count() })   -- a list of plain rows, with the same verbs
+--   v:where { dport = 53, "bytes > 1e6" }:top(10, "bytes")             -- views again
+--   v:group("src", { bytes = shape.sum "bytes", n = shape.count() })   -- a list of plain rows (list.lua)
 --
--- Each verb is a loop generated for the layout and its fields, which LuaJIT compiles: it runs over the flat buffer and makes no
--- object per record. For the engine, which works with raw keys: shape.groups, shape.total, shape.text, shape.raw.
+-- Each verb is a loop generated for the layout and its fields (loops.lua), which LuaJIT compiles: it runs over the
+-- flat buffer and makes no object per record. For the engine, which works with raw keys: shape.groups, total, text,
+-- raw, top, json.
 
 local ffi = require "ffi"
 local expression = require "perilune.expression"
 local list = require "perilune.list"
+local loops = require "perilune.loops"
 local record = require "perilune.record"
 local view = require "perilune.view"
 local words = require "perilune.words"
@@ -30,26 +32,21 @@ for kind in pairs(AGGREGATES) do
 end
 
 -- A sum that has reached 2^53 may have been rounded on its way.
-local function sum_check(class, field, total, level)
+local function sum_check(name, total, level)
   if total < record.LARGEST and total > -record.LARGEST then return total end
-  error(('the sum of "%s" reaches 2^53, where a number is no longer exact'):format(class.by_name[field].name), level + 1)
+  error(('the sum of "%s" reaches 2^53, where a number is no longer exact'):format(name), level + 1)
 end
 
--- start: Lua text for the first value; step: what happens to `s` for each v.
-local FOLDS = {
-  sum = { "0", "s = s + v%d" },
-  min = { "1/0", "if v%d < s then s = v%d end" },
-  max = { "-1/0", "if v%d > s then s = v%d end" },
-}
+-- Generated code has its name from what it does, with which fields, and on all records or a choice of them.
+local function generate(inner, what, make)
+  local key = ("%s %s"):format(what, inner.ids and "chosen" or "all")
+  local run = record.generate(inner.class, key, make)
+  return run
+end
 
 local function fold(kind, inner, name, level)
-  local class = inner.class
-  local field = record.number(class, name, level + 1)
-  local run = record.generate(class, ("%s %s %s"):format(kind, name, inner.ids and "chosen" or "all"), function()
-    local start, step = unpack(FOLDS[kind])
-    return ("return function(p, ids, n)\nlocal s = %s\n%s%s%s\nend\nreturn s\nend"):format(start,
-      record.loop(inner.ids), record.load(field), step:gsub("%%d", field.index))
-  end)
+  local field = record.number(inner.class, name, level + 1)
+  local run = generate(inner, kind .. " " .. name, function() return loops.fold(kind, field, inner.ids) end)
   local value = run(inner.p, inner.ids, inner.count)
   return value
 end
@@ -57,17 +54,17 @@ end
 -- The sum of a field over all rows.
 function shape.total(v, name)
   local inner = view.inner(v, 2)
-  return sum_check(inner.class, name, fold("sum", inner, name, 2), 2)
+  return sum_check(name, fold("sum", inner, name, 2), 2)
 end
 
 function verbs.sum(v, name)
   local inner = view.inner(v, 2)
-  return sum_check(inner.class, name, fold("sum", inner, name, 2), 2)
+  return sum_check(name, fold("sum", inner, name, 2), 2)
 end
 
 function verbs.mean(v, name)
   local inner = view.inner(v, 2)
-  local total = sum_check(inner.class, name, fold("sum", inner, name, 2), 2)
+  local total = sum_check(name, fold("sum", inner, name, 2), 2)
   return inner.count > 0 and total / inner.count or nil
 end
 
@@ -84,23 +81,7 @@ function verbs.max(v, name)
   return inner.count > 0 and value or nil
 end
 
-local function make_groups(class, field, summed, sparse)
-  local steps, starts, sums, ends, zeros = {}, {}, {}, {}, {}
-  for i, f in ipairs(summed) do
-    steps[i] = (" g[%q] = g[%q] + v%d"):format(f.name, f.name, f.index)
-    starts[i] = (", [%q] = v%d"):format(f.name, f.index)
-    zeros[i] = ("local s%d = 0\n"):format(f.index)
-    sums[i] = ("s%d = s%d + v%d\n"):format(f.index, f.index, f.index)
-    ends[i] = ("if s%d >= %.0f or s%d <= -%.0f then inexact(%d) end\n"):format(f.index, record.LARGEST, f.index,
-      record.LARGEST, f.index)
-  end
-  return "return function(p, q, ids, n)\nlocal groups, rows = {}, 0\n" .. table.concat(zeros) .. record.loop(sparse)
-    .. record.loads(summed) .. "local raw = " .. record.bytes(class, field) .. "\nlocal g = groups[raw]\n"
-    .. "if g then g.n = g.n + 1" .. table.concat(steps) .. "\nelse groups[raw] = { n = 1" .. table.concat(starts)
-    .. " } rows = rows + 1 end\n" .. table.concat(sums) .. "end\n" .. table.concat(ends) .. "return groups, rows\nend"
-end
-
--- Rows grouped by the raw bytes of `name`: { [raw] = { n = rows, <field> = sum, … } }, and how many groups there are.
+-- Rows grouped by the raw bytes of `name`: { [raw] = { n = rows, <field> = sum, … } }, and how many groups.
 function shape.groups(v, name, fields)
   local inner = view.inner(v, 2)
   local class = inner.class
@@ -110,8 +91,8 @@ function shape.groups(v, name, fields)
     if not seen[wanted] then summed[#summed + 1] = record.number(class, wanted, 2) end
     seen[wanted] = true
   end
-  local key = ("groups %s by %s %s"):format(table.concat(fields or {}, ","), name, inner.ids and "chosen" or "all")
-  local run = record.generate(class, key, function() return make_groups(class, field, summed, inner.ids) end)
+  local what = ("groups %s by %s"):format(table.concat(fields or {}, ","), name)
+  local run = generate(inner, what, function() return loops.groups(class, field, summed, inner.ids) end)
   local groups, count = run(inner.p, inner.q, inner.ids, inner.count)
   return groups, count
 end
@@ -143,44 +124,20 @@ local function aggregate(class, name, said, level)
   return { name = name, kind = kind, field = record.number(class, field, level + 1) }
 end
 
-local STEPS = {
-  sum = "g[%s] = g[%s] + v%d\n", mean = "g[%s] = g[%s] + v%d\n",
-  min = "if v%d < g[%s] then g[%s] = v%d end\n", max = "if v%d > g[%s] then g[%s] = v%d end\n",
-}
-
--- A group while it is made: { first record, rows, value, … }.
-local function make_group(class, keys, aggregates, sparse)
-  local raws, loaded, steps, starts = {}, {}, {}, {}
-  for i, field in ipairs(keys) do raws[i] = record.bytes(class, field) end
-  for i, a in ipairs(aggregates) do
-    local at, field = i + 2, a.field
-    if field then
-      local n = field.index
-      loaded[#loaded + 1] = field
-      steps[#steps + 1] = (a.kind == "min" or a.kind == "max") and STEPS[a.kind]:format(n, at, at, n)
-        or STEPS[a.kind]:format(at, at, n)
-    end
-    starts[i] = field and (", v%d"):format(field.index) or ", 0"
-  end
-  return "return function(p, q, ids, n)\nlocal groups, order, m = {}, {}, 0\n" .. record.loop(sparse)
-    .. record.loads(loaded) .. "local raw = " .. table.concat(raws, " .. ") .. "\nlocal g = groups[raw]\n"
-    .. "if g then g[2] = g[2] + 1\n" .. table.concat(steps) .. "else g = { i, 1" .. table.concat(starts)
-    .. " } groups[raw] = g m = m + 1 order[m] = g end\nend\nreturn order\nend"
-end
-
 local function finish_group(inner, keys, aggregates, g)
   local row = {}
   for _, field in ipairs(keys) do row[field.name] = view.value(inner, field, g[1]) end
   for i, a in ipairs(aggregates) do
     local value = g[i + 2]
     if a.kind == "count" then value = g[2] end
-    if a.kind == "sum" or a.kind == "mean" then sum_check(inner.class, a.field.name, value, 4) end
+    if a.kind == "sum" or a.kind == "mean" then sum_check(a.field.name, value, 4) end
     row[a.name] = a.kind == "mean" and value / g[2] or value
   end
   return row
 end
 
--- v:group("src", { bytes = sum "bytes", n = count() }); several fields as a list. Groups come in the order of their first row.
+-- v:group("src", { bytes = sum "bytes", n = count() }); several fields as a list. Groups come in the order of their
+-- first rows.
 function verbs.group(v, by, wanted)
   local inner = view.inner(v, 2)
   local class, keys, aggregates, names = inner.class, {}, {}, {}
@@ -190,27 +147,18 @@ function verbs.group(v, by, wanted)
   end
   if #keys == 0 then error("group: by which field?", 2) end
   wanted = wanted or { n = "count" }
-  local parts = { "group by ", table.concat(names, ","), inner.ids and " chosen" or " all" }
+  local parts = { "group by ", table.concat(names, ",") }
   for i, name in ipairs(words.keys(wanted)) do
     aggregates[i] = aggregate(class, name, wanted[name], 2)
     local field = aggregates[i].field
     parts[#parts + 1] = (" %s %s"):format(aggregates[i].kind, field and field.name or "")
   end
-  local run = record.generate(class, table.concat(parts), function()
-    return make_group(class, keys, aggregates, inner.ids)
+  local run = generate(inner, table.concat(parts), function()
+    return loops.group(class, keys, aggregates, inner.ids)
   end)
   local order = run(inner.p, inner.q, inner.ids, inner.count)
   for i, g in ipairs(order) do order[i] = finish_group(inner, keys, aggregates, g) end
   return list.new(order)
-end
-
-local function where_text(inner, compiled)
-  local names = {}
-  for i = 1, #compiled.constants do names[i] = "c" .. i end
-  local constants = {}
-  for i, name in ipairs(names) do constants[i] = ("local %s = c[%d]\n"):format(name, i) end
-  return "return function(p, q, ids, n, out, c)\nlocal m = 0\n" .. table.concat(constants) .. record.loop(inner.ids)
-    .. record.loads(compiled.fields) .. "if " .. compiled.condition .. " then out[m] = i m = m + 1 end\nend\nreturn m\nend"
 end
 
 local function where_function(inner, fn)
@@ -224,13 +172,14 @@ local function where_function(inner, fn)
   return view.choose(inner, out, m)
 end
 
--- v:where { dport = 53, src = "10.0.0.1" }, v:where "bytes > 1e6 and dport == 53", both in one table; or function(row), which
--- is slower.
+-- v:where { dport = 53, src = "10.0.0.1" }, v:where "bytes > 1e6 and dport == 53", both in one table; or
+-- function(row), which is slower.
 function verbs.where(v, condition)
   local inner = view.inner(v, 2)
   if type(condition) == "function" then return where_function(inner, condition) end
   if type(condition) ~= "string" and type(condition) ~= "table" then
-    error("where: expected { field = value }, a condition as text or a function, got a " .. type(condition), 2)
+    error("where: expected { field = value }, a condition as text or a function, got a " .. type(condition),
+      2)
   end
   local compiled, message = expression.compile(inner.class, condition)
   local constants
@@ -242,7 +191,7 @@ function verbs.where(v, condition)
   if not constants then
     error(("where%s: %s"):format(type(condition) == "string" and (" %q"):format(condition) or "", message), 2)
   end
-  local text = where_text(inner, compiled)
+  local text = loops.where(compiled, inner.ids)
   local run = record.generate(inner.class, "where " .. text, function() return text end)
   local out = indexes(inner.count)
   local m = run(inner.p, inner.q, inner.ids, inner.count, out, constants)
@@ -266,14 +215,6 @@ local function sift_down(values, places, size, value, place)
   values[at], places[at] = value, place
 end
 
--- Collects rows that beat the worst so far until there are `room` of them: returns where to go on, and how many. (Sorting
--- them in here would be a loop in the loop, which would not be compiled for rows in ascending order.)
-local function make_top(field, sparse)
-  return "return function(p, ids, n, from, worst, values, places, room)\nlocal m = 0\n" .. record.loop(sparse, "from")
-    .. record.load(field) .. ("if v%d > worst then values[m], places[m] = v%d, k m = m + 1\n")
-    :format(field.index, field.index) .. "if m == room then return k + 1, m end end\nend\nreturn n, m\nend"
-end
-
 local ROOM = 1024
 local found_values, found_places = numbers(ROOM), indexes(ROOM)
 
@@ -286,13 +227,14 @@ function verbs.top(v, n, name)
   if size == 0 then return view.choose(inner, indexes(1), 0) end
   local values, places = numbers(size), indexes(size)
   for i = 0, size - 1 do values[i], places[i] = -math.huge, 0xffffffff end
-  local key = ("top %s %s"):format(name, inner.ids and "chosen" or "all")
-  local run = record.generate(inner.class, key, function() return make_top(field, inner.ids) end)
-  local from, found = 0, nil
+  local run = generate(inner, "top " .. name, function() return loops.top(field, inner.ids) end)
+  local from = 0
   while from < inner.count do
-    from, found = run(inner.p, inner.ids, inner.count, from, values[0], found_values, found_places, ROOM)
+    local next_from, found = run(inner.p, inner.ids, inner.count, from, values[0], found_values, found_places, ROOM)
+    from = next_from
     for m = 0, found - 1 do
-      if found_values[m] > values[0] then sift_down(values, places, size, found_values[m], found_places[m]) end
+      local value = found_values[m]
+      if value > values[0] then sift_down(values, places, size, value, found_places[m]) end
     end
   end
   local out = indexes(size)
@@ -309,14 +251,12 @@ function verbs.column(v, name)
   local inner = view.inner(v, 2)
   local field, column = record.field(inner.class, name, 2), {}
   if not field.numeric then
-    for k = 0, inner.count - 1 do column[k + 1] = view.value(inner, field, inner.ids and inner.ids[k] or k) end
+    for k = 0, inner.count - 1 do
+      column[k + 1] = view.value(inner, field, inner.ids and inner.ids[k] or k)
+    end
     return column
   end
-  local key = ("column %s %s"):format(name, inner.ids and "chosen" or "all")
-  local run = record.generate(inner.class, key, function()
-    return "return function(p, ids, n, column)\n" .. record.loop(inner.ids) .. record.load(field)
-      .. ("column[k + 1] = v%d\nend\nend"):format(field.index)
-  end)
+  local run = generate(inner, "column " .. name, function() return loops.column(field, inner.ids) end)
   run(inner.p, inner.ids, inner.count, column)
   return column
 end
@@ -356,5 +296,15 @@ function verbs.each(v, fn)
 end
 
 view.install(verbs)
+
+shape.top, shape.where = verbs.top, verbs.where
+
+-- JSON text of the n rows with the largest `name` (nil: of all rows), and how many were left out | nil, message, code.
+function shape.json(v, n, name)
+  local chosen = n and name and verbs.top(v, n, name) or v
+  local json, message, code = chosen:json(n)
+  if not json then return nil, message, code end
+  return json, math.max(0, v:count() - math.min(n or math.huge, v:count()))
+end
 
 return shape

@@ -3,7 +3,8 @@
 local event = require "perilune.event"
 local output = require "perilune.output"
 
-local sink = {}
+-- wants_records: the events of the records are to be made.
+local sink = { wants_records = true }
 sink.__index = sink
 
 -- target: what output.new takes; standard output by default.

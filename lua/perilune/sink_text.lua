@@ -5,7 +5,8 @@ local event = require "perilune.event"
 local format = require "perilune.format"
 local output = require "perilune.output"
 
-local sink = {}
+-- wants_top: the window events are to bring the first rows of their probes.
+local sink = { wants_top = true }
 sink.__index = sink
 
 -- In the order in which they say most about a flow.
@@ -87,7 +88,7 @@ local function top_rows(lines, top, seconds, limit)
       break
     end
     shown = shown + 1
-    local parts = { ("  %s %s"):format(clean(top.probe), format.key(row, top.key_fields)) }
+    local parts = { ("  %s %s"):format(clean(top.probe), format.key(row, top.key_fields or {})) }
     parts[2] = row.packets and count(row.packets) .. " packets"
     if row.packets and seconds > 0 then
       parts[#parts + 1] = rate(row.packets / seconds)

@@ -90,8 +90,8 @@ function units.fits(have, want)
 end
 
 -- Reads a quantity: a text with a unit, or a number (a count). `want` is the unit it has to have (any when
--- nil). Returns value, unit; or nil, message, remedy.
-function units.parse(given, want)
+-- nil); with `exact`, bytes a second are no rate. Returns value, unit; or nil, message, remedy.
+function units.parse(given, want, exact)
   local value, unit
   if type(given) == "number" then
     value, unit = given, "count"
@@ -107,7 +107,7 @@ function units.parse(given, want)
     return nil, ("expected %s, got %s"):format(units.noun(want), shown),
       "write it like " .. units.example(want)
   end
-  if want and not units.fits(unit, want) then
+  if want and unit ~= want and (exact or not units.fits(unit, want)) then
     return nil, ("expected %s, got %s, which is %s"):format(units.noun(want), units.quote(given),
       units.noun(unit)),
       "write it like " .. units.example(want)

@@ -4,11 +4,13 @@
 --
 --   v[3].bytes   for i, row in v:rows() do … end   v:count()   v:json(10)   v:copy(10)
 --
--- A row reads its fields where they lie, when asked: counters as numbers (exact to 2^53, an error beyond), addresses,
--- bytes, text and known enum values as text, times as seconds since the epoch, arrays as lists. Any use after the window
--- has been closed is an error. The verbs (where, group, top …) come from shape.lua.
+-- A row reads its fields where they lie, when asked: counters as numbers (exact to 2^53, an error beyond),
+-- addresses, bytes, text and known enum values as text, times as seconds since the epoch, arrays as lists;
+-- row:plain() is a table of all. Any use after the window has been closed is an error. The verbs (where, group,
+-- top …) come from shape.lua.
 --
--- A batch is a userdata of perilune.core.batch, or anything with its methods pointer, count, layout, text, raw, json, close.
+-- A batch is a userdata of perilune.core.batch, or anything with its methods pointer, count, layout, text, raw,
+-- json, close.
 
 local record = require "perilune.record"
 local words = require "perilune.words"
@@ -55,7 +57,8 @@ end
 -- A view of some of the records of another: ids[0 … count-1] are numbers of records, from 0.
 function view.choose(inner, ids, count)
   return wrap {
-    batch = inner.batch, class = inner.class, p = inner.p, q = inner.q, ids = ids, count = count, owner = inner.owner,
+    batch = inner.batch, class = inner.class, p = inner.p, q = inner.q, ids = ids, count = count,
+    owner = inner.owner,
   }
 end
 
@@ -93,11 +96,25 @@ function view.value(inner, field, i)
   return value
 end
 
+local function plain_of(inner, i)
+  local plain = {}
+  for _, field in ipairs(inner.class.fields) do plain[field.name] = view.value(inner, field, i) end
+  return plain
+end
+
+-- A table of all fields, which outlives the window.
+local function plain(row)
+  local inner = rawget(row, RECORDS)
+  closed(inner.owner, 2)
+  return plain_of(inner, rawget(row, INDEX))
+end
+
 function Row.__index(row, name)
   local inner = rawget(row, RECORDS)
   closed(inner.owner, 2)
-  local field = inner.class.by_name[name] or record.field(inner.class, name, 2)
-  local value = view.value(inner, field, rawget(row, INDEX))
+  local field = inner.class.by_name[name]
+  if not field and name == "plain" then return plain end
+  local value = view.value(inner, field or record.field(inner.class, name, 2), rawget(row, INDEX))
   return value
 end
 
@@ -191,9 +208,7 @@ end
 function methods.copy(v, limit)
   local inner, list = view.inner(v, 2), {}
   for k = 0, math.min(limit or inner.count, inner.count) - 1 do
-    local plain, i = {}, inner.ids and inner.ids[k] or k
-    for _, field in ipairs(inner.class.fields) do plain[field.name] = view.value(inner, field, i) end
-    list[k + 1] = plain
+    list[k + 1] = plain_of(inner, inner.ids and inner.ids[k] or k)
   end
   return list
 end

@@ -4,6 +4,8 @@
 set -eu
 cd "${PERILUNE_SOURCE:-$(dirname "$0")/../..}"
 bad=0
+list=$(mktemp)
+trap 'rm -f "$list"' EXIT
 
 # only WHAT PATTERN ALLOWED FILE…: lines like PATTERN may stand in FILE… only where "FILE:NUMBER:LINE" begins like ALLOWED.
 only() {
@@ -39,13 +41,10 @@ nowhere='//'
 	only 'a stage knows no engine and no runtime' "$(require '(core\.|engine["'\''])')" "$nowhere" $stages
 }
 
-for file in $kernel; do
-	for header in $(sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*"\([^"]*\)".*/\1/p' "$file"); do
-		if [ -e "runtime/$header" ] && [ ! -e "bpf/$header" ]; then
-			echo "$file: includes $header, which only runtime/ has" >&2
-			bad=1
-		fi
-	done
+# shellcheck disable=SC2086 # lists of files
+for header in $(cd runtime && printf '%s ' *.h); do
+	[ -e "bpf/$header" ] ||
+		only "only runtime/ has $header" "$(include "[<\"]${header}[\">]")" "$nowhere" $kernel
 done
 
 licence() {
@@ -55,11 +54,12 @@ licence() {
 	*) echo 'Apache-2.0' ;;
 	esac
 }
-for file in $(find CMakeLists.txt cmake runtime bpf lua templates examples tests .ci -type f \
-	\( -name '*.[ch]' -o -name '*.lua' -o -name '*.sh' -o -name '*.py' -o -name '*.cmake' -o -name CMakeLists.txt -o -path .ci/run \)); do
+find CMakeLists.txt cmake runtime bpf lua templates examples tests .ci -type f \( -name '*.[ch]' -o -name '*.lua' \
+	-o -name '*.sh' -o -name '*.py' -o -name '*.cmake' -o -name CMakeLists.txt -o -path .ci/run \) >"$list"
+while read -r file; do
 	head -n 2 "$file" | grep -qF "SPDX-License-Identifier: $(licence "$file")" || {
 		echo "$file: its first lines lack \"SPDX-License-Identifier: $(licence "$file")\"" >&2
 		bad=1
 	}
-done
+done <"$list"
 exit $bad

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck over every shell script.
+# Every shell script passes shellcheck.
 set -eu
 cd "${PERILUNE_SOURCE:-$(dirname "$0")/../..}"
 find .ci/run examples tests \( -name '*.sh' -o -path .ci/run \) -print0 |

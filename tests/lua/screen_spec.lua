@@ -236,9 +236,15 @@ describe("sets", function()
     r.add("victims", "10.0.0.2")
     r.add("victims", "10.0.0.1", true)
     assert.same({ count = 1, members = { "10.0.0.2" } }, m.sets.victims)
-    r.window(1, 1, { sets = { { name = "victims", members = { "10.0.0.9" }, count = 70 } } })
-    r.add("victims", "10.0.0.3")
-    assert.equal("victims  70: 10.0.0.9 … 69 more", screen.render(m, 80, 24, PLAIN)[6])
+    local many = {}
+    for i = 1, 70 do
+      many[i] = "10.0.0." .. i
+    end
+    r.window(1, 1, { sets = { victims = many } })
+    r.add("victims", "10.0.1.3")
+    assert.equal("victims  70: 10.0.0.1 10.0.0.2 … 68 more", screen.render(m, 45, 24, PLAIN)[6])
+    r.window(1, 1, { sets = { victims = {} } })
+    assert.equal("victims  0", screen.render(m, 45, 24, PLAIN)[6])
   end)
 end)
 

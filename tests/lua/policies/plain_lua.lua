@@ -6,5 +6,5 @@ assert(table.concat(names) == "AB" and math.max(1, 2) == 2 and select("#", unpac
 local ok = pcall(error, "caught")
 assert(not ok and tostring(tonumber "5") == "5" and type(next) == "function" and not pairs {} ({}))
 print("loading", 1, nil)
-string.mine = true
+string.mine = true -- luacheck: ignore
 return policy "plain" { always = { counter {} } }

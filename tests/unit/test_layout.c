@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <linux/types.h>
+
+#include "btf.h"
+#include "layout.h"
+#include "records.h"
+
+static struct btf *btf;
+
+static int setup(void **state)
+{
+	(void)state;
+	btf = test_btf();
+	return btf ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	btf__free(btf);
+	return 0;
+}
+
+static struct layout *records(void)
+{
+	struct error error = {0};
+	struct layout *layout = NULL;
+	int err = layout__new(btf, test_type(btf, "test_key", BTF_KIND_STRUCT),
+			      sizeof(struct test_key),
+			      test_type(btf, "test_value", BTF_KIND_STRUCT),
+			      sizeof(struct test_value), &layout, &error);
+
+	if (err)
+		fail_msg("%d: %s", err, error.message);
+	return layout;
+}
+
+#define KEY(member) offsetof(struct test_key, member)
+#define VALUE(member) (offsetof(struct test_value, member) + 40)
+
+static void describes_every_field(void **state)
+{
+	static const struct {
+		const char *name;
+		enum field_kind kind;
+		size_t offset, size, count;
+	} expected[] = {
+		{"src", FIELD_ADDRESS, KEY(src), 16, 1},
+		{"dst", FIELD_ADDRESS, KEY(dst), 16, 1},
+		{"sport", FIELD_BE_UINT, KEY(sport), 2, 1},
+		{"dport", FIELD_BE_UINT, KEY(dport), 2, 1},
+		{"proto", FIELD_UINT, KEY(proto), 1, 1},
+		{"ip_version", FIELD_UINT, KEY(ip_version), 1, 1},
+		{"packets", FIELD_UINT, VALUE(packets), 8, 1},
+		{"bytes", FIELD_UINT, VALUE(bytes), 8, 1},
+		{"drift", FIELD_INT, VALUE(drift), 8, 1},
+		{"first", FIELD_TIME, VALUE(first), 8, 1},
+		{"last", FIELD_TIME, VALUE(last), 8, 1},
+		{"seen", FIELD_BOOL, VALUE(seen), 1, 1},
+		{"small", FIELD_INT, VALUE(small), 1, 1},
+		{"count", FIELD_UINT, VALUE(count), 2, 1},
+		{"state", FIELD_ENUM, VALUE(state), 4, 1},
+		{"error", FIELD_ENUM, VALUE(error), 4, 1},
+		{"wide", FIELD_ENUM, VALUE(wide), 8, 1},
+		{"comm", FIELD_TEXT, VALUE(comm), 16, 1},
+		{"mac", FIELD_BYTES, VALUE(mac), 6, 1},
+		{"net", FIELD_BE_UINT, VALUE(net), 4, 1},
+		{"id", FIELD_BE_UINT, VALUE(id), 8, 1},
+		{"sizes", FIELD_UINT, VALUE(sizes), 4, 3},
+		{"grid", FIELD_UINT, VALUE(grid), 8, 4},
+		{"ports", FIELD_BE_UINT, VALUE(ports), 2, 2},
+		{"names", FIELD_TEXT, VALUE(names), 4, 2},
+		{"hops", FIELD_ADDRESS, VALUE(hops), 16, 2},
+		{"at.x", FIELD_UINT, VALUE(at.x), 4, 1},
+		{"at.y", FIELD_INT, VALUE(at.y), 2, 1},
+		{"inlined", FIELD_UINT, VALUE(inlined), 4, 1},
+		{"deeper", FIELD_UINT, VALUE(deeper), 4, 1},
+		{"either", FIELD_BYTES, VALUE(either), 4, 1},
+		{NULL, FIELD_BYTES, VALUE(half), 2, 1}, /* an anonymous union */
+		{"low", FIELD_BYTES, VALUE(half) + 2, 1, 1},
+		{"middle", FIELD_BYTES, VALUE(half) + 2, 2, 1},
+		{"high", FIELD_BYTES, VALUE(half) + 4, 2, 1},
+		{"where", FIELD_BYTES, VALUE(where), 8, 1},
+		{"many", FIELD_BYTES, VALUE(many), 8, 2},
+		{"big", FIELD_BYTES, VALUE(big), 16, 1},
+		{"tail", FIELD_UINT, VALUE(tail), 1, 1},
+	};
+	struct layout *layout = records();
+
+	(void)state;
+	assert_int_equal(layout->value_offset, 40);
+	assert_int_equal(layout->stride, 40 + (sizeof(struct test_value) + 7) / 8 * 8);
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		const struct field *f = &layout->fields[i];
+
+		assert_true(i < layout->nfields);
+		if (expected[i].name)
+			assert_string_equal(f->name, expected[i].name);
+		if (f->kind != expected[i].kind || f->offset != expected[i].offset ||
+		    f->size != expected[i].size || f->count != expected[i].count ||
+		    f->key != (i < 6))
+			fail_msg("%s: kind %d, offset %u, size %u, count %u, key %d", f->name,
+				 (int)f->kind, f->offset, f->size, f->count, f->key);
+	}
+	assert_int_equal(layout->nfields, sizeof(expected) / sizeof(expected[0]));
+	assert_ptr_equal(layout__field(layout, "at.y"), &layout->fields[27]);
+	assert_null(layout__field(layout, "at"));
+	layout__free(layout);
+}
+
+static void knows_the_names_of_enums(void **state)
+{
+	struct layout *layout = records();
+	const struct field *f = layout__field(layout, "state");
+	int64_t value;
+
+	(void)state;
+	assert_false(layout__enum_signed(layout, f));
+	assert_string_equal(layout__enum_name(layout, f, 2), "STATE_SHUT");
+	assert_string_equal(layout__enum_name(layout, f, 0xffffffff), "STATE_FAR");
+	assert_null(layout__enum_name(layout, f, 3));
+	f = layout__field(layout, "error");
+	assert_true(layout__enum_signed(layout, f));
+	assert_string_equal(layout__enum_name(layout, f, -7), "ERROR_LOST");
+	assert_int_equal(layout__enum_value(layout, f, "ERROR_LOST", &value), 0);
+	assert_int_equal(value, -7);
+	assert_int_equal(layout__enum_value(layout, f, "ERROR_FOUND", &value), -ENOENT);
+	f = layout__field(layout, "wide");
+	assert_string_equal(layout__enum_name(layout, f, (int64_t)0xf000000000000000ULL),
+			    "WIDE_HUGE");
+	assert_null(layout__enum_name(layout, layout__field(layout, "packets"), 1));
+	layout__free(layout);
+}
+
+static void has_equal_hashes_for_equal_layouts(void **state)
+{
+	struct layout *one = records(), *two = records(), *other = NULL;
+
+	(void)state;
+	assert_true(one->hash == two->hash);
+	assert_int_equal(layout__new(btf, test_type(btf, "test_key", BTF_KIND_STRUCT),
+				     sizeof(struct test_key),
+				     test_type(btf, "point", BTF_KIND_STRUCT), sizeof(struct point),
+				     &other, NULL),
+			 0);
+	assert_false(one->hash == other->hash);
+	layout__free(one);
+	layout__free(two);
+	layout__free(other);
+}
+
+static void takes_plain_keys_and_values(void **state)
+{
+	struct layout *layout;
+	uint32_t u32 = test_type(btf, "__u32", BTF_KIND_TYPEDEF),
+		 address = test_type(btf, "ip_addr", BTF_KIND_STRUCT);
+
+	(void)state;
+	assert_int_equal(layout__new(btf, 0, 4, u32, 4, &layout, NULL), 0);
+	assert_int_equal(layout->nfields, 2);
+	assert_string_equal(layout->fields[0].name, "index");
+	assert_int_equal(layout->fields[0].kind, FIELD_UINT);
+	assert_string_equal(layout->fields[1].name, "value");
+	assert_int_equal(layout->fields[1].offset, 8);
+	assert_int_equal(layout->stride, 16);
+	layout__free(layout);
+
+	assert_int_equal(layout__new(btf, address, 16, 0, 5, &layout, NULL), 0);
+	assert_string_equal(layout->fields[0].name, "key");
+	assert_int_equal(layout->fields[0].kind, FIELD_ADDRESS);
+	assert_int_equal(layout->fields[1].kind, FIELD_BYTES);
+	assert_int_equal(layout->stride, 24);
+	layout__free(layout);
+
+	assert_int_equal(layout__new(NULL, 0, 4, 0, 8, &layout, NULL), 0);
+	layout__free(layout);
+}
+
+static void tells_equal_names_apart(void **state)
+{
+	uint32_t id = test_type(btf, "same_names", BTF_KIND_STRUCT);
+	struct layout *layout;
+
+	(void)state;
+	assert_int_equal(layout__new(btf, id, 2, id, 2, &layout, NULL), 0);
+	assert_string_equal(layout->fields[0].name, "proto");
+	assert_string_equal(layout->fields[2].name, "value.proto");
+	assert_string_equal(layout->fields[3].name, "value.other");
+	layout__free(layout);
+}
+
+static void refuses_wrong_sizes(void **state)
+{
+	uint32_t u32 = test_type(btf, "__u32", BTF_KIND_TYPEDEF);
+	struct error error;
+	struct layout *layout;
+
+	(void)state;
+	assert_int_equal(layout__new(btf, u32, 8, u32, 4, &layout, &error), -EINVAL);
+	assert_non_null(strstr(error.message, "4 bytes, the map's has 8"));
+	assert_int_equal(layout__new(btf, u32, 4, u32, 8, &layout, &error), -EINVAL);
+	assert_int_equal(layout__new(btf, 0, 8, u32, 4, &layout, &error), -EINVAL);
+	assert_int_equal(layout__new(btf, 0, 0, u32, 4, &layout, &error), -EINVAL);
+	assert_int_equal(layout__new(btf, 99999, 4, u32, 4, &layout, &error), -EINVAL);
+	assert_int_equal(layout__new(NULL, 1, 4, u32, 4, &layout, &error), -EINVAL);
+	assert_int_equal(layout__new(btf, u32, 4, u32, UINT32_MAX, &layout, &error), -EINVAL);
+	assert_null(layout);
+	layout__free(NULL);
+}
+
+/* BTF that no compiler writes. */
+static void survives_odd_types(void **state)
+{
+	struct btf *odd = btf__new_empty();
+	struct layout *layout;
+	struct error error = {0};
+	int u32, array, empty, inner, part, too_long, forward, chain;
+
+	(void)state;
+	u32 = btf__add_int(odd, "u32", 4, 0);
+	part = btf__add_int(odd, "part", 4, 0); /* then made a part of its 4 bytes */
+	((struct btf_type *)btf__type_by_id(odd, (uint32_t)part))[1].name_off = 5;
+	array = u32;
+	for (int i = 0; i < 40; i++)
+		array = btf__add_array(odd, u32, array, 1);
+	empty = btf__add_struct(odd, "empty", 0);
+	forward = btf__add_fwd(odd, "forward", BTF_FWD_STRUCT);
+	chain = btf__add_typedef(odd, "chain", u32);
+	for (int i = 0; i < 100; i++)
+		chain = btf__add_typedef(odd, "chain", chain);
+	inner = btf__add_struct(odd, "inner", 4);
+	btf__add_field(odd, "x", u32, 0, 0);
+	for (int i = 0; i < 40; i++) {
+		int outer = btf__add_struct(odd, "outer", 4);
+
+		btf__add_field(odd, "o", inner, 0, 0);
+		inner = outer;
+	}
+	assert_true(btf__add_struct(odd, "odd", 24) > 0);
+	btf__add_field(odd, "deep", inner, 0, 0);
+	btf__add_field(odd, "dimensions", array, 32, 0);
+	btf__add_field(odd, "nothing", empty, 64, 0);
+	btf__add_field(odd, "hidden", forward, 64, 0);
+	btf__add_field(odd, "part", part, 64, 0);
+	btf__add_field(odd, "chained", chain, 96, 0);
+	btf__add_field(odd, "elements", btf__add_array(odd, u32, u32, 0), 128, 0);
+	assert_int_equal(layout__new(odd, 0, 4, test_type(odd, "odd", BTF_KIND_STRUCT), 24, &layout,
+				     &error),
+			 0);
+	assert_int_equal(layout->fields[1].kind, FIELD_BYTES);
+	assert_int_equal(layout->fields[1].size, 4);
+	assert_string_equal(layout__field(layout, "part")->name, "part");
+	assert_int_equal(layout__field(layout, "part")->kind, FIELD_BYTES);
+	assert_null(layout__field(layout, "elements"));
+	layout__free(layout);
+
+	too_long = btf__add_struct(odd, "too_long", 4);
+	btf__add_field(odd, "a", u32, 32, 0);
+	assert_int_equal(layout__new(odd, 0, 4, (uint32_t)too_long, 4, &layout, &error), -EINVAL);
+	assert_non_null(strstr(error.message, "inconsistent"));
+	too_long = btf__add_struct(odd, "too_many", 8000);
+	for (uint32_t i = 0; i < 2000; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		btf__add_field(odd, name, u32, i * 32, 0);
+	}
+	assert_int_equal(layout__new(odd, 0, 4, (uint32_t)too_long, 8000, &layout, &error), -E2BIG);
+	btf__free(odd);
+}
+
+static void writes_the_cdef(void **state)
+{
+	uint32_t id = test_type(btf, "test_key", BTF_KIND_STRUCT),
+		 point = test_type(btf, "point", BTF_KIND_STRUCT);
+	char expected[512];
+	struct layout *layout;
+	struct buf out;
+
+	(void)state;
+	buf__init(&out, 1 << 16);
+	assert_int_equal(layout__new(btf, id, sizeof(struct test_key), point, sizeof(struct point),
+				     &layout, NULL),
+			 0);
+	assert_int_equal(layout__cdef(layout, &out), 0);
+	snprintf(
+		expected, sizeof(expected),
+		"struct __attribute__((packed)) perilune_%016llx { uint8_t f0[16]; uint8_t f1[16]; uint16_t f2; "
+		"uint16_t f3; uint8_t f4; uint8_t f5; uint8_t p38[2]; uint32_t f6; int16_t f7; uint8_t p46[2]; };",
+		(unsigned long long)layout->hash);
+	assert_string_equal(out.data, expected);
+	buf__free(&out);
+	layout__free(layout);
+}
+
+static void folds_per_cpu_values(void **state)
+{
+	struct layout *layout = records();
+	struct test_value a = {.packets = 1,
+			       .bytes = UINT64_MAX,
+			       .drift = -5,
+			       .first = 30,
+			       .last = 10,
+			       .state = STATE_SHUT,
+			       .sizes = {1, 2, 3},
+			       .net = 7,
+			       .tail = 250};
+	struct test_value b = {.packets = 2,
+			       .bytes = 2,
+			       .drift = 3,
+			       .first = 20,
+			       .last = 5,
+			       .seen = true,
+			       .state = STATE_OPEN,
+			       .comm = "b",
+			       .sizes = {10, 20, 30},
+			       .net = 9,
+			       .at = {.y = -3},
+			       .tail = 5};
+
+	(void)state;
+	layout__fold(layout, &a, &b);
+	assert_true(a.packets == 3 && a.bytes == 1 && a.drift == -2);
+	assert_true(a.first == 20 && a.last == 10);
+	assert_true(a.seen && a.state == STATE_SHUT && a.net == 7 && a.tail == 255 && a.at.y == -3);
+	assert_string_equal(a.comm, "b");
+	assert_true(a.sizes[0] == 11 && a.sizes[2] == 33);
+	b.first = b.last = 0;
+	layout__fold(layout, &a, &b);
+	assert_true(a.first == 20 && a.last == 10);
+	layout__free(layout);
+}
+
+static void writes_addresses_and_times(void **state)
+{
+	static const struct {
+		uint8_t octets[16];
+		const char *text;
+	} addresses[] = {
+		{{[10] = 255, 255, 10, 0, 0, 1}, "10.0.0.1"},
+		{{[10] = 255, 255, 255, 255, 255, 255}, "255.255.255.255"},
+		{{[10] = 255, 255, 0, 0, 0, 0}, "0.0.0.0"},
+		{{0x20, 0x01, 0x0d, 0xb8, [15] = 1}, "2001:db8::1"},
+		{{[15] = 1}, "::1"},
+		{{0xfe, 0x80, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14},
+		 "fe80:102:304:506:708:90a:b0c:d0e"},
+	};
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} times[] = {
+		{0, "1970-01-01T00:00:00.000000000Z"},
+		{951782399999999999, "2000-02-28T23:59:59.999999999Z"},
+		{951782400000000000, "2000-02-29T00:00:00.000000000Z"},
+		{1709210096123456789, "2024-02-29T12:34:56.123456789Z"},
+		{4107542399000000001, "2100-02-28T23:59:59.000000001Z"},
+		{4107542400000000000, "2100-03-01T00:00:00.000000000Z"},
+		{UINT64_MAX, "2554-07-21T23:34:33.709551615Z"},
+	};
+	char text[46];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+		layout__address_text(addresses[i].octets, text);
+		assert_string_equal(text, addresses[i].text);
+	}
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		layout__time_text(times[i].ns, text);
+		assert_string_equal(text, times[i].text);
+	}
+}
+
+static void check_text(const struct layout *layout, const char *field, const void *record,
+		       const char *expected)
+{
+	const struct field *f = layout__field(layout, field);
+	struct buf out;
+
+	buf__init(&out, 4096);
+	assert_non_null(f);
+	assert_int_equal(layout__text(layout, f, (const unsigned char *)record + f->offset, &out),
+			 0);
+	assert_string_equal(out.data ? out.data : "", expected);
+	buf__free(&out);
+}
+
+static void check_parse(const struct layout *layout, const char *field, const char *text,
+			int result)
+{
+	const struct field *f = layout__field(layout, field);
+	unsigned char bytes[64];
+	struct buf out;
+
+	buf__init(&out, 4096);
+	assert_int_equal(layout__parse(layout, f, text, bytes), result);
+	if (!result) {
+		assert_int_equal(layout__text(layout, f, bytes, &out), 0);
+		assert_string_equal(out.data ? out.data : "", text);
+	}
+	buf__free(&out);
+}
+
+static void reads_and_writes_text(void **state)
+{
+	struct layout *layout = records();
+	unsigned char record[512] = {0};
+	struct test_value v = {.drift = -5,
+			       .seen = true,
+			       .small = -128,
+			       .state = STATE_SHUT,
+			       .error = ERROR_LOST,
+			       .comm = "0123456789abcdef",
+			       .mac = {2, 0, 0x5e, 0x10, 0, 1},
+			       .net = 0x0100000a,
+			       .sizes = {1, 2, 3},
+			       .names = {"ab", "cdef"},
+			       .wide = (enum wide)5};
+
+	(void)state;
+	memcpy(record + layout->value_offset, &v, sizeof(v));
+	check_text(layout, "drift", record, "-5");
+	check_text(layout, "small", record, "-128");
+	check_text(layout, "seen", record, "true");
+	check_text(layout, "state", record, "STATE_SHUT");
+	check_text(layout, "error", record, "ERROR_LOST");
+	check_text(layout, "wide", record, "5");
+	check_text(layout, "comm", record, "0123456789abcdef");
+	check_text(layout, "mac", record, "02:00:5e:10:00:01");
+	check_text(layout, "net", record, "167772161");
+	check_text(layout, "sizes", record, "1 2 3");
+	check_text(layout, "names", record, "ab cdef");
+	check_text(layout, "first", record, "1970-01-01T00:00:00.000000000Z");
+	check_parse(layout, "src", "10.0.0.1", 0);
+	check_parse(layout, "src", "2001:db8::1", 0);
+	check_parse(layout, "src", "10.0.0", -EINVAL);
+	check_parse(layout, "mac", "02:00:5e:10:00:01", 0);
+	check_parse(layout, "mac", "02:00:5e:10:00", -EINVAL);
+	check_parse(layout, "mac", "02:00:5e:10:00:0g", -EINVAL);
+	check_parse(layout, "mac", "02-00-5e-10-00-01", -EINVAL);
+	check_parse(layout, "comm", "curl", 0);
+	check_parse(layout, "comm", "0123456789abcdef", 0);
+	check_parse(layout, "comm", "0123456789abcdefg", -EINVAL);
+	check_parse(layout, "state", "STATE_OPEN", 0);
+	check_parse(layout, "state", "OPEN", -EINVAL);
+	check_parse(layout, "packets", "1", -EINVAL);
+	check_parse(layout, "names", "a", -EINVAL);
+	layout__free(layout);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(describes_every_field),
+		cmocka_unit_test(knows_the_names_of_enums),
+		cmocka_unit_test(has_equal_hashes_for_equal_layouts),
+		cmocka_unit_test(takes_plain_keys_and_values),
+		cmocka_unit_test(tells_equal_names_apart),
+		cmocka_unit_test(refuses_wrong_sizes),
+		cmocka_unit_test(survives_odd_types),
+		cmocka_unit_test(writes_the_cdef),
+		cmocka_unit_test(folds_per_cpu_values),
+		cmocka_unit_test(writes_addresses_and_times),
+		cmocka_unit_test(reads_and_writes_text),
+	};
+
+	return cmocka_run_group_tests_name("layout", tests, setup, teardown);
+}
