@@ -8,18 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "layout_type.h"
+
 #define MAX_FIELDS 1024
-#define MAX_DEPTH 16	       /* of nested structs; deeper ones are bytes */
-#define MAX_CHAIN 64	       /* of typedefs and qualifiers */
-#define MAX_RECORD (64U << 20) /* bytes of a key or a value */
-
-#define KIND_STRUCT ((enum field_kind)(-1)) /* to be flattened; never in a finished table */
-
-/* What one member is. */
-struct element {
-	enum field_kind kind;
-	uint32_t size, count, type;
-};
+#define MAX_DEPTH 16 /* of nested structs; deeper ones are bytes */
 
 /* The part of the record, key or value, that is being described. */
 struct builder {
@@ -30,135 +22,6 @@ struct builder {
 	bool key;
 	struct error *error;
 };
-
-/* A name, or "" for a type or member that has none. */
-static const char *name_at(const struct btf *btf, uint32_t offset)
-{
-	const char *name = btf__name_by_offset(btf, offset);
-
-	return name ? name : "";
-}
-
-static bool typedef_kind(const char *name, enum field_kind *kind, uint32_t *size)
-{
-	static const struct {
-		const char *name;
-		enum field_kind kind;
-		uint32_t size;
-	} known[] = {
-		{"__be16", FIELD_BE_UINT, 2},
-		{"__be32", FIELD_BE_UINT, 4},
-		{"__be64", FIELD_BE_UINT, 8},
-		{"wall_ns", FIELD_TIME, 8},
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (strcmp(known[i].name, name) == 0) {
-			*kind = known[i].kind;
-			*size = known[i].size;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Looks through typedefs and qualifiers. A typedef with a meaning sets *kind and the size it holds for. */
-static const struct btf_type *strip(const struct btf *btf, uint32_t *id, enum field_kind *kind,
-				    uint32_t *size)
-{
-	for (int i = 0; i < MAX_CHAIN; i++) {
-		const struct btf_type *t = btf__type_by_id(btf, *id);
-
-		if (!t)
-			return NULL;
-		if (btf_is_typedef(t)) {
-			if (!*size)
-				typedef_kind(name_at(btf, t->name_off), kind, size);
-		} else if (!btf_is_mod(t)) {
-			return t;
-		}
-		*id = t->type;
-	}
-	return NULL;
-}
-
-static void classify_int(const struct btf_type *t, enum field_kind named, uint32_t named_size,
-			 struct element *out)
-{
-	bool whole = btf_int_offset(t) == 0 && btf_int_bits(t) == t->size * 8;
-
-	out->size = t->size;
-	if (!whole || (t->size != 1 && t->size != 2 && t->size != 4 && t->size != 8))
-		out->kind = FIELD_BYTES;
-	else if (btf_int_encoding(t) & BTF_INT_BOOL)
-		out->kind = FIELD_BOOL;
-	else if (named_size == t->size)
-		out->kind = named;
-	else
-		out->kind = btf_int_encoding(t) & BTF_INT_SIGNED ? FIELD_INT : FIELD_UINT;
-}
-
-static bool classify(const struct btf *btf, uint32_t id, int depth, struct element *out);
-
-static bool classify_array(const struct btf *btf, const struct btf_type *t, int depth,
-			   struct element *out)
-{
-	const struct btf_array *array = btf_array(t);
-	const struct btf_type *inner;
-	enum field_kind named = FIELD_UINT;
-	uint32_t id = array->type, named_size = 0;
-	uint64_t count;
-
-	if (!classify(btf, id, depth + 1, out))
-		return false;
-	inner = strip(btf, &id, &named, &named_size);
-	count = (uint64_t)out->count * array->nelems;
-	if (out->kind == KIND_STRUCT)
-		out->kind = FIELD_BYTES;
-	if (inner && btf_is_int(inner) && out->size == 1 && out->kind != FIELD_BOOL &&
-	    count <= MAX_RECORD) {
-		bool text = strcmp(name_at(btf, inner->name_off), "char") == 0;
-
-		if (text || out->kind == FIELD_UINT) {
-			out->kind = text ? FIELD_TEXT : FIELD_BYTES;
-			out->size = (uint32_t)count;
-			out->count = 1;
-			return true;
-		}
-	}
-	out->count = (uint32_t)count;
-	return count * out->size <= MAX_RECORD && count <= MAX_RECORD;
-}
-
-/* False for a type that has no size, so that nothing can be said about what lies there. */
-static bool classify(const struct btf *btf, uint32_t id, int depth, struct element *out)
-{
-	enum field_kind named = FIELD_UINT;
-	uint32_t named_size = 0;
-	const struct btf_type *t = strip(btf, &id, &named, &named_size);
-	long long size;
-
-	*out = (struct element){.kind = FIELD_BYTES, .count = 1, .type = id};
-	if (!t)
-		return false;
-	if (btf_is_int(t)) {
-		classify_int(t, named, named_size, out);
-		return true;
-	}
-	if (btf_is_array(t) && depth < MAX_DEPTH)
-		return classify_array(btf, t, depth, out);
-	size = btf__resolve_size(btf, id);
-	if (size < 0 || size > MAX_RECORD)
-		return false;
-	out->size = (uint32_t)size;
-	if (btf_is_any_enum(t) && (size == 1 || size == 2 || size == 4 || size == 8))
-		out->kind = FIELD_ENUM;
-	else if (btf_is_struct(t))
-		out->kind = size == 16 && strcmp(name_at(btf, t->name_off), "ip_addr") == 0
-				    ? FIELD_ADDRESS
-				    : KIND_STRUCT;
-	return true;
-}
 
 static int grow(struct builder *b)
 {
@@ -229,7 +92,7 @@ static int add_member(struct builder *b, const struct btf_type *t, uint32_t i, c
 		      uint32_t offset, int depth)
 {
 	const struct btf_member *m = btf_members(t) + i;
-	const char *own = name_at(b->btf, m->name_off);
+	const char *own = layout_type__name(b->btf, m->name_off);
 	uint32_t bit = btf_member_bit_offset(t, i), bits = btf_member_bitfield_size(t, i);
 	struct element e;
 	char *name = NULL;
@@ -240,7 +103,7 @@ static int add_member(struct builder *b, const struct btf_type *t, uint32_t i, c
 	offset += bit / 8;
 	if (bits || bit % 8)
 		e = (struct element){FIELD_BYTES, (bit % 8 + bits + 7) / 8, 1, m->type};
-	else if (!classify(b->btf, m->type, 0, &e))
+	else if (!layout_type__classify(b->btf, m->type, &e))
 		return 0; /* has no size: a forward declaration, a type that is not there */
 	if (e.kind == KIND_STRUCT && depth < MAX_DEPTH) {
 		if (own[0] && asprintf(&name, "%s%s.", prefix, own) < 0)
@@ -283,7 +146,7 @@ static int add_part(struct builder *b, uint32_t type, uint32_t base, uint32_t si
 	b->key = key;
 	if (type) {
 		real = btf__resolve_size(b->btf, type);
-		if (real < 0 || !classify(b->btf, type, 0, &e))
+		if (real < 0 || !layout_type__classify(b->btf, type, &e))
 			return error__set(b->error, -EINVAL, "type %u of the %s has no size", type,
 					  what);
 	} else if (key) {
@@ -299,7 +162,8 @@ static int add_part(struct builder *b, uint32_t type, uint32_t base, uint32_t si
 	if (key &&
 	    e.kind ==
 		    FIELD_ENUM) { /* an index by an enum is called what the enum is: `direction` */
-		const char *name = name_at(b->btf, btf__type_by_id(b->btf, e.type)->name_off);
+		const char *name = layout_type__name(b->btf,
+						     btf__type_by_id(b->btf, e.type)->name_off);
 
 		what = *name ? name : what;
 	}
@@ -315,19 +179,25 @@ static uint64_t fnv1a(uint64_t hash, const void *bytes, size_t len)
 	return hash;
 }
 
+static uint64_t fnv1a_u32(uint64_t hash, uint32_t value)
+{
+	return fnv1a(hash, &value, sizeof(value));
+}
+
 static uint64_t hash_of(const struct layout *layout)
 {
-	uint32_t sizes[] = {layout->key_size, layout->value_size, layout->stride,
-			    (uint32_t)layout->nfields};
-	uint64_t hash = fnv1a(0xcbf29ce484222325ULL, sizes, sizeof(sizes));
+	uint64_t hash = fnv1a_u32(0xcbf29ce484222325ULL, layout->key_size);
 
+	hash = fnv1a_u32(hash, layout->value_size);
+	hash = fnv1a_u32(hash, layout->stride);
 	for (size_t i = 0; i < layout->nfields; i++) {
 		const struct field *f = &layout->fields[i];
-		uint32_t facts[] = {f->kind,  f->offset, f->size,
-				    f->count, f->key,	 layout__enum_signed(layout, f)};
 
 		hash = fnv1a(hash, f->name, strlen(f->name) + 1);
-		hash = fnv1a(hash, facts, sizeof(facts));
+		hash = fnv1a_u32(hash, (uint32_t)f->kind << 8 | layout__enum_signed(layout, f));
+		hash = fnv1a_u32(hash, f->offset);
+		hash = fnv1a_u32(hash, f->size);
+		hash = fnv1a_u32(hash, f->count << 1 | f->key);
 	}
 	return hash;
 }
@@ -340,7 +210,7 @@ int layout__new(const struct btf *btf, uint32_t key_type, uint32_t key_size, uin
 	int err;
 
 	*out = NULL;
-	if (!key_size || key_size > MAX_RECORD || value_size > MAX_RECORD ||
+	if (!key_size || key_size > LAYOUT_MAX_PART || value_size > LAYOUT_MAX_PART ||
 	    (!btf && (key_type || value_type)))
 		return error__set(error, -EINVAL,
 				  "a key of %u and a value of %u bytes make no record", key_size,
@@ -383,62 +253,6 @@ const struct field *layout__field(const struct layout *layout, const char *name)
 		if (strcmp(layout->fields[i].name, name) == 0)
 			return &layout->fields[i];
 	return NULL;
-}
-
-static const struct btf_type *enum_type(const struct layout *layout, const struct field *field)
-{
-	const struct btf_type *t = field->kind == FIELD_ENUM
-					   ? btf__type_by_id(layout->btf, field->type)
-					   : NULL;
-
-	return t && btf_is_any_enum(t) ? t : NULL;
-}
-
-bool layout__enum_signed(const struct layout *layout, const struct field *field)
-{
-	const struct btf_type *t = enum_type(layout, field);
-
-	return t && btf_kflag(t);
-}
-
-/* The name and the value of an enumerator; values of 32 bits are extended as the enum's sign says. */
-static const char *enumerator(const struct layout *layout, const struct btf_type *t, uint32_t i,
-			      int64_t *value)
-{
-	if (btf_is_enum64(t)) {
-		*value = (int64_t)btf_enum64_value(btf_enum64(t) + i);
-		return btf__name_by_offset(layout->btf, btf_enum64(t)[i].name_off);
-	}
-	*value = btf_kflag(t) ? (int64_t)btf_enum(t)[i].val : (int64_t)(uint32_t)btf_enum(t)[i].val;
-	return btf__name_by_offset(layout->btf, btf_enum(t)[i].name_off);
-}
-
-const char *layout__enum_name(const struct layout *layout, const struct field *field, int64_t value)
-{
-	const struct btf_type *t = enum_type(layout, field);
-	int64_t known;
-
-	for (uint32_t i = 0; t && i < btf_vlen(t); i++) {
-		const char *name = enumerator(layout, t, i, &known);
-
-		if (known == value)
-			return name;
-	}
-	return NULL;
-}
-
-int layout__enum_value(const struct layout *layout, const struct field *field, const char *name,
-		       int64_t *out)
-{
-	const struct btf_type *t = enum_type(layout, field);
-
-	for (uint32_t i = 0; t && i < btf_vlen(t); i++) {
-		const char *known = enumerator(layout, t, i, out);
-
-		if (known && strcmp(known, name) == 0)
-			return 0;
-	}
-	return -ENOENT;
 }
 
 static const char *ctype_of(const struct layout *layout, const struct field *f)

@@ -52,9 +52,10 @@ struct layout {
 };
 
 /*
- * A key type of 0 means "an index": a field `index` of 4 bytes. A key or value that is no struct is one field, `key` or `value`; a
- * value field that has the name of a key's is called "value.<name>"; a value type of 0 is bytes. A type that has no kind of
- * its own is FIELD_BYTES, never an error. -EINVAL when the types do not have those sizes, -E2BIG for too many fields.
+ * A key type of 0 means "an index": a field `index` of 4 bytes. A key or value that is no struct is one field,
+ * `key` or `value`; a value field that has the name of a key's is called "value.<name>"; a value type of 0 is
+ * bytes. A type that has no kind of its own is FIELD_BYTES, never an error. -EINVAL when the types do not have
+ * those sizes, -E2BIG for too many fields.
  */
 int layout__new(const struct btf *btf, uint32_t key_type, uint32_t key_size, uint32_t value_type,
 		uint32_t value_size, struct layout **out, struct error *error);
@@ -90,16 +91,16 @@ void layout__fold(const struct layout *layout, void *into, const void *value);
 void layout__address_text(const uint8_t *octets, char *out);
 void layout__time_text(uint64_t wall_ns, char *out);
 
-/* The value of an integer element, sign- or zero-extended, in host order; 0 for the kinds that are not numbers. */
+/* The value of an integer element, extended, in host order; 0 for the kinds that are not numbers. */
 uint64_t layout__number(const struct layout *layout, const struct field *field,
 			const unsigned char *bytes);
 
-/* Appends a field's value (`bytes`: its size × count bytes) as people read it; the elements of an array with spaces between. */
+/* Appends a field's value (size × count bytes) as people read it; elements of an array with spaces between. */
 int layout__text(const struct layout *layout, const struct field *field, const unsigned char *bytes,
 		 struct buf *out);
 
-/* The other way, for addresses, bytes, text and names of enums: writes size bytes. -EINVAL when `text` is no such value
- * or the field is another kind or an array. */
+/* The other way, for addresses, bytes, text and names of enums: writes size bytes. -EINVAL when `text` is no
+ * such value or the field is another kind or an array. */
 int layout__parse(const struct layout *layout, const struct field *field, const char *text,
 		  unsigned char *bytes);
 

@@ -4,13 +4,15 @@
  *
  * b:pointer()  address of the first record, for ffi.cast; valid until b:close() or collection
  * b:count() b:stride()
- * b:layout()   { hash="16 hex digits", cdef=…, stride=…, fields={ {name=, kind=, offset=, size=, count=, key=, index=}, … } }, one table per
- *              layout, not to be changed; kind is "uint" "int" "be_uint" "bool" "enum" "address" "time" "text" or "bytes", index counts
- *              from 0 and names the field f<index> of the cdef's struct perilune_<hash>; enums have signed=true or false
- * b:json([indexes[, limit]])  JSON text `[{…},…]` of the records with these numbers (from 1), or of all, at most `limit` of
- *              them | nil, message, code
+ * b:layout()   { hash="16 hex digits", cdef=, stride=, fields={ {name=, kind=, offset=, size=, count=,
+ *              key=, index=}, … } }: one table per layout, not to be changed. kind is "uint" "int"
+ *              "be_uint" "bool" "enum" "address" "time" "text" or "bytes"; index counts from 0 and names
+ *              the field f<index> of the cdef's struct perilune_<hash>; enums have signed=true or false
+ * b:json([indexes[, limit]])  JSON text `[{…},…]` of the records with these numbers (from 1), or of
+ *              all, at most `limit` of them | nil, message, code
  * b:text(index, raw | i)      text of field `index` (from 0): of its raw bytes, or of record i (from 1)
- * b:raw(index, text)          the other way, for addresses, bytes, text and enum names: raw bytes, or nil when it is no such value
+ * b:raw(index, text)          the other way, for addresses, bytes, text and names of enums: raw bytes,
+ *              or nil when it is no such value
  * b:close()    frees the records; any later use but close is an error
  */
 #ifndef PERILUNE_LUA_BATCH_H
@@ -21,8 +23,9 @@
 #include "extract.h"
 
 /*
- * Pushes a userdata that takes over the records of `batch`, which is left empty. The value at `anchor_index` (0: none) is
- * kept alive with it: give what owns the layout and its BTF. Returns 1. A Lua memory error leaves `batch` as it was.
+ * Pushes a userdata that takes over the records of `batch`, which is left empty. The value at
+ * `anchor_index` (0: none) is kept alive with it: give what owns the layout and its BTF. Returns 1.
+ * A Lua memory error leaves `batch` as it was.
  */
 int lua_batch__push(lua_State *L, struct batch *batch, int anchor_index);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -146,12 +147,26 @@ static int refused(const char *log, int code, struct error *error)
 	return code;
 }
 
+/* Maps the control block itself; libbpf's initial value of it is a copy. */
+static int map_ctl(struct probe *probe, struct error *error)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(probe->object, ".data.ctl");
+	void *ctl;
+
+	if (!map)
+		return error__set(error, -ENOENT, "%s: the object has no control block", probe->name);
+	ctl = mmap(NULL, sizeof(*probe->ctl), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	if (ctl == MAP_FAILED)
+		return error__set(error, -errno, "%s: the control block cannot be mapped: %s", probe->name,
+				  strerror(errno));
+	probe->ctl = ctl;
+	return 0;
+}
+
 int probe__load(struct probe *probe, struct error *error)
 {
 	char *log = malloc(VERIFIER_LOG_SIZE);
 	struct bpf_program *program;
-	struct bpf_map *ctl;
-	size_t size;
 	int err = -ENOMEM;
 
 	if (!log) {
@@ -178,10 +193,7 @@ int probe__load(struct probe *probe, struct error *error)
 			error__set(error, err, "%s: the kernel refused the object: %s", probe->name, strerror(-err));
 		goto out;
 	}
-	ctl = bpf_object__find_map_by_name(probe->object, ".data.ctl");
-	probe->ctl = ctl ? bpf_map__initial_value(ctl, &size) : NULL;
-	if (!probe->ctl)
-		err = error__set(error, -ENOENT, "%s: the object has no control block", probe->name);
+	err = map_ctl(probe, error);
 out:
 	free(log);
 	return err;
@@ -240,6 +252,8 @@ void probe__free(struct probe *probe)
 	if (!probe)
 		return;
 	probe__detach(probe);
+	if (probe->ctl)
+		munmap(probe->ctl, sizeof(*probe->ctl));
 	bpf_object__close(probe->object);
 	free(probe);
 }

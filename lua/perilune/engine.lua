@@ -243,13 +243,23 @@ function Engine:emit_decisions(result, closed, time)
   end
 end
 
+-- What decided a change of level: the change of the rule that holds the new level, else of the one that let go of the old.
+local function decisive_change(change, result)
+  for _, state in ipairs { "firing", "cleared" } do
+    for _, rule in ipairs(result.rules) do
+      if rule.state == state and (state == "cleared" or rule.rule == change.rule) then return rule end
+    end
+  end
+end
+
 function Engine:change_level(result, closed, finish, time)
   local change = self.ladder:step { now = finish, holds = result.holds }
   if not change then return nil end
+  local decided = decisive_change(change, result)
   self.transitions = self.transitions + 1
   self:emit({ event = "transition", seq = closed.seq, from = change.from, to = change.to, rule = change.rule,
-    held_by = change.held_by, capped_by = change.capped_by, values = change.values or result.values or {},
-    reason = change.reason }, time)
+    held_by = change.held_by, capped_by = change.capped_by, values = decided and decided.values or {},
+    reason = decided and decided.reason or change.reason }, time)
   return true
 end
 
@@ -259,7 +269,7 @@ end
 function Engine:close(cut, wall, mono, batches)
   local closed = self.current
   closed.finish = wall
-  closed.seconds = math.max(0, mono - closed.mono)
+  closed.seconds = math.max(0, math.floor((mono - closed.mono) * 1e6 + 0.5) / 1e6) -- whole µs
   closed.cut = cut
   -- A window that a level change cut short is too short to judge by; it is counted like any other.
   closed.decisive = cut == "clock"

@@ -152,8 +152,8 @@ event.fields = {
 }
 
 -- Fields of the Lua tables that are for the eye only and no part of the JSON line.
---   top   of each probe, the deepest last: { probe =, key_fields = { "src" }, rows = { {src =, packets =, …} }, more =
---         rows not listed [, by = the field they are sorted by] }
+--   top   of each probe, the deepest last: { probe =, key_fields = { "src" }, rows = { { src =, … }, … },
+--         more = rows not listed [, by = the field they are sorted by] }
 --   sets  name → list of members
 event.view = { window = { top = true, sets = true } }
 

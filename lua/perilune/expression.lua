@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Conditions on a record, as text ("bytes > 1e6 and dport == 53") or as a table ({ dport = 53 }), turned into Lua
--- for the library's own loops.
+-- Conditions on a record, as text ("bytes > 1e6 and dport == 53") or as a table ({ dport = 53 }), turned
+-- into Lua for the library's own loops.
 --
--- Only the fields of the layout, literals and operators can occur, and what is generated names fields by number,
--- so nothing of the text itself becomes code. Numbers compare and calculate; addresses, bytes, text and enums
--- compare with == and ~= to a text in quotes, as raw bytes.
+-- Only the fields of the layout, literals and operators can occur, and what is generated names fields by
+-- number, so nothing of the text itself becomes code. Numbers compare and calculate; addresses, bytes,
+-- text and enums compare with == and ~= to a text in quotes, as raw bytes.
 
 local record = require "perilune.record"
 local words = require "perilune.words"
@@ -304,7 +304,8 @@ function expression.compile(class, condition)
   return { fields = scope.fields, condition = code, constants = scope.constants }
 end
 
--- The values of the constants, as the generated code takes them | nil, message. raw(field, text) → bytes or nil.
+-- The values of the constants, as the generated code takes them | nil, message. raw(field, text) → bytes
+-- or nil.
 function expression.constants(compiled, raw)
   local values, known = {}, {}
   for i, c in ipairs(compiled.constants) do

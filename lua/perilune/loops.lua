@@ -2,8 +2,8 @@
 --
 -- The text of the loops that shape.lua runs, for a class of records and the fields asked for (record.lua).
 --
--- p and q are pointers to the records (as structs, as bytes), ids the numbers of those chosen (nil: all), n how
--- many. What depends on a policy appears here as numbers of fields and quoted names only.
+-- p and q are pointers to the records (as structs, as bytes), ids the numbers of those chosen (nil: all),
+-- n how many. What depends on a policy appears here as numbers of fields and quoted names only.
 
 local record = require "perilune.record"
 
@@ -43,8 +43,8 @@ end]], {
   })
 end
 
--- { [raw bytes of field] = { n = rows, <name> = sum, … } }, and how many. The sums over all groups tell whether
--- any of them may have been rounded.
+-- { [raw bytes of field] = { n = rows, <name> = sum, … } }, and how many. The sums over all groups tell
+-- whether any of them may have been rounded.
 function loops.groups(class, field, summed, sparse)
   local steps, starts = {}, {}
   for i, f in ipairs(summed) do
@@ -82,7 +82,8 @@ local STEPS = {
   min = "if $v < g[$at] then g[$at] = $v end ", max = "if $v > g[$at] then g[$at] = $v end ",
 }
 
--- A list of { first record, rows, value, … }, a value for each of `aggregates` ({ kind =, field = or nil }).
+-- A list of { first record, rows, value, … }, a value for each of `aggregates` ({ kind =, field = or nil
+-- }).
 function loops.group(class, keys, aggregates, sparse)
   local raws, loaded, steps, starts = {}, {}, {}, {}
   for i, field in ipairs(keys) do raws[i] = record.bytes(class, field) end
@@ -139,8 +140,9 @@ end]], {
   })
 end
 
--- Collects rows that beat `worst` until there are `room` of them: returns where to go on, and how many. (Sorting
--- them in here would be a loop in the loop, which LuaJIT would not compile for rows in ascending order.)
+-- Collects rows that beat `worst` until there are `room` of them: returns where to go on, and how many.
+-- (Sorting them in here would be a loop in the loop, which LuaJIT would not compile for rows in ascending
+-- order.)
 function loops.top(field, sparse)
   return fill([[
 return function(p, ids, n, from, worst, values, places, room)

@@ -3,9 +3,9 @@
 -- What the records of one layout look like to Lua: a class per layout, from which view, shape and expression
 -- generate their loops.
 --
--- A layout is what batch:layout() gives. The class knows the LuaJIT struct behind it and writes, for any scalar
--- field, the lines of Lua that load it from `p[i]`: small integers as they are, 64-bit ones as numbers after a
--- check that they are exact, network order swapped, times in seconds.
+-- A layout is what batch:layout() gives. The class knows the LuaJIT struct behind it and writes, for any
+-- scalar field, the lines of Lua that load it from `p[i]`: small integers as they are, 64-bit ones as
+-- numbers after a check that they are exact, network order swapped, times in seconds.
 
 local bit = require "bit"
 local ffi = require "ffi"

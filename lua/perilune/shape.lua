@@ -5,9 +5,9 @@
 --   v:where { dport = 53, "bytes > 1e6" }:top(10, "bytes")             -- views again
 --   v:group("src", { bytes = shape.sum "bytes", n = shape.count() })   -- a list of plain rows (list.lua)
 --
--- Each verb is a loop generated for the layout and its fields (loops.lua), which LuaJIT compiles: it runs over the
--- flat buffer and makes no object per record. For the engine, which works with raw keys: shape.groups, total, text,
--- raw, top, json.
+-- Each verb is a loop generated for the layout and its fields (loops.lua), which LuaJIT compiles: it runs
+-- over the flat buffer and makes no object per record. For the engine, which works with raw keys:
+-- shape.groups, total, text, raw, top, json.
 
 local ffi = require "ffi"
 local expression = require "perilune.expression"
@@ -136,8 +136,8 @@ local function finish_group(inner, keys, aggregates, g)
   return row
 end
 
--- v:group("src", { bytes = sum "bytes", n = count() }); several fields as a list. Groups come in the order of their
--- first rows.
+-- v:group("src", { bytes = sum "bytes", n = count() }); several fields as a list. Groups come in the order
+-- of their first rows.
 function verbs.group(v, by, wanted)
   local inner = view.inner(v, 2)
   local class, keys, aggregates, names = inner.class, {}, {}, {}
@@ -230,8 +230,8 @@ function verbs.top(v, n, name)
   local run = generate(inner, "top " .. name, function() return loops.top(field, inner.ids) end)
   local from = 0
   while from < inner.count do
-    local next_from, found = run(inner.p, inner.ids, inner.count, from, values[0], found_values, found_places, ROOM)
-    from = next_from
+    local on, found = run(inner.p, inner.ids, inner.count, from, values[0], found_values, found_places, ROOM)
+    from = on
     for m = 0, found - 1 do
       local value = found_values[m]
       if value > values[0] then sift_down(values, places, size, value, found_places[m]) end
@@ -299,7 +299,8 @@ view.install(verbs)
 
 shape.top, shape.where = verbs.top, verbs.where
 
--- JSON text of the n rows with the largest `name` (nil: of all rows), and how many were left out | nil, message, code.
+-- JSON text of the n rows with the largest `name` (nil: of all rows), and how many were left out | nil,
+-- message, code.
 function shape.json(v, n, name)
   local chosen = n and name and verbs.top(v, n, name) or v
   local json, message, code = chosen:json(n)

@@ -6,11 +6,11 @@
 --
 -- A row reads its fields where they lie, when asked: counters as numbers (exact to 2^53, an error beyond),
 -- addresses, bytes, text and known enum values as text, times as seconds since the epoch, arrays as lists;
--- row:plain() is a table of all. Any use after the window has been closed is an error. The verbs (where, group,
--- top …) come from shape.lua.
+-- row:plain() is a table of all. Any use after the window has been closed is an error. The verbs (where,
+-- group, top …) come from shape.lua.
 --
--- A batch is a userdata of perilune.core.batch, or anything with its methods pointer, count, layout, text, raw,
--- json, close.
+-- A batch is a userdata of perilune.core.batch, or anything with its methods pointer, count, layout, text,
+-- raw, json, close.
 
 local record = require "perilune.record"
 local words = require "perilune.words"

@@ -134,9 +134,9 @@ net_up() {
 
 # address NAMESPACE IF ADDRESS4 ADDRESS6
 address() {
+	ip -n "$1" link set "$2" multicast off up
 	ip -n "$1" addr add "$3/24" dev "$2"
 	ip -n "$1" addr add "$4/64" dev "$2" nodad
-	ip -n "$1" link set "$2" up
 }
 
 # neighbour NAMESPACE IF MAC ADDRESS…

@@ -107,10 +107,12 @@ describe("a view of records", function()
 
   it("copies rows that outlive the window", function()
     local small = view.new(fake.new({ { "a", "uint", 4 } }, { { a = 1 }, { a = 2 } }))
-    local copied, first = small:copy(), small:copy(1)
+    local copied, first, plain, row = small:copy(), small:copy(1), small[2]:plain(), small[2]
     small:close()
     assert.same({ { a = 1 }, { a = 2 } }, copied)
     assert.same({ { a = 1 } }, first)
+    assert.same({ a = 2 }, plain)
+    fails("is closed", function() return row:plain() end)
   end)
 
   it("shows itself", function()
