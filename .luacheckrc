@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 std = "luajit"
-max_line_length = 110
+max_line_length = 120
 self = false -- methods may leave self unused
 exclude_files = {
   "build", "build-*", ".cache",

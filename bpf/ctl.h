@@ -20,7 +20,7 @@ union ctl_state {
 
 struct ctl {
 	union ctl_state state;
-	__u64 lease;	   /* CLOCK_MONOTONIC ns after which level 0 runs whatever `state` says; 0: no lease */
+	__u64 lease; /* CLOCK_MONOTONIC ns after which level 0 runs whatever `state` says; 0: no lease */
 	__u64 wall_offset; /* ns to add to CLOCK_BOOTTIME to get the time since the epoch */
 	__u64 now;	   /* replay: the capture's time, ns since the epoch; 0 when live */
 	__u32 wire;	   /* replay: bytes the frame had on the wire; 0 when live */

@@ -215,8 +215,8 @@ static __always_inline enum parsed parse__ipv4(struct packet *p, struct cursor *
 	if (ip->version != 4 || header < sizeof(*ip) || (total && total < header))
 		return PARSED_MALFORMED;
 	there = p->wire - p->link;
-	p->ip =
-	    total && total < there ? total : there; /* 0: segments merged or not yet cut apart */
+	p->ip = total && total < there ? total
+				       : there; /* 0: segments merged or not yet cut apart */
 	if (p->ip < header)
 		return PARSED_MALFORMED;
 	c->left = p->ip - sizeof(*ip);

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "attach_filter.h"
 #include "attach_record.h"
 #include "netlink.h"
 
@@ -25,103 +25,6 @@ struct clsact {
 	struct attachment base; /* first: the table's functions get a pointer to it */
 	struct attach_record record;
 };
-
-/* libbpf refuses a hook whose padding is not zero, so it is not copied about. */
-static void set_hook(struct bpf_tc_hook *hook, const struct attach_record *record)
-{
-	memset(hook, 0, sizeof(*hook));
-	hook->sz = sizeof(*hook);
-	hook->ifindex = record->ifindex;
-	hook->attach_point = record->parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
-				     ? BPF_TC_EGRESS
-				     : BPF_TC_INGRESS;
-}
-
-static int identify(int prog_fd, struct attach_record_prog *prog)
-{
-	struct bpf_prog_info info = {0};
-	__u32 len = sizeof(info);
-	int err = bpf_prog_get_info_by_fd(prog_fd, &info, &len);
-
-	if (err)
-		return err;
-	prog->id = info.id;
-	memcpy(&prog->tag, info.tag, sizeof(prog->tag));
-	return 0;
-}
-
-/* The program in the filter's place is one of those on record. */
-static bool is_ours(const struct attach_record *record, uint32_t id)
-{
-	struct attach_record_prog found = {0};
-	int fd = bpf_prog_get_fd_by_id(id), err = fd < 0 ? fd : identify(fd, &found);
-
-	if (fd >= 0)
-		close(fd);
-	if (err)
-		return false;
-	for (int i = 0; i < 2; i++)
-		if (found.id == record->prog[i].id && found.tag == record->prog[i].tag)
-			return true;
-	return false;
-}
-
-/* 0 with the id of the program in our place; anything else: there is no such filter. */
-static int query(const struct attach_record *record, uint32_t *id)
-{
-	struct bpf_tc_hook hook;
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = record->handle, .priority = record->priority);
-	int err;
-
-	set_hook(&hook, record);
-	err = bpf_tc_query(&hook, &opts);
-	*id = opts.prog_id;
-	return err;
-}
-
-static void count_filter(const struct netlink_filter *filter, void *arg)
-{
-	(void)filter;
-	++*(size_t *)arg;
-}
-
-/* Takes back the qdisc that we brought, unless somebody else has come to use it. */
-static int remove_qdisc(const struct attach_record *record)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = record->ifindex,
-		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
-	size_t filters = 0;
-	char kind[16];
-	int err = netlink__ingress_qdisc(record->ifindex, kind, sizeof(kind));
-
-	if (err || strcmp(kind, "clsact"))
-		return err;
-	err = netlink__filters(record->ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
-			       count_filter, &filters);
-	if (!err)
-		err = netlink__filters(record->ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS),
-				       count_filter, &filters);
-	return err || filters ? err : bpf_tc_hook_destroy(&hook);
-}
-
-/* Undoes what is on record, as far as it is still there, then the record itself. */
-static int withdraw(int dir, const struct attach_record *record)
-{
-	struct bpf_tc_hook hook;
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = record->handle, .priority = record->priority);
-	uint32_t id;
-	int err = 0;
-
-	set_hook(&hook, record);
-	if (!query(record, &id) && is_ours(record, id))
-		err = bpf_tc_detach(&hook, &opts);
-	if (!err && record->qdisc)
-		err = remove_qdisc(record);
-	/* Interface, filter or qdisc went in between: what the kernel says then is one of these. */
-	if (err == -ENODEV || err == -ENOENT || err == -EINVAL)
-		err = 0;
-	return err ? err : attach_record__remove(dir, record);
-}
 
 /* Ours brought the qdisc of that interface: whoever of us leaves last takes it away. */
 static void inherit_qdisc(int dir, const struct attach_record *other, void *arg)
@@ -178,7 +81,7 @@ static int try_attach(int dir, struct attach_record *record, int prog_fd)
 
 	if (err)
 		return err;
-	set_hook(&hook, record);
+	attach_filter__hook(&hook, record);
 	if (!strcmp(kind, "ingress") && hook.attach_point == BPF_TC_EGRESS)
 		return -EBUSY; /* it would take our filter, and show it what comes in */
 	create = !kind[0];
@@ -203,7 +106,7 @@ static int try_attach(int dir, struct attach_record *record, int prog_fd)
 	if (!err)
 		err = bpf_tc_attach(&hook, &opts);
 	if (err)
-		withdraw(dir, record);
+		attach_filter__withdraw(dir, record);
 	return err == -EEXIST ? -EAGAIN : err;
 }
 
@@ -252,7 +155,7 @@ static int attach(enum hook hook, int ifindex, int prog_fd, struct attachment **
 		      ? attach_record__owner(&record->owner)
 		      : -ENODEV;
 	if (!err)
-		err = identify(prog_fd, &record->prog[0]);
+		err = attach_filter__identify(prog_fd, &record->prog[0]);
 	if (err) {
 		explain(err, record, error);
 		goto out;
@@ -282,15 +185,12 @@ static int exchange(int dir, struct attach_record *record, int prog_fd)
 	struct bpf_tc_hook hook;
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog_fd, .flags = BPF_TC_F_REPLACE,
 		    .handle = record->handle, .priority = record->priority);
-	uint32_t id;
-	int err = query(record, &id);
+	int err = attach_filter__check(record);
 
-	set_hook(&hook, record);
+	attach_filter__hook(&hook, record);
 	if (err)
 		return err;
-	if (!is_ours(record, id))
-		return -EBUSY;
-	err = identify(prog_fd, &record->prog[1]);
+	err = attach_filter__identify(prog_fd, &record->prog[1]);
 	if (!err)
 		err = attach_record__write(dir, record);
 	if (!err)
@@ -326,7 +226,7 @@ static int detach(struct attachment *attachment)
 	int dir, err = attach_record__lock(true, &dir);
 
 	if (!err) {
-		err = withdraw(dir, &clsact->record);
+		err = attach_filter__withdraw(dir, &clsact->record);
 		attach_record__unlock(dir);
 	}
 	free(clsact);
@@ -340,55 +240,3 @@ const struct attach_ops attach_clsact = {
 	.replace = replace,
 	.detach = detach,
 };
-
-struct sweep {
-	struct attach_record_owner self;
-	int err;
-};
-
-static bool exists(const struct attach_record *record)
-{
-	bool found = false;
-
-	for (int i = 0; i < 2 && !found; i++) {
-		int fd = record->prog[i].id ? bpf_prog_get_fd_by_id(record->prog[i].id) : -ENOENT;
-
-		found = fd != -ENOENT;
-		if (fd >= 0)
-			close(fd);
-	}
-	return found;
-}
-
-static void sweep(int dir, const struct attach_record *record, void *arg)
-{
-	struct sweep *state = arg;
-	int err = 0;
-
-	if (attach_record__alive(&record->owner, &state->self))
-		return;
-	if (strcmp(record->owner.boot, state->self.boot))
-		err = attach_record__remove(dir, record);
-	else if (record->owner.netns == state->self.netns)
-		err = withdraw(dir, record);
-	else if (
-		!exists(record)) /* then its namespace is gone, most likely: programs are known everywhere by id */
-		err = attach_record__remove(dir, record);
-	if (err && !state->err)
-		state->err = err;
-}
-
-int attach__sweep(void)
-{
-	struct sweep state = {.err = 0};
-	int dir, err = attach_record__owner(&state.self);
-
-	if (err)
-		return err;
-	err = attach_record__lock(false, &dir);
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	err = attach_record__each(dir, sweep, &state);
-	attach_record__unlock(dir);
-	return err ? err : state.err;
-}

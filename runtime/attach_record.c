@@ -34,12 +34,10 @@ static int read_file(int dir, const char *path, char *text, size_t size)
 
 	if (fd < 0)
 		return -errno;
+	memset(text, 0, size);
 	n = read(fd, text, size - 1);
 	close(fd);
-	if (n < 0)
-		return -EIO;
-	text[n] = '\0';
-	return 0;
+	return n < 0 ? -EIO : 0;
 }
 
 static int start_of(int pid, uint64_t *start)
@@ -56,9 +54,10 @@ static int start_of(int pid, uint64_t *start)
 	/* Behind it are the fields from the third on; the start time is the 22nd. */
 	for (int field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
-	if (!p || sscanf(p, "%" SCNu64, start) != 1)
+	if (!p)
 		return -EPROTO;
-	return 0;
+	*start = strtoull(p, NULL, 10);
+	return *start ? 0 : -EPROTO;
 }
 
 int attach_record__owner(struct attach_record_owner *owner)
@@ -173,24 +172,66 @@ int attach_record__remove(int dir, const struct attach_record *record)
 	return unlinkat(dir, name, 0) && errno != ENOENT ? -errno : 0;
 }
 
+/* What stands behind `key` ("pid=") at the beginning of a line; NULL when there is no such line. */
+static const char *value_of(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+
+	while (text && strncmp(text, key, len)) {
+		text = strchr(text, '\n');
+		text = text ? text + 1 : NULL;
+	}
+	return text ? text + len : NULL;
+}
+
+/* A number, or 0, which is never the value of one that must be there. */
+static uint64_t number_of(const char *text, const char *key)
+{
+	const char *value = value_of(text, key);
+
+	return value ? strtoull(value, NULL, 10) : 0;
+}
+
+static void copy_of(const char *text, const char *key, char *out, size_t size)
+{
+	const char *value = value_of(text, key);
+
+	snprintf(out, size, "%.*s", value ? (int)strcspn(value, "\n") : 0, value ? value : "");
+}
+
+/* "ID:TAG", the tag in hexadecimal. */
+static void prog_of(const char *text, const char *key, struct attach_record_prog *prog)
+{
+	const char *value = value_of(text, key);
+	char *end;
+
+	if (!value)
+		return;
+	prog->id = (uint32_t)strtoull(value, &end, 10);
+	prog->tag = *end == ':' ? strtoull(end + 1, NULL, 16) : 0;
+}
+
 static int parse(const char *text, struct attach_record *record)
 {
 	struct attach_record_owner *owner = &record->owner;
-	int qdisc, n;
 
 	*record = (struct attach_record){0};
-	n = sscanf(text,
-		   "pid=%d\nstart=%" SCNu64 "\npidns=%" SCNu64 "\nboot=%39s\nnetns=%" SCNu64 "\n"
-		   "ifindex=%d\nparent=%" SCNu32 "\npriority=%" SCNu32 "\nhandle=%" SCNu32
-		   "\nqdisc=%d\n"
-		   "prog=%" SCNu32 ":%" SCNx64 "\nnext=%" SCNu32 ":%" SCNx64 "\nifname=%15s",
-		   &owner->pid, &owner->start, &owner->pidns, owner->boot, &owner->netns,
-		   &record->ifindex, &record->parent, &record->priority, &record->handle, &qdisc,
-		   &record->prog[0].id, &record->prog[0].tag, &record->prog[1].id,
-		   &record->prog[1].tag, record->ifname);
-	record->qdisc = qdisc == 1;
-	return n == 15 && owner->pid > 0 && record->ifindex > 0 && record->priority &&
-			       record->handle
+	owner->pid = (int)number_of(text, "pid=");
+	owner->start = number_of(text, "start=");
+	owner->pidns = number_of(text, "pidns=");
+	owner->netns = number_of(text, "netns=");
+	copy_of(text, "boot=", owner->boot, sizeof(owner->boot));
+	record->ifindex = (int)number_of(text, "ifindex=");
+	record->parent = (uint32_t)number_of(text, "parent=");
+	record->priority = (uint32_t)number_of(text, "priority=");
+	record->handle = (uint32_t)number_of(text, "handle=");
+	record->qdisc = number_of(text, "qdisc=") == 1;
+	prog_of(text, "prog=", &record->prog[0]);
+	prog_of(text, "next=", &record->prog[1]);
+	copy_of(text, "ifname=", record->ifname, sizeof(record->ifname));
+	return owner->pid > 0 && owner->start && owner->netns && owner->boot[0] &&
+			       record->ifindex > 0 && record->parent && record->priority &&
+			       record->handle && record->prog[0].id
 		       ? 0
 		       : -EPROTO;
 }

@@ -9,8 +9,9 @@
 #define PERILUNE_ERROR_H
 
 struct error {
-	char message[2048]; /* what is wrong; one line, unless it quotes a compiler or the verifier */
-	char hint[512];	    /* what to do about it; may be empty */
+	char message
+		[2048]; /* what is wrong; one line, unless it quotes a compiler or the verifier */
+	char hint[512]; /* what to do about it; may be empty */
 };
 
 /* Writes the message and clears the hint. Returns `code` (a -errno), so that `return error__set(…)` reads well. */

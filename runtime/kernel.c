@@ -2,11 +2,11 @@
 #include "kernel.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/capability.h>
 #include <linux/types.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -127,17 +127,19 @@ static bool has(uint64_t set, int capability)
 int kernel__rights(struct kernel_rights *out)
 {
 	FILE *file = fopen("/proc/self/status", "re");
-	uint64_t set = 0;
+	uint64_t set;
+	static const char label[] = "CapEff:";
 	char line[256];
 	bool found = false;
 
 	if (!file)
 		return -errno;
 	while (!found && fgets(line, sizeof(line), file))
-		found = sscanf(line, "CapEff: %" SCNx64, &set) == 1;
+		found = !strncmp(line, label, sizeof(label) - 1);
 	fclose(file);
 	if (!found)
 		return -EPROTO;
+	set = strtoull(line + sizeof(label) - 1, NULL, 16);
 	*out = (struct kernel_rights){.root = !geteuid(),
 				      .sys_admin = has(set, CAP_SYS_ADMIN),
 				      .bpf = has(set, CAP_BPF),

@@ -47,13 +47,17 @@ static int files_kind(lua_State *L)
 
 	if (stat(path, &st))
 		return fail(L, path);
-	lua_pushstring(L, S_ISREG(st.st_mode) ? "file" : S_ISDIR(st.st_mode) ? "directory" : "other");
+	lua_pushstring(L, S_ISREG(st.st_mode)	? "file"
+			  : S_ISDIR(st.st_mode) ? "directory"
+						: "other");
 	return 1;
 }
 
 int luaopen_perilune_core_files(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"list", files_list}, {"kind", files_kind}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"list", files_list},
+					     {"kind", files_kind},
+					     {NULL, NULL}};
 
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);

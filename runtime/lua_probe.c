@@ -83,7 +83,8 @@ static int probe_entries(lua_State *L)
 {
 	struct lua_probe *p = check(L);
 	struct error error = {0};
-	int err = probe__set_entries(p->probe, luaL_checkstring(L, 2), (uint32_t)luaL_checknumber(L, 3), &error);
+	int err = probe__set_entries(p->probe, luaL_checkstring(L, 2),
+				     (uint32_t)luaL_checknumber(L, 3), &error);
 
 	if (err)
 		return lua_vm__fail(L, err, &error);
@@ -101,7 +102,8 @@ static void work(void *arg)
 		p->code = probe__load(p->probe, error);
 		break;
 	case WORK_ATTACH:
-		p->code = probe__attach(p->probe, p->program, p->hook, p->ifindex, p->mode, &p->mode_name, error);
+		p->code = probe__attach(p->probe, p->program, p->hook, p->ifindex, p->mode,
+					&p->mode_name, error);
 		break;
 	case WORK_DETACH:
 		p->code = probe__detach(p->probe);
@@ -165,7 +167,8 @@ static void done(void *arg)
 	p->self_ref = p->done_ref = LUA_NOREF;
 	lua_vm__push(L, self);
 	lua_vm__push(L, callback);
-	nargs = p->code < 0 ? lua_vm__fail(L, p->code, &p->error) : push_result(L, p, lua_gettop(L) - 1);
+	nargs = p->code < 0 ? lua_vm__fail(L, p->code, &p->error)
+			    : push_result(L, p, lua_gettop(L) - 1);
 	lua_vm__unref(L, &callback);
 	lua_vm__unref(L, &self);
 	if (p->closing)
@@ -237,7 +240,8 @@ static int probe_windows(lua_State *L)
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	luaL_argcheck(L, count <= WINDOW_MAPS_MAX, 2, "too many windowed maps");
-	luaL_argcheck(L, p->loaded && !p->window && !p->busy, 1, "windows are opened once, after load");
+	luaL_argcheck(L, p->loaded && !p->window && !p->busy, 1,
+		      "windows are opened once, after load");
 	for (size_t i = 0; i < count; i++) {
 		const char *kind;
 
@@ -355,7 +359,9 @@ static int probe_drain_now(lua_State *L)
 static int probe_lease(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
-	uint64_t until = lua_isnoneornil(L, 2) ? 0 : loop__now() + (uint64_t)(luaL_checknumber(L, 2) * 1e9);
+	uint64_t until = lua_isnoneornil(L, 2)
+				 ? 0
+				 : loop__now() + (uint64_t)(luaL_checknumber(L, 2) * 1e9);
 
 	__atomic_store_n(&probe__ctl(p->probe)->lease, until, __ATOMIC_RELEASE);
 	return 0;
@@ -418,10 +424,18 @@ static int probe_gc(lua_State *L)
 int luaopen_perilune_core_probe(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"entries", probe_entries}, {"load", probe_load},   {"windows", probe_windows},
-		{"attach", probe_attach},   {"detach", probe_detach}, {"flip", probe_flip},
-		{"drain", probe_drain},	    {"drain_now", probe_drain_now}, {"lease", probe_lease},
-		{"clock", probe_clock},	    {"run", probe_run},	    {"close", probe_close},
+		{"entries", probe_entries},
+		{"load", probe_load},
+		{"windows", probe_windows},
+		{"attach", probe_attach},
+		{"detach", probe_detach},
+		{"flip", probe_flip},
+		{"drain", probe_drain},
+		{"drain_now", probe_drain_now},
+		{"lease", probe_lease},
+		{"clock", probe_clock},
+		{"run", probe_run},
+		{"close", probe_close},
 		{NULL, NULL},
 	};
 	static const luaL_Reg functions[] = {{"open", probe_open}, {NULL, NULL}};

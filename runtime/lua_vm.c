@@ -65,7 +65,8 @@ static int append_path(struct buf *path, const char *dirs)
 		int len = (int)strcspn(dirs, ":");
 
 		if (len)
-			err = buf__printf(path, "%.*s/lua/?.lua;%.*s/lua/?/init.lua;", len, dirs, len, dirs);
+			err = buf__printf(path, "%.*s/lua/?.lua;%.*s/lua/?/init.lua;", len, dirs,
+					  len, dirs);
 		dirs += len + (dirs[len] == ':');
 	}
 	return err;
@@ -103,7 +104,8 @@ static void preload(lua_State *L)
 	lua_pop(L, 2);
 }
 
-int lua_vm__new(struct loop *loop, const struct lua_vm_paths *paths, struct lua_vm **out, struct error *error)
+int lua_vm__new(struct loop *loop, const struct lua_vm_paths *paths, struct lua_vm **out,
+		struct error *error)
 {
 	struct lua_vm *vm = calloc(1, sizeof(*vm));
 	int err;

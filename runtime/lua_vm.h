@@ -21,7 +21,8 @@ struct lua_vm_paths {
 	const char *prefix; /* searched before it, colon-separated, same structure; may be NULL */
 };
 
-int lua_vm__new(struct loop *loop, const struct lua_vm_paths *paths, struct lua_vm **out, struct error *error);
+int lua_vm__new(struct loop *loop, const struct lua_vm_paths *paths, struct lua_vm **out,
+		struct error *error);
 void lua_vm__free(struct lua_vm *vm);
 
 lua_State *lua_vm__state(struct lua_vm *vm);

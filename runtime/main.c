@@ -92,8 +92,9 @@ int main(int argc, char **argv)
 
 	signal(SIGPIPE, SIG_IGN); /* a closed output is an error code, and a reason to end */
 	if (find_share(share, sizeof(share))) {
-		fprintf(stderr, "perilune: cannot find its Lua files in %s (install it whole, or run it from its build "
-				"tree)\n",
+		fprintf(stderr,
+			"perilune: cannot find its Lua files in %s (install it whole, or run it from its build "
+			"tree)\n",
 			share);
 		return EXIT_WRONG;
 	}

@@ -33,7 +33,8 @@ static int ignore(enum libbpf_print_level level, const char *format, va_list arg
 	return 0;
 }
 
-int probe__open(const void *object, size_t len, const char *name, struct probe **out, struct error *error)
+int probe__open(const void *object, size_t len, const char *name, struct probe **out,
+		struct error *error)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "perilune");
 	struct probe *probe = calloc(1, sizeof(*probe));
@@ -45,8 +46,8 @@ int probe__open(const void *object, size_t len, const char *name, struct probe *
 	snprintf(probe->name, sizeof(probe->name), "%s", name);
 	probe->object = bpf_object__open_mem(object, len, &opts);
 	if (!probe->object) {
-		err = error__set(error, -errno, "%s: the compiled object cannot be opened: %s", name,
-				 strerror(errno));
+		err = error__set(error, -errno, "%s: the compiled object cannot be opened: %s",
+				 name, strerror(errno));
 		probe__free(probe);
 		return err;
 	}
@@ -71,7 +72,8 @@ int probe__set_entries(struct probe *probe, const char *name, uint32_t entries, 
 		if (bpf_map__type(map) == BPF_MAP_TYPE_ARRAY_OF_MAPS)
 			continue;
 		if (bpf_map__set_max_entries(map, entries))
-			return error__set(error, -errno, "map %s: cannot have %u entries", full, entries);
+			return error__set(error, -errno, "map %s: cannot have %u entries", full,
+					  entries);
 	}
 	return found ? 0 : error__set(error, -ENOENT, "%s: there is no map %s", probe->name, name);
 }
@@ -142,8 +144,8 @@ static int refused(const char *log, int code, struct error *error)
 	len = (size_t)(end - tail);
 	while (len && tail[len - 1] == '\n')
 		len--;
-	error__set(error, code, "%sthe verifier refused%s: %.*s\n%.*s", place, function, (int)strcspn(why, "\n"), why,
-		   (int)len, tail);
+	error__set(error, code, "%sthe verifier refused%s: %.*s\n%.*s", place, function,
+		   (int)strcspn(why, "\n"), why, (int)len, tail);
 	return code;
 }
 
@@ -154,11 +156,13 @@ static int map_ctl(struct probe *probe, struct error *error)
 	void *ctl;
 
 	if (!map)
-		return error__set(error, -ENOENT, "%s: the object has no control block", probe->name);
-	ctl = mmap(NULL, sizeof(*probe->ctl), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+		return error__set(error, -ENOENT, "%s: the object has no control block",
+				  probe->name);
+	ctl = mmap(NULL, sizeof(*probe->ctl), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map),
+		   0);
 	if (ctl == MAP_FAILED)
-		return error__set(error, -errno, "%s: the control block cannot be mapped: %s", probe->name,
-				  strerror(errno));
+		return error__set(error, -errno, "%s: the control block cannot be mapped: %s",
+				  probe->name, strerror(errno));
 	probe->ctl = ctl;
 	return 0;
 }
@@ -174,8 +178,7 @@ int probe__load(struct probe *probe, struct error *error)
 		goto out;
 	}
 	log[0] = '\0';
-	bpf_object__for_each_program(program, probe->object)
-	{
+	bpf_object__for_each_program(program, probe->object) {
 		err = bpf_program__set_log_buf(program, log, VERIFIER_LOG_SIZE);
 		if (err)
 			goto out;
@@ -183,14 +186,16 @@ int probe__load(struct probe *probe, struct error *error)
 	err = bpf_object__load(probe->object);
 	if (err == -EPERM && !log[0]) {
 		error__set(error, err, "not permitted to load BPF programs");
-		error__hint(error, err, "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON");
+		error__hint(error, err,
+			    "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON");
 		goto out;
 	}
 	if (err) {
 		if (log[0])
 			err = refused(log, -ENOEXEC, error);
 		else
-			error__set(error, err, "%s: the kernel refused the object: %s", probe->name, strerror(-err));
+			error__set(error, err, "%s: the kernel refused the object: %s", probe->name,
+				   strerror(-err));
 		goto out;
 	}
 	err = map_ctl(probe, error);
@@ -216,8 +221,8 @@ int probe__program(struct probe *probe, const char *name)
 	return program ? bpf_program__fd(program) : -ENOENT;
 }
 
-int probe__attach(struct probe *probe, const char *program, enum hook hook, int ifindex, enum attach_mode mode,
-		  const char **mode_name, struct error *error)
+int probe__attach(struct probe *probe, const char *program, enum hook hook, int ifindex,
+		  enum attach_mode mode, const char **mode_name, struct error *error)
 {
 	struct attachment **slot = &probe->attachments[probe->attached];
 	int fd = probe__program(probe, program), err;
@@ -226,6 +231,8 @@ int probe__attach(struct probe *probe, const char *program, enum hook hook, int 
 		return error__set(error, fd, "%s: there is no program %s", probe->name, program);
 	if (probe->attached == PROBE_HOOKS)
 		return error__set(error, -ENOSPC, "%s: attached to all hooks already", probe->name);
+	if (!probe->attached)
+		attach__sweep(); /* what a process of ours that was killed could not remove */
 	err = attach__attach(hook, ifindex, mode, fd, slot, error);
 	if (err)
 		return err;

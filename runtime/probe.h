@@ -21,7 +21,8 @@ struct ctl;
 struct probe;
 
 /* Opens ELF bytes (copied). `name` is used in errors. */
-int probe__open(const void *object, size_t len, const char *name, struct probe **out, struct error *error);
+int probe__open(const void *object, size_t len, const char *name, struct probe **out,
+		struct error *error);
 
 /* Before load: how many entries a map shall have; of a windowed hash, each half. -ENOENT when there is no such map. */
 int probe__set_entries(struct probe *probe, const char *map, uint32_t entries, struct error *error);
@@ -42,8 +43,8 @@ int probe__program(struct probe *probe, const char *name);
 struct bpf_object *probe__object(struct probe *probe);
 
 /* Attaches a program to a hook of an interface. *mode names the mode that worked (static storage). */
-int probe__attach(struct probe *probe, const char *program, enum hook hook, int ifindex, enum attach_mode mode,
-		  const char **mode_name, struct error *error);
+int probe__attach(struct probe *probe, const char *program, enum hook hook, int ifindex,
+		  enum attach_mode mode, const char **mode_name, struct error *error);
 
 /* Detaches from everything, last attached first. Returns how many attachments there were, or the first -errno. */
 int probe__detach(struct probe *probe);

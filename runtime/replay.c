@@ -9,10 +9,12 @@
 
 #include "../bpf/ctl.h"
 
-#define FRAME_MIN 14   /* the kernel wants an Ethernet header; a shorter frame is padded, ctl.wire tells the program */
+#define FRAME_MIN                                                                                  \
+	14 /* the kernel wants an Ethernet header; a shorter frame is padded, ctl.wire tells the program */
 #define FRAME_MAX 2048 /* programs look at headers only */
 
-int replay__frame(struct probe *probe, int program, const struct capture_frame *frame, struct error *error)
+int replay__frame(struct probe *probe, int program, const struct capture_frame *frame,
+		  struct error *error)
 {
 	struct ctl *ctl = probe__ctl(probe);
 	unsigned char padded[FRAME_MIN] = {0};
@@ -31,5 +33,7 @@ int replay__frame(struct probe *probe, int program, const struct capture_frame *
 	if (!ctl->wire)
 		ctl->wire = 1; /* 0 would mean "live" */
 	err = bpf_prog_test_run_opts(program, &opts);
-	return err ? error__set(error, -errno, "running a program on a frame failed: %s", strerror(errno)) : 0;
+	return err ? error__set(error, -errno, "running a program on a frame failed: %s",
+				strerror(errno))
+		   : 0;
 }

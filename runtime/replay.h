@@ -10,6 +10,7 @@
 #include "probe.h"
 
 /* `program`: descriptor of an XDP program of the probe. Nothing else may run the probe's programs meanwhile. */
-int replay__frame(struct probe *probe, int program, const struct capture_frame *frame, struct error *error);
+int replay__frame(struct probe *probe, int program, const struct capture_frame *frame,
+		  struct error *error);
 
 #endif

@@ -38,9 +38,11 @@ static int grace__open(struct window *window, struct error *error)
 
 	window->grace_inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "perilune_grace", 4, 4, 1, NULL);
 	if (window->grace_inner < 0)
-		return error__set(error, window->grace_inner, "cannot create a map: %s", strerror(-window->grace_inner));
+		return error__set(error, window->grace_inner, "cannot create a map: %s",
+				  strerror(-window->grace_inner));
 	opts.inner_map_fd = (__u32)window->grace_inner;
-	window->grace_outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "perilune_grace", 4, 4, 1, &opts);
+	window->grace_outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "perilune_grace", 4, 4, 1,
+					     &opts);
 	if (window->grace_outer < 0)
 		return error__set(error, window->grace_outer, "cannot create an array of maps: %s",
 				  strerror(-window->grace_outer));
@@ -56,40 +58,44 @@ static int half_fd(struct bpf_object *object, const char *name, int half, struct
 	map = bpf_object__find_map_by_name(object, full);
 	if (!map)
 		return -ENOENT;
-	*out = (struct extract_map){
-		.fd = bpf_map__fd(map), .type = bpf_map__type(map), .max_entries = bpf_map__max_entries(map)};
+	*out = (struct extract_map){.fd = bpf_map__fd(map),
+				    .type = bpf_map__type(map),
+				    .max_entries = bpf_map__max_entries(map)};
 	return 0;
 }
 
-static int add_hash(struct windowed_map *map, struct bpf_object *object, const struct window_spec *spec,
-		    struct error *error)
+static int add_hash(struct windowed_map *map, struct bpf_object *object,
+		    const struct window_spec *spec, struct error *error)
 {
 	struct bpf_map *half;
 	char full[128];
 
 	for (int i = 0; i < 2; i++)
 		if (half_fd(object, spec->map, i, &map->half[i]))
-			return error__set(error, -ENOENT, "there is no windowed hash %s", spec->map);
+			return error__set(error, -ENOENT, "there is no windowed hash %s",
+					  spec->map);
 	snprintf(full, sizeof(full), "%s_0", spec->map);
 	half = bpf_object__find_map_by_name(object, full);
-	return layout__new(bpf_object__btf(object), bpf_map__btf_key_type_id(half), bpf_map__key_size(half),
-			   bpf_map__btf_value_type_id(half), bpf_map__value_size(half), &map->layout, error);
+	return layout__new(bpf_object__btf(object), bpf_map__btf_key_type_id(half),
+			   bpf_map__key_size(half), bpf_map__btf_value_type_id(half),
+			   bpf_map__value_size(half), &map->layout, error);
 }
 
-static int add_array(struct windowed_map *map, struct bpf_object *object, const struct window_spec *spec,
-		     struct error *error)
+static int add_array(struct windowed_map *map, struct bpf_object *object,
+		     const struct window_spec *spec, struct error *error)
 {
 	struct bpf_map *array = bpf_object__find_map_by_name(object, spec->map);
 	const struct btf *btf = bpf_object__btf(object);
 	int index = 0;
 
 	if (!array || bpf_map__max_entries(array) < 2 * spec->entries)
-		return error__set(error, -ENOENT, "there is no windowed array %s of %u entries", spec->map,
-				  spec->entries);
+		return error__set(error, -ENOENT, "there is no windowed array %s of %u entries",
+				  spec->map, spec->entries);
 	if (spec->index) {
 		index = btf__find_by_name_kind(btf, spec->index, BTF_KIND_ENUM);
 		if (index < 0)
-			return error__set(error, index, "windowed array %s: there is no enum %s", spec->map, spec->index);
+			return error__set(error, index, "windowed array %s: there is no enum %s",
+					  spec->map, spec->index);
 	}
 	for (uint32_t i = 0; i < 2; i++)
 		map->half[i] = (struct extract_map){.fd = bpf_map__fd(array),
@@ -97,19 +103,21 @@ static int add_array(struct windowed_map *map, struct bpf_object *object, const 
 						    .max_entries = bpf_map__max_entries(array),
 						    .first = i * spec->entries,
 						    .entries = spec->entries};
-	return layout__new(btf, (uint32_t)index, bpf_map__key_size(array), bpf_map__btf_value_type_id(array),
-			   bpf_map__value_size(array), &map->layout, error);
+	return layout__new(btf, (uint32_t)index, bpf_map__key_size(array),
+			   bpf_map__btf_value_type_id(array), bpf_map__value_size(array),
+			   &map->layout, error);
 }
 
-int window__new(struct probe *probe, const struct window_spec *specs, size_t count, struct window **out,
-		struct error *error)
+int window__new(struct probe *probe, const struct window_spec *specs, size_t count,
+		struct window **out, struct error *error)
 {
 	struct bpf_object *object = probe__object(probe);
 	struct window *window;
 	int err;
 
 	if (count > WINDOW_MAPS_MAX)
-		return error__set(error, -E2BIG, "%zu windowed maps are more than %d", count, WINDOW_MAPS_MAX);
+		return error__set(error, -E2BIG, "%zu windowed maps are more than %d", count,
+				  WINDOW_MAPS_MAX);
 	window = calloc(1, sizeof(*window));
 	if (!window)
 		return error__set(error, -ENOMEM, "out of memory");
@@ -161,7 +169,8 @@ static void store_state(struct window *window, union ctl_state state)
 
 static union ctl_state load_state(struct window *window)
 {
-	return (union ctl_state){.both = __atomic_load_n(&window->ctl->state.both, __ATOMIC_SEQ_CST)};
+	return (union ctl_state){
+		.both = __atomic_load_n(&window->ctl->state.both, __ATOMIC_SEQ_CST)};
 }
 
 int window__flip(struct window *window, uint32_t level)
@@ -205,11 +214,13 @@ int window__grace(struct window *window, double *seconds, struct error *error)
 	if (!grace_left_out())
 		err = bpf_map_update_elem(window->grace_outer, &slot, &inner, BPF_ANY);
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	*seconds = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
+	*seconds = (double)(end.tv_sec - start.tv_sec) +
+		   (double)(end.tv_nsec - start.tv_nsec) / 1e9;
 	return err ? error__set(error, err, "the grace period failed: %s", strerror(-err)) : 0;
 }
 
-int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches, struct error *error)
+int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
+		  struct error *error)
 {
 	uint32_t half = (load_state(window).epoch & 1) ^ 1;
 	int err = 0;
@@ -222,7 +233,8 @@ int window__drain(struct window *window, uint64_t maps, bool sorted, struct batc
 			continue;
 		one = extract__read(&map->half[half], true, &batches[i]);
 		if (one && !err)
-			err = error__set(error, one, "reading a window's records failed: %s", strerror(-one));
+			err = error__set(error, one, "reading a window's records failed: %s",
+					 strerror(-one));
 		if (!one && sorted)
 			batch__sort(&batches[i]);
 	}

@@ -28,15 +28,16 @@ enum window_kind { WINDOW_HASH, WINDOW_ARRAY };
 struct window_spec {
 	const char *map; /* as the program names it */
 	enum window_kind kind;
-	uint32_t entries;  /* arrays: values in each half */
-	const char *index; /* arrays: enum that the index is shown as, and its name in a record; NULL: "index" */
+	uint32_t entries; /* arrays: values in each half */
+	const char *
+		index; /* arrays: enum that the index is shown as, and its name in a record; NULL: "index" */
 };
 
 struct window;
 
 /* For a loaded probe, which must outlive it. */
-int window__new(struct probe *probe, const struct window_spec *specs, size_t count, struct window **out,
-		struct error *error);
+int window__new(struct probe *probe, const struct window_spec *specs, size_t count,
+		struct window **out, struct error *error);
 void window__free(struct window *window);
 
 size_t window__count(const struct window *window);
@@ -58,6 +59,7 @@ int window__grace(struct window *window, double *seconds, struct error *error);
  * set in `maps`, each into batches[map]. What cannot be read stays in its half and comes with the window that half serves next: late,
  * but not lost. For a worker.
  */
-int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches, struct error *error);
+int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
+		  struct error *error);
 
 #endif

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Arguments of a command: long options with or without a value, repeatable ones, and what is left.
 --
---   args.parse({ set = "pairs", ["for"] = "text", json = "flag" }, list) → { set = {k = v}, json = true, [1] = "x.lua" }
+--   args.parse({ set = "pairs", ["for"] = "text", json = "flag" }, list)
+--     → { set = { k = v }, json = true, [1] = "x.lua" }
 --
 -- "text" and "pairs" take the next word or what follows "="; "pairs" may come many times, each k=v.
 local words = require "perilune.words"

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- From a declaration to a probe that is loaded and verified but attached to nothing: plan → compile → open → load → windows.
+-- From a declaration to a probe that is loaded and verified but attached to nothing: plan → compile → open →
+-- load → windows.
 local compile = require "perilune.core.compile"
 local core_probe = require "perilune.core.probe"
 local planner = require "perilune.plan"
@@ -32,8 +33,8 @@ local function load(decl, planned, object, info, done)
   if not started then done(nil, message, code) end
 end
 
---- Compiles `decl` on the loop. `options`: share, replay. done(object, { planned, cached, seconds }) or done(nil, message, code);
---- returns the compilation, which can be cancelled.
+--- Compiles `decl` on the loop. `options`: share, replay. done(object, { planned, cached, seconds }) or
+--- done(nil, message, code); returns the compilation, which can be cancelled.
 function build.compile(decl, options, done)
   local planned = planner.build(decl, { share = options.share, replay = options.replay, delay = test_delay() })
   return compile.start({ name = ("<policy %s>"):format(decl.name), source = planned.source, args = planned.args },

@@ -3,8 +3,8 @@
 --
 --   batches → views → totals, events → sample → decide → ladder → the level of the next window
 --
--- and knows neither clocks nor the kernel: a driver (live.lua, replay.lua) flips, drains and tells it when. So the same
--- engine runs on packets and on captures, and a test feeds it batches.
+-- and knows neither clocks nor the kernel: a driver (live.lua, replay.lua) flips, drains and tells it when.
+-- So the same engine runs on packets and on captures, and a test feeds it batches.
 local decide = require "perilune.decide"
 local ladder = require "perilune.ladder"
 local shape = require "perilune.shape"
@@ -30,8 +30,9 @@ local function add(into, from, names)
   for _, name in ipairs(names) do into[name] = into[name] + from[name] end
 end
 
---- `decl`: a policy's declaration; `planned`: plan.build's result; `sink`: where events go (sink:event(e); sink.wants_records and
---- sink.wants_top say what it can use; without them that work is not done); `dry_run`: rules are evaluated, levels and acts are not.
+--- `decl`: a policy's declaration; `planned`: plan.build's result; `sink`: where events go (sink:event(e);
+--- sink.wants_records and sink.wants_top say what it can use; without them that work is not done); `dry_run`:
+--- rules are evaluated, levels and acts are not.
 function engine.new(options)
   local self = setmetatable({
     decl = options.decl,
@@ -66,8 +67,8 @@ function Engine:level()
   return self.decl.levels[index], index - 1
 end
 
---- A window begins, at the level that the kernel has run since the flip. Times: wall in whole µs since the epoch; mono in seconds
---- of one steady clock.
+--- A window begins, at the level that the kernel has run since the flip. Times: wall in whole µs since the
+--- epoch; mono in seconds of one steady clock.
 function Engine:begin(wall, mono, level)
   self.seq = self.seq + 1
   self.current = { seq = self.seq, start = wall, mono = mono, level = level }
@@ -158,7 +159,8 @@ local function sample_of(self, closed, views)
   return sample
 end
 
--- What of a probe's records is sent: the rows its policy asks for, and of a counter only the directions its hooks can see.
+-- What of a probe's records is sent: the rows its policy asks for, and of a counter only the directions its
+-- hooks can see.
 local function chosen_rows(self, probe, rows)
   local wanted = self.decl.records[probe.name]
   if wanted then return rows:top(wanted.top, wanted.by) end
@@ -243,7 +245,8 @@ function Engine:emit_decisions(result, closed, time)
   end
 end
 
--- What decided a change of level: the change of the rule that holds the new level, else of the one that let go of the old.
+-- What decided a change of level: the change of the rule that holds the new level, else of the one that let
+-- go of the old.
 local function decisive_change(change, result)
   for _, state in ipairs { "firing", "cleared" } do
     for _, rule in ipairs(result.rules) do
@@ -263,9 +266,9 @@ function Engine:change_level(result, closed, finish, time)
   return true
 end
 
---- The current window has ended and its maps are read. `cut`: why it ended ("clock", "level", "exit"); wall and mono: when;
---- `batches`: by position in planned.windows. Emits everything that follows from it. Returns true when the level has changed:
---- the driver then cuts the window that has begun meanwhile.
+--- The current window has ended and its maps are read. `cut`: why it ended ("clock", "level", "exit"); wall
+--- and mono: when; `batches`: by position in planned.windows. Emits everything that follows from it. Returns
+--- true when the level has changed: the driver then cuts the window that has begun meanwhile.
 function Engine:close(cut, wall, mono, batches)
   local closed = self.current
   closed.finish = wall
@@ -285,7 +288,8 @@ function Engine:close(cut, wall, mono, batches)
   return changed
 end
 
---- Whether windows without packets can change nothing: the base level, and no rule that has something left to clear.
+--- Whether windows without packets can change nothing: the base level, and no rule that has something left to
+--- clear.
 function Engine:at_rest()
   return self.ladder:index() == 1 and self.decide:at_rest()
 end

@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The live driver: attaches a policy to an interface and runs its engine on the loop, until it is told to stop.
+-- The live driver: attaches a policy to an interface and runs its engine on the loop, until it is told to
+-- stop.
 --
---   build → attach every hook → start │ timer → flip → drain on a worker → engine:close │ … │ detach → flip → drain → summary
+--   build → attach every hook → start │ timer → flip → drain on a worker → engine:close │ …
+--         … │ detach → flip → drain → summary
 --
--- A window whose predecessor is not drained yet simply goes on; its flip follows as soon as that is done. Whatever ends the run
--- comes through stop(), once, and ends in `finished`.
+-- A window whose predecessor is not drained yet simply goes on; its flip follows as soon as that is done.
+-- Whatever ends the run comes through stop(), once, and ends in `finished`.
 local build = require "perilune.build"
 local engine = require "perilune.engine"
 local loop = require "perilune.core.loop"
@@ -14,14 +16,17 @@ local live = {}
 local Live = {}
 Live.__index = Live
 
---- `options`: decl, share, sink, interface ({ name, index }), dry_run, finished = function(code or nil, message, errno):
---- called once, when everything is detached; with a message when it failed.
+--- `options`: decl, share, sink, interface ({ name, index }), dry_run, seconds (ends by itself after that
+--- long), finished = function(message, code): called once, when everything is detached; with a message when
+--- it failed.
 function live.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, interface = options.interface,
-    dry_run = options.dry_run, finished = options.finished, attached = {}, draining = false,
+    dry_run = options.dry_run, seconds = options.seconds, finished = options.finished, attached = {},
+    draining = false,
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
+  self.bound = loop.timer(function() self:stop() end)
   return self
 end
 
@@ -29,6 +34,7 @@ function Live:finish(message, code)
   if self.ended then return end
   self.ended = true
   self.timer:close()
+  self.bound:close()
   if self.probe then self.probe:close() end
   self.finished(message, code)
 end
@@ -87,17 +93,26 @@ function Live:check_sink()
   self:stop()
 end
 
+function Live:emit_attachment(event, attachment, wall)
+  self.engine:emit({ event = event, iface = attachment.iface, hook = attachment.hook, mode = attachment.mode },
+    wall)
+end
+
 function Live:begin()
   local names = {}
   for i, level in ipairs(self.decl.levels) do names[i] = level.name end
   local wall = loop.wall()
   self.engine:begin(wall, loop.now(), self.decl.levels[1])
-  self.engine:emit({ event = "start", file = self.decl.file, levels = names, window = self.decl.levels[1].window }, wall)
+  self.engine:emit({
+    event = "start", file = self.decl.file, levels = names, window = self.decl.levels[1].window,
+  }, wall)
   for _, attachment in ipairs(self.attached) do
-    self.engine:emit({ event = "attach", iface = attachment.iface, hook = attachment.hook, mode = attachment.mode }, wall)
+    self:emit_attachment("attach", attachment, wall)
   end
   self:check_sink()
-  if not self.stopping then self.timer:start(self.engine:due()) end
+  if self.stopping then return end
+  self.timer:start(self.engine:due())
+  if self.seconds then self.bound:start(loop.now() + self.seconds) end
 end
 
 function Live:renew_lease()
@@ -189,7 +204,7 @@ end
 
 function Live:ended_well(wall)
   for _, attachment in ipairs(self.attached) do
-    self.engine:emit({ event = "detach", iface = attachment.iface, hook = attachment.hook, mode = attachment.mode }, wall)
+    self:emit_attachment("detach", attachment, wall)
   end
   self.engine:summary(wall, self.attached)
   self:finish(unpack(self.failure or {}, 1, 2))

@@ -1,24 +1,27 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The command line: which command, with which arguments, and the exit status. main.c calls it once.
 --
--- A command is a module perilune.command.NAME with `summary`, `usage`, `options` (for perilune.args) and run(args, context) → exit
--- status. `context` has version, share, path, templates (the registry), out and err (functions that print), fail (see below).
+-- A command is a module perilune.command.NAME with `summary`, `usage`, `options` (for perilune.args) and
+-- run(args, context) → exit status. `context` has version, share, path, templates (the registry), out and err
+-- (functions that print), fail (see below).
 local args = require "perilune.args"
 local files = require "perilune.core.files"
 local template = require "perilune.template"
 local words = require "perilune.words"
 
--- Exit statuses: done; the work failed; the command or the policy is wrong; not permitted, or the kernel cannot; interrupted twice.
+-- Exit statuses: done; the work failed; the command or the policy is wrong; not permitted, or the kernel
+-- cannot; interrupted twice.
 local EXIT = { done = 0, failed = 1, wrong = 2, refused = 3, interrupted = 130 }
 
 local COMMANDS = { "run", "check", "replay", "templates", "examples", "new", "doctor" }
 
--- Commands of the language of `perilune --help` to come: naming them here keeps their names from being taken for typing errors.
-local LATER = { "test", "explain", "build", "map", "top", "repl", "serve", "status", "events", "level", "reload", "inject",
-  "extract", "bench" }
+-- Commands of the language of `perilune --help` to come: naming them here keeps their names from being taken
+-- for typing errors.
+local LATER = { "test", "explain", "build", "map", "top", "repl", "serve", "status", "events", "level", "reload",
+  "inject", "extract", "bench" }
 
--- Exit status by the errno name that came with a failure of the work; any other is 1. EINVAL is clang's word on a policy's or template's
--- code, ENOEXEC the verifier's.
+-- Exit status by the errno name that came with a failure of the work; any other is 1. EINVAL is clang's word
+-- on a policy's or template's code, ENOEXEC the verifier's.
 local BY_CODE = { EPERM = 3, EACCES = 3, EOPNOTSUPP = 3, EBUSY = 3, ENOSYS = 3, EINVAL = 2, ENOEXEC = 2 }
 
 local function print_to(file)
@@ -65,11 +68,12 @@ local function full_help(context)
 PERILUNE_PATH lists directories (colon-separated) whose lua/ and templates/ come before perilune's own.
 PERILUNE_CLANG names the clang to use, PERILUNE_CACHE where compiled objects are kept.
 
-Exit status: 0 done, 1 failed, 2 the command or the policy is wrong, 3 not permitted or the kernel cannot, 130 at a second Ctrl-C.]]
+Exit status: 0 done, 1 failed, 2 the command or the policy is wrong, 3 not permitted or the kernel cannot,
+130 at a second Ctrl-C.]]
 end
 
--- fail(message, code) for what is wrong before the work begins, broke(message, code) for work that failed: print
--- `perilune: message` and give the exit status.
+-- fail(message, code) for what is wrong before the work begins, broke(message, code) for work that failed:
+-- print `perilune: message` and give the exit status.
 local function failure(context, otherwise)
   return function(message, code)
     context.err("perilune: " .. tostring(message))
@@ -86,7 +90,9 @@ end
 
 local function unknown(name, context)
   for _, later in ipairs(LATER) do
-    if name == later then return context.fail(("%s is not built yet (see perilune --help for what is)"):format(name)) end
+    if name == later then
+      return context.fail(("%s is not built yet (see perilune --help for what is)"):format(name))
+    end
   end
   return context.fail(("there is no command %s (%s)"):format(name, words.suggest(name, COMMANDS)))
 end

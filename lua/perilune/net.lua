@@ -36,7 +36,8 @@ local function words_of(text)
   return v4_words(text) or v6_words(text)
 end
 
---- matcher("10.0.0.0/8, 2001:db8::/32") → function(address text) → boolean; nil, message when it is not a list of networks.
+--- matcher("10.0.0.0/8, 2001:db8::/32") → function(address text) → boolean; nil, message when it is not a
+--- list of networks.
 function net.matcher(list)
   local networks = {}
   for part in list:gmatch "[^,%s]+" do

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- From a declaration to what the compiler and the kernel need: one C source with every level and every hook's root program, the
--- windowed maps in the order the runtime reads them, and the sizes of maps. Pure text work: nothing here touches the kernel.
+-- From a declaration to what the compiler and the kernel need: one C source with every level and every hook's
+-- root program, the windowed maps in the order the runtime reads them, and the sizes of maps. Pure text work:
+-- nothing here touches the kernel.
 --
 -- The source is written to be read: `perilune check --source` prints it.
 local plan = {}
@@ -109,7 +110,8 @@ local function windows_of(decl)
   return windows, entries
 end
 
--- Which maps a window at a level may have filled: that level's and the base's, to which the kernel falls back by itself.
+-- Which maps a window at a level may have filled: that level's and the base's, to which the kernel falls back
+-- by itself.
 local function maps_of(decl, windows)
   local function mark(marks, level)
     for _, name in ipairs(level.probes) do
@@ -129,8 +131,9 @@ local function maps_of(decl, windows)
   return maps
 end
 
---- `options`: share (directory that holds bpf/), replay (boolean), delay (test builds: iterations between epoch and count).
---- → { source, args, roots, windows, entries = {{map, entries}}, maps = by level {position → boolean} }
+--- `options`: share (directory that holds bpf/), replay (boolean), delay (test builds: iterations between
+--- epoch and count). → { source, args, roots, windows, entries = {{map, entries}}, maps = by level {position
+--- → boolean} }
 function plan.build(decl, options)
   local roots = roots_of(decl, options.replay)
   local used = {}

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The replay driver: the same engine on a capture's clock. Every frame runs through the real programs, one after the other, so the
--- same capture gives the same events to the byte.
+-- The replay driver: the same engine on a capture's clock. Every frame runs through the real programs, one
+-- after the other, so the same capture gives the same events to the byte.
 --
--- Windows begin at the first frame's time. Where a capture is silent for long, windows go on as long as a rule may still change
--- something by them; after that the clock jumps to the next frame.
+-- Windows begin at the first frame's time. Where a capture is silent for long, windows go on as long as a
+-- rule may still change something by them; after that the clock jumps to the next frame.
 local build = require "perilune.build"
 local engine = require "perilune.engine"
 local net = require "perilune.net"
@@ -110,7 +110,9 @@ function Replay:begin(wall)
   local names = {}
   for i, level in ipairs(self.decl.levels) do names[i] = level.name end
   self.engine:begin(wall, wall / 1e6, self.decl.levels[1])
-  self.engine:emit({ event = "start", file = self.decl.file, levels = names, window = self.decl.levels[1].window }, wall)
+  self.engine:emit({
+    event = "start", file = self.decl.file, levels = names, window = self.decl.levels[1].window,
+  }, wall)
 end
 
 function Replay:run()

@@ -275,7 +275,9 @@ local function top_table(m, kept, room, width, style)
   local lines, hidden = format.table(titles, rows, width)
   lines[1] = paint({ { lines[1], "dim" } }, width, style)
   local notes = {}
-  if hidden_rows + more > 0 then
+  if #list == 0 then
+    notes[1] = "no rows"
+  elseif hidden_rows + more > 0 then
     notes[1] = ("%s %s more"):format(style.more, count(hidden_rows + more))
   end
   if kept.by ~= "packets" then

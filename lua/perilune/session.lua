@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What run, check and replay share: loading a policy as the command line names it, choosing how to print, and ending on signals.
+-- What run, check and replay share: loading a policy as the command line names it, choosing how to print, and
+-- ending on signals.
 local files = require "perilune.core.files"
 local kernel = require "perilune.core.kernel"
 local loop = require "perilune.core.loop"
@@ -12,12 +13,15 @@ local session = {}
 -- What can be said of a path before Lua tries to read it.
 local function check_path(path)
   local kind, message, code = files.kind(path)
-  if not kind then return nil, message .. " (is the path right? perilune examples lists those that come with it)", code end
+  if not kind then
+    return nil, message .. " (is the path right? perilune examples lists those that come with it)", code
+  end
   if kind == "directory" then return nil, path .. ": a directory, not a policy file", "EISDIR" end
   return true
 end
 
---- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set. nil, message when wrong.
+--- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set.
+--- nil, message when wrong.
 function session.load(parsed, context, index)
   local path = parsed[index or 1]
   local ok, message = check_path(path)
@@ -45,8 +49,9 @@ end
 
 --- The interface a declaration is to be attached to: { name, index }. nil, message, code when there is none.
 function session.interface(decl)
-  local name, message, code = decl.attach.iface, nil, nil
+  local name = decl.attach.iface
   if not name then
+    local message, code
     name, message, code = kernel.default_interface()
     if not name then return nil, message .. " (name one: --set iface=NAME, or attach = { iface = … })", code end
   end
@@ -60,19 +65,23 @@ function session.sink(parsed)
   return require("perilune.sink_text").new()
 end
 
---- Runs the loop until `driver` (start, stop, and its `finished` callback set by `make`) has ended or signals end it.
---- `make(finished)` → driver. `seconds`: stop after that long. → exit status
-function session.drive(make, context, seconds)
-  local status, driver = context.exit.done, nil
+--- Runs the loop until `driver` (start, stop, and its `finished` callback set by `make`) has ended or
+--- signals end it. `make(finished)` → driver; `sink`: closed before anything is said of a failure, and at
+--- the end. → exit status
+function session.drive(make, context, sink)
+  local status = context.exit.done
+  local driver
   local handles = {}
   local interrupts = 0
   driver = make(function(message, code)
+    if sink then sink:close() end
     if message then status = context.broke(message, code) end
     for _, handle in ipairs(handles) do handle:close() end
     loop.stop()
   end)
   -- An error in our own code ends the run as any failure does: detached, reported, exit status 1.
   vm.on_error(function(traceback)
+    if sink then sink:close() end
     context.broke(traceback)
     status = context.exit.failed
     if interrupts > 0 then return loop.stop() end
@@ -90,11 +99,6 @@ function session.drive(make, context, seconds)
   end
   for _, name in ipairs { "SIGINT", "SIGTERM", "SIGHUP" } do
     handles[#handles + 1] = loop.signal(name, interrupt)
-  end
-  if seconds then
-    local timer = loop.timer(function() driver:stop() end)
-    handles[#handles + 1] = timer
-    timer:start(loop.now() + seconds)
   end
   driver:start()
   loop.run()

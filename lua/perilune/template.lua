@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Templates: finding them and reading their manifests.
 --
--- A template is a directory NAME with template.bpf.h and manifest.lua. Directories of templates are searched in order, one's own
--- (PERILUNE_PATH) before those that come with perilune, so a template of the same name replaces it.
+-- A template is a directory NAME with template.bpf.h and manifest.lua. Directories of templates are searched
+-- in order, one's own (PERILUNE_PATH) before those that come with perilune, so a template of the same name
+-- replaces it.
 local words = require "perilune.words"
 
 local template = {}
@@ -10,7 +11,8 @@ local template = {}
 local Registry = {}
 Registry.__index = Registry
 
---- A registry over `dirs`, a list of directories that hold templates. `list(dir)` gives a directory's names or nil.
+--- A registry over `dirs`, a list of directories that hold templates. `list(dir)` gives a directory's names
+--- or nil.
 function template.registry(dirs, list)
   return setmetatable({ dirs = dirs, list = list, loaded = {} }, Registry)
 end
@@ -57,7 +59,8 @@ local function check(manifest, name, path)
   return manifest
 end
 
---- The manifest of a template, with `dir` added: where it was found. nil, message when there is none or it is wrong.
+--- The manifest of a template, with `dir` added: where it was found. nil, message when there is none or it is
+--- wrong.
 function Registry:get(name)
   if self.loaded[name] then return self.loaded[name] end
   for _, dir in ipairs(self.dirs) do

@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- `w`, the closed window that a policy's own functions see: its figures, its records by probe, and measures as methods.
+-- `w`, the closed window that a policy's own functions see: its figures, its records by probe, and measures
+-- as methods.
 --
 --   w.seq w.start w.seconds w.level w.cut w.loss     the window; start in seconds of the engine's clock
---   w.to                                             the records of the probe `to` (perilune.view), until the window is closed
+--   w.to                                             the records of the probe `to` (perilune.view), while it is open
 --   w:rate "to.syn", w:sum "to.syn", w:count "to"    as in conditions
 --   w.sets.victims                                   the members of a set, a list of texts
 --

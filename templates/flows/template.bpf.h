@@ -39,7 +39,7 @@ struct NAME(value) {
 WINDOWED_HASH(NAME(rows), struct NAME(key), struct NAME(value));
 WINDOWED_ARRAY(NAME(other), struct NAME(value), 1);
 
-static __always_inline void NAME(make_key)(struct NAME(key) *key, const struct packet *p)
+static __always_inline void NAME(make_key)(struct NAME(key) * key, const struct packet *p)
 {
 	__builtin_memset(key, 0, sizeof(*key));
 #ifdef KEY_src
@@ -61,7 +61,7 @@ static __always_inline void NAME(make_key)(struct NAME(key) *key, const struct p
 }
 
 #ifdef FEATURE_timing
-static __always_inline void NAME(note_time)(struct NAME(value) *value, wall_ns now)
+static __always_inline void NAME(note_time)(struct NAME(value) * value, wall_ns now)
 {
 	if (!value->first || now < value->first)
 		value->first = now;
@@ -72,7 +72,7 @@ static __always_inline void NAME(note_time)(struct NAME(value) *value, wall_ns n
 
 static __always_inline void NAME(on_packet)(struct packet *p)
 {
-	struct NAME(value) *value, fresh = {};
+	struct NAME(value) * value, fresh = {};
 	struct NAME(key) key;
 
 	if (p->parsed != PARSED)

@@ -93,7 +93,7 @@ cleanup() {
 	done
 	if [ "$status" != 0 ]; then
 		for file in "$OUT"/*; do
-			[ -s "$file" ] || continue
+			grep -qI . "$file" 2>/dev/null || continue # empty or binary
 			printf -- '--- the end of %s\n' "$(basename "$file")" >&2
 			tail -n 15 "$file" | cut -c 1-400 >&2
 		done
@@ -134,7 +134,7 @@ net_up() {
 
 # address NAMESPACE IF ADDRESS4 ADDRESS6
 address() {
-	ip -n "$1" link set "$2" multicast off up
+	ip -n "$1" link set "$2" arp off up
 	ip -n "$1" addr add "$3/24" dev "$2"
 	ip -n "$1" addr add "$4/64" dev "$2" nodad
 }

@@ -8,8 +8,8 @@ local doctor = {
   summary = "what this kernel and machine can do, and what not",
   options = { json = "flag" },
   help = [[
-Tries what perilune uses of the kernel, attaches nothing and leaves nothing behind. For what is absent it says what that
-costs and what to do. Exit status 3 when something is missing that perilune cannot work without.
+Tries what perilune uses of the kernel, attaches nothing and leaves nothing behind. For what is absent it says
+what that costs and what to do. Exit status 3 when something is missing that perilune cannot work without.
 
   --json  prints one object a line: versions, every capability, the verdict]],
 }

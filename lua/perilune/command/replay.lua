@@ -8,7 +8,8 @@ local session = require "perilune.session"
 local words = require "perilune.words"
 
 local replay = {
-  usage = "perilune replay POLICY.lua | --template NAME [--features A,B]  FILE.pcap [--set NAME=VALUE]… [--json] [--local NET]",
+  usage = "perilune replay (POLICY.lua | --template NAME [--features A,B]) FILE.pcap "
+    .. "[--set NAME=VALUE]… [--json] [--local NET]",
   summary = "run a policy or a template over a capture, on the capture's clock",
   options = { set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text" },
   help = [[
@@ -23,7 +24,8 @@ capture's time stamps. The same capture gives the same output.
 
 local function quoted(text) return ("%q"):format(text) end
 
--- A policy with one probe. Its keys are quoted into the text, so that what is wrong is said as for any policy.
+-- A policy with one probe. Its keys are quoted into the text, so that what is wrong is said as for any
+-- policy.
 local function from_template(parsed, context)
   local name = parsed.template
   local manifest, message = context.templates:get(name)
@@ -62,10 +64,11 @@ function replay.run(parsed, context)
     return context.fail(parsed.template and "replay --template NAME needs one capture"
       or "replay needs a policy and a capture (perilune replay POLICY.lua FILE.pcap)")
   end
-  local is_net, message, code = true, nil, nil
+  local message, code
   if parsed["local"] then
-    is_net, message = net.matcher(parsed["local"])
-    if not is_net then return context.fail("--local " .. message) end
+    local matcher
+    matcher, message = net.matcher(parsed["local"])
+    if not matcher then return context.fail("--local " .. message) end
   end
   local decl
   if parsed.template then
@@ -84,8 +87,7 @@ function replay.run(parsed, context)
       decl = decl, share = context.share, sink = sink, capture = opened, file = path, local_net = parsed["local"],
       finished = finished,
     }
-  end, context)
-  sink:close()
+  end, context, sink)
   opened:close()
   return status
 end

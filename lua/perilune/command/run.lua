@@ -9,7 +9,8 @@ local run = {
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
   options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag" },
   help = [[
-Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is detached at the end.
+Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
+detached at the end.
 
   --set NAME=VALUE  sets an option that the policy declares (perilune run POLICY.lua --help lists them)
   --for TIME        ends after that time ("10s", "5m")
@@ -29,7 +30,9 @@ function run.run(parsed, context)
   local seconds, message, code
   if parsed["for"] then
     seconds, message = units.parse(parsed["for"], "duration")
-    if not seconds then return context.fail(("--for %s: %s (write it like --for 10s)"):format(parsed["for"], message)) end
+    if not seconds then
+      return context.fail(("--for %s: %s (write it like --for 10s)"):format(parsed["for"], message))
+    end
   end
   local decl
   decl, message, code = session.load(parsed, context)
@@ -38,14 +41,12 @@ function run.run(parsed, context)
   interface, message, code = session.interface(decl)
   if not interface then return context.fail(message, code) end
   local sink = session.sink(parsed)
-  local status = session.drive(function(finished)
+  return session.drive(function(finished)
     return live.new {
       decl = decl, share = context.share, sink = sink, interface = interface, dry_run = parsed["dry-run"],
-      finished = finished,
+      seconds = seconds, finished = finished,
     }
-  end, context, seconds)
-  sink:close()
-  return status
+  end, context, sink)
 end
 
 return run
