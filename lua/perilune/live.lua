@@ -39,12 +39,12 @@ function Live:finish(message, code)
   self.finished(message, code)
 end
 
--- Something failed before the run began, or the sink is gone: take down what is up, then say so.
+-- Something failed, and no work is under way: take down what is up, then say so.
 function Live:fail(message, code)
   if self.ended then return end
-  if not self.probe or #self.attached == 0 then return self:finish(message, code) end
   self.failure = self.failure or { message, code }
-  self:stop()
+  self.stopping = true
+  if self.probe then self:take_down() else self:finish(message, code) end
 end
 
 --- Compiles, loads, verifies, attaches; then windows go on until stop().
@@ -131,7 +131,7 @@ function Live:flip(cut)
     return self:fail(mono, code)
   end
   self.probe:clock()
-  self.draining = true
+  self.draining, self.due = true, false
   local maps = self.planned.maps[self:position(closed)]
   local ok, message
   ok, message, code = self.probe:drain(maps, function(batches, failure, failure_code)

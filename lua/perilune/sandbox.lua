@@ -55,6 +55,16 @@ local function copy(library, without)
   return copied
 end
 
+-- LuaJIT's own pairs and ipairs ignore __pairs and __ipairs, by which records and rows are walked over.
+local function honouring(name, plain)
+  return function(t)
+    local meta = debug.getmetatable(t)
+    local special = type(meta) == "table" and rawget(meta, name)
+    if special then return special(t) end
+    return plain(t)
+  end
+end
+
 -- Fresh copies of the libraries, so that a policy cannot change those of the program.
 local function plain_lua(say)
   local function show(...)
@@ -63,7 +73,8 @@ local function plain_lua(say)
     say(table.concat(parts, "\t") .. "\n")
   end
   return {
-    string = copy(string, "dump"), table = copy(table), math = copy(math), ipairs = ipairs, pairs = pairs,
+    string = copy(string, "dump"), table = copy(table), math = copy(math),
+    ipairs = honouring("__ipairs", ipairs), pairs = honouring("__pairs", pairs),
     tonumber = tonumber, tostring = tostring, type = type, select = select, unpack = unpack, assert = assert,
     error = error, pcall = pcall, next = next, print = show,
   }

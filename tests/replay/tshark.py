@@ -48,16 +48,17 @@ def transport(fields):
 
 
 def packet(fields):
-    """What perilune should say of a frame: a dict, or None when it is not IP right behind Ethernet and VLAN tags."""
+    """What perilune should say of a frame: a dict, or None when no IP header is right behind Ethernet and VLAN tags."""
     layers = first(fields, "frame.protocols").split(":")
+    link = 14 + 4 * layers.count("vlan")
     while layers[:1] and layers[0] in ("eth", "ethertype", "vlan"):
         layers = layers[1:]
-    if not layers or layers[0] not in ("ip", "ipv6"):
+    if not layers or layers[0] not in ("ip", "ipv6") or not (fields["ip.src"] or fields["ipv6.src"]):
         return None
     if layers[0] == "ip":
         version, proto = 4, int(first(fields, "ip.proto"))
         with_ports = int(first(fields, "ip.frag_offset")) == 0
-        length = int(first(fields, "ip.len"))
+        length = int(first(fields, "ip.len") or 0)
     else:
         version, length = 6, 40 + int(first(fields, "ipv6.plen"))
         proto, with_ports = transport(fields)
@@ -71,7 +72,9 @@ def packet(fields):
     seconds, fraction = first(fields, "frame.time_epoch").split(".")
     return {
         "src": str(ipaddress.ip_address(first(fields, ip + ".src"))), "dst": str(ipaddress.ip_address(first(fields, ip + ".dst"))),
-        "sport": sport, "dport": dport, "proto": proto, "ip_version": version, "bytes": length, "flags": flags,
+        "sport": sport, "dport": dport, "proto": proto, "ip_version": version, "flags": flags,
+        # A header may claim more octets than the frame had on the wire; what was not sent does not count.
+        "claimed": length, "bytes": min(length, int(first(fields, "frame.len")) - link),
         "time": int(seconds) * lab.NS + int(fraction.ljust(9, "0")),
     }
 

@@ -49,8 +49,8 @@ local function from_template(parsed, context)
   local features = {}
   for feature in (parsed.features or ""):gmatch "[^,%s]+" do features[#features + 1] = quoted(feature) end
   body[#body + 1] = ("features = { %s }"):format(table.concat(features, ", "))
-  local source = ("return policy %s { attach = { hook = 'xdp' }, window = %s, always = { %s %s { %s } } }"):format(
-    quoted(name), quoted(window), name, quoted(name), table.concat(body, ", "))
+  local source = ("return policy %s { attach = { hook = '%s' }, window = %s, always = { %s %s { %s } } }"):format(
+    quoted(name), parsed["local"] and "tc" or "xdp", quoted(window), name, quoted(name), table.concat(body, ", "))
   return policy.load { source = source, name = "--template " .. name, set = {}, templates = context.templates }
 end
 
