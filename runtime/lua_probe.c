@@ -3,48 +3,11 @@
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <linux/types.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "../bpf/ctl.h"
-#include "loop.h"
-#include "lua_batch.h"
-#include "lua_capture.h"
-#include "lua_vm.h"
-#include "probe.h"
-#include "replay.h"
-#include "window.h"
+#include "lua_probe_impl.h"
 
-#define PROBE_TYPE "perilune.probe"
-
-enum work_kind { WORK_LOAD, WORK_ATTACH, WORK_DETACH, WORK_DRAIN };
-
-struct lua_probe {
-	struct probe *probe;
-	struct window *window;
-	struct lua_vm *vm;
-	bool loaded;
-	bool closing; /* close() was asked for while work was under way */
-	/* The piece of work under way, if any; written by the worker until its done. */
-	bool busy;
-	enum work_kind kind;
-	int done_ref;
-	int self_ref;
-	int code;
-	struct error error;
-	char program[64];
-	enum hook hook;
-	enum attach_mode mode;
-	int ifindex;
-	const char *mode_name;
-	uint64_t maps;
-	double grace;
-	struct batch batches[WINDOW_MAPS_MAX];
-};
-
-static struct lua_probe *check(lua_State *L)
+struct lua_probe *lua_probe__check(lua_State *L)
 {
 	struct lua_probe *p = luaL_checkudata(L, 1, PROBE_TYPE);
 
@@ -53,7 +16,7 @@ static struct lua_probe *check(lua_State *L)
 	return p;
 }
 
-static int fail(lua_State *L, int code, const char *message)
+int lua_probe__fail(lua_State *L, int code, const char *message)
 {
 	struct error error;
 
@@ -81,7 +44,7 @@ static int probe_open(lua_State *L)
 
 static int probe_entries(lua_State *L)
 {
-	struct lua_probe *p = check(L);
+	struct lua_probe *p = lua_probe__check(L);
 	struct error error = {0};
 	int err = probe__set_entries(p->probe, luaL_checkstring(L, 2),
 				     (uint32_t)luaL_checknumber(L, 3), &error);
@@ -118,18 +81,6 @@ static void work(void *arg)
 	}
 }
 
-/* Gives the batches read to Lua: { [position] = batch }. */
-static void push_batches(lua_State *L, struct lua_probe *p, int anchor)
-{
-	lua_createtable(L, (int)window__count(p->window), 0);
-	for (size_t i = 0; i < window__count(p->window); i++) {
-		if (!(p->maps & (1ULL << i)))
-			continue;
-		lua_batch__push(L, &p->batches[i], anchor);
-		lua_rawseti(L, -2, (int)i + 1);
-	}
-}
-
 static int push_result(lua_State *L, struct lua_probe *p, int anchor)
 {
 	switch (p->kind) {
@@ -144,7 +95,7 @@ static int push_result(lua_State *L, struct lua_probe *p, int anchor)
 		lua_pushinteger(L, p->code);
 		return 1;
 	default:
-		push_batches(L, p, anchor);
+		lua_probe__push_batches(L, p, anchor);
 		lua_pushnumber(L, p->grace);
 		return 2;
 	}
@@ -178,7 +129,7 @@ static void done(void *arg)
 }
 
 /* Starts `kind` on a worker; the callback is at `callback`. */
-static int start(lua_State *L, struct lua_probe *p, enum work_kind kind, int callback)
+int lua_probe__start(lua_State *L, struct lua_probe *p, enum work_kind kind, int callback)
 {
 	int err;
 
@@ -194,7 +145,7 @@ static int start(lua_State *L, struct lua_probe *p, enum work_kind kind, int cal
 		p->busy = false;
 		lua_vm__unref(L, &p->done_ref);
 		lua_vm__unref(L, &p->self_ref);
-		return fail(L, err, "cannot start a worker");
+		return lua_probe__fail(L, err, "cannot start a worker");
 	}
 	lua_pushboolean(L, 1);
 	return 1;
@@ -202,11 +153,11 @@ static int start(lua_State *L, struct lua_probe *p, enum work_kind kind, int cal
 
 static int probe_load(lua_State *L)
 {
-	struct lua_probe *p = check(L);
+	struct lua_probe *p = lua_probe__check(L);
 
 	if (p->busy)
-		return fail(L, -EBUSY, "the probe is busy");
-	return start(L, p, WORK_LOAD, 2);
+		return lua_probe__fail(L, -EBUSY, "the probe is busy");
+	return lua_probe__start(L, p, WORK_LOAD, 2);
 }
 
 static lua_Integer field_integer(lua_State *L, int table, const char *name, lua_Integer otherwise)
@@ -232,7 +183,7 @@ static const char *field_string(lua_State *L, int table, const char *name)
 
 static int probe_windows(lua_State *L)
 {
-	struct lua_probe *p = check(L);
+	struct lua_probe *p = lua_probe__check(L);
 	struct window_spec specs[WINDOW_MAPS_MAX];
 	struct error error = {0};
 	size_t count = lua_objlen(L, 2);
@@ -269,12 +220,12 @@ static int probe_attach(lua_State *L)
 {
 	static const char *const hooks[] = {"xdp", "tc.ingress", "tc.egress", NULL};
 	static const char *const modes[] = {"auto", "native", "generic", "tcx", "clsact", NULL};
-	struct lua_probe *p = check(L);
+	struct lua_probe *p = lua_probe__check(L);
 	const char *program;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	if (p->busy)
-		return fail(L, -EBUSY, "the probe is busy");
+		return lua_probe__fail(L, -EBUSY, "the probe is busy");
 	lua_getfield(L, 2, "hook");
 	p->hook = (enum hook)luaL_checkoption(L, -1, NULL, hooks);
 	lua_getfield(L, 2, "mode");
@@ -284,115 +235,16 @@ static int probe_attach(lua_State *L)
 	program = field_string(L, 2, "program");
 	luaL_argcheck(L, program && strlen(program) < sizeof(p->program), 2, "program");
 	strcpy(p->program, program);
-	return start(L, p, WORK_ATTACH, 3);
+	return lua_probe__start(L, p, WORK_ATTACH, 3);
 }
 
 static int probe_detach(lua_State *L)
 {
-	struct lua_probe *p = check(L);
+	struct lua_probe *p = lua_probe__check(L);
 
 	if (p->busy)
-		return fail(L, -EBUSY, "the probe is busy");
-	return start(L, p, WORK_DETACH, 2);
-}
-
-static struct lua_probe *check_window(lua_State *L)
-{
-	struct lua_probe *p = check(L);
-
-	luaL_argcheck(L, p->window, 1, "the probe has no windows yet");
-	return p;
-}
-
-static int probe_flip(lua_State *L)
-{
-	struct lua_probe *p = check_window(L);
-	int err = window__flip(p->window, (uint32_t)luaL_checkinteger(L, 2));
-
-	if (err)
-		return fail(L, err, "the last window is not drained yet");
-	lua_pushnumber(L, (double)(loop__wall() / 1000));
-	lua_pushnumber(L, (double)loop__now() / 1e9);
-	return 2;
-}
-
-static uint64_t check_maps(lua_State *L, int index)
-{
-	uint64_t maps = 0;
-
-	luaL_checktype(L, index, LUA_TTABLE);
-	for (int i = 0; i < WINDOW_MAPS_MAX; i++) {
-		lua_rawgeti(L, index, i + 1);
-		if (lua_toboolean(L, -1))
-			maps |= 1ULL << i;
-		lua_pop(L, 1);
-	}
-	return maps;
-}
-
-static int probe_drain(lua_State *L)
-{
-	struct lua_probe *p = check_window(L);
-
-	if (p->busy)
-		return fail(L, -EBUSY, "the probe is busy");
-	p->maps = check_maps(L, 2);
-	return start(L, p, WORK_DRAIN, 3);
-}
-
-static int probe_drain_now(lua_State *L)
-{
-	struct lua_probe *p = check_window(L);
-	struct error error = {0};
-	int err;
-
-	if (p->busy)
-		return fail(L, -EBUSY, "the probe is busy");
-	p->maps = check_maps(L, 2);
-	err = window__drain(p->window, p->maps, true, p->batches, &error);
-	if (err)
-		return lua_vm__fail(L, err, &error);
-	push_batches(L, p, 1);
-	return 1;
-}
-
-static int probe_lease(lua_State *L)
-{
-	struct lua_probe *p = check_window(L);
-	uint64_t until = lua_isnoneornil(L, 2)
-				 ? 0
-				 : loop__now() + (uint64_t)(luaL_checknumber(L, 2) * 1e9);
-
-	__atomic_store_n(&probe__ctl(p->probe)->lease, until, __ATOMIC_RELEASE);
-	return 0;
-}
-
-static int probe_clock(lua_State *L)
-{
-	struct lua_probe *p = check_window(L);
-	struct timespec boot;
-	uint64_t offset;
-
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	offset = loop__wall() - ((uint64_t)boot.tv_sec * 1000000000ULL + (uint64_t)boot.tv_nsec);
-	__atomic_store_n(&probe__ctl(p->probe)->wall_offset, offset, __ATOMIC_RELEASE);
-	return 0;
-}
-
-static int probe_run(lua_State *L)
-{
-	struct lua_probe *p = check_window(L);
-	const char *name = luaL_checkstring(L, 2);
-	struct capture_frame *frame = lua_capture__frame(L, 3);
-	struct error error = {0};
-	int program = probe__program(p->probe, name);
-	int err = program < 0 ? error__set(&error, program, "there is no program %s", name)
-			      : replay__frame(p->probe, program, frame, &error);
-
-	if (err)
-		return lua_vm__fail(L, err, &error);
-	lua_pushboolean(L, 1);
-	return 1;
+		return lua_probe__fail(L, -EBUSY, "the probe is busy");
+	return lua_probe__start(L, p, WORK_DETACH, 2);
 }
 
 static int probe_close(lua_State *L)
@@ -429,12 +281,6 @@ int luaopen_perilune_core_probe(lua_State *L)
 		{"windows", probe_windows},
 		{"attach", probe_attach},
 		{"detach", probe_detach},
-		{"flip", probe_flip},
-		{"drain", probe_drain},
-		{"drain_now", probe_drain_now},
-		{"lease", probe_lease},
-		{"clock", probe_clock},
-		{"run", probe_run},
 		{"close", probe_close},
 		{NULL, NULL},
 	};
@@ -443,6 +289,7 @@ int luaopen_perilune_core_probe(lua_State *L)
 	luaL_newmetatable(L, PROBE_TYPE);
 	lua_newtable(L);
 	luaL_register(L, NULL, methods);
+	luaL_register(L, NULL, lua_probe_window_methods);
 	lua_setfield(L, -2, "__index");
 	lua_pushcfunction(L, probe_gc);
 	lua_setfield(L, -2, "__gc");

@@ -108,17 +108,16 @@ trap 'exit 129' HUP
 
 # ---------------------------------------------------------------------------------------------- network
 
-# net_up: namespaces A and B, joined by va --- vb. Nothing but the test sends there: no IPv6 router solicitations,
-# no duplicate address detection, no multicast listeners; both ends know each other's link address.
+# net_up: namespaces A and B, joined by va --- vb. Nothing but the test sends there: the interfaces do neither ARP nor
+# neighbour discovery, so nothing is asked for or reported; each end is told the other's link address.
 net_up() {
 	need ip ethtool
 	A=perilune-a-$$ B=perilune-b-$$
 	A4=10.77.0.1 B4=10.77.0.2 A6=fd77::1 B6=fd77::2
 	for ns in "$A" "$B"; do
-		ip netns add "$ns"
 		NAMESPACES="$NAMESPACES $ns"
-		ip netns exec "$ns" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
-			net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.default.addr_gen_mode=1
+		ip netns add "$ns"
+		run_in "$ns" sysctl -qw net.ipv6.conf.default.router_solicitations=0
 		ip -n "$ns" link set lo up
 	done
 	# BPF links name their interface by its index, which is a namespace's own: these are nobody else's.

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What lua_probe.c (objects, attachments, the work under way) and lua_probe_window.c (windows) share,
+ * and nobody else includes.
+ */
+#ifndef PERILUNE_LUA_PROBE_IMPL_H
+#define PERILUNE_LUA_PROBE_IMPL_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lua_vm.h"
+#include "probe.h"
+#include "window.h"
+
+#define PROBE_TYPE "perilune.probe"
+
+enum work_kind { WORK_LOAD, WORK_ATTACH, WORK_DETACH, WORK_DRAIN };
+
+struct lua_probe {
+	struct probe *probe;
+	struct window *window;
+	struct lua_vm *vm;
+	bool loaded;
+	bool closing; /* close() was asked for while work was under way */
+	/* The piece of work under way, if any; written by the worker until its done. */
+	bool busy;
+	enum work_kind kind;
+	int done_ref;
+	int self_ref;
+	int code;
+	struct error error;
+	char program[64];
+	enum hook hook;
+	enum attach_mode mode;
+	int ifindex;
+	const char *mode_name;
+	uint64_t maps;
+	double grace;
+	struct batch batches[WINDOW_MAPS_MAX];
+};
+
+/* The probe at index 1, or a Lua error when it is closed. */
+struct lua_probe *lua_probe__check(lua_State *L);
+
+/* Starts `kind` on a worker; the function to call then is at `callback`. Returns what the binding returns. */
+int lua_probe__start(lua_State *L, struct lua_probe *p, enum work_kind kind, int callback);
+
+/* nil, message, errno name. */
+int lua_probe__fail(lua_State *L, int code, const char *message);
+
+/* Gives the batches read to Lua: pushes { [position] = batch }. `anchor`: the probe's place on the stack. */
+void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor);
+
+/* The methods of windows, for the probe's metatable. */
+extern const struct luaL_Reg lua_probe_window_methods[];
+
+#endif

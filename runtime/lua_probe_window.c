@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <lauxlib.h>
+#include <linux/types.h>
+#include <time.h>
+
+#include "../bpf/ctl.h"
+#include "lua_batch.h"
+#include "lua_capture.h"
+#include "lua_probe_impl.h"
+#include "replay.h"
+
+/* Gives the batches read to Lua: { [position] = batch }. */
+void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor)
+{
+	lua_createtable(L, (int)window__count(p->window), 0);
+	for (size_t i = 0; i < window__count(p->window); i++) {
+		if (!(p->maps & (1ULL << i)))
+			continue;
+		lua_batch__push(L, &p->batches[i], anchor);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+}
+
+static struct lua_probe *check_window(lua_State *L)
+{
+	struct lua_probe *p = lua_probe__check(L);
+
+	luaL_argcheck(L, p->window, 1, "the probe has no windows yet");
+	return p;
+}
+
+static int probe_flip(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	int err = window__flip(p->window, (uint32_t)luaL_checkinteger(L, 2));
+
+	if (err)
+		return lua_probe__fail(L, err, "the last window is not drained yet");
+	lua_pushnumber(L, (double)(loop__wall() / 1000));
+	lua_pushnumber(L, (double)loop__now() / 1e9);
+	return 2;
+}
+
+static uint64_t check_maps(lua_State *L, int index)
+{
+	uint64_t maps = 0;
+
+	luaL_checktype(L, index, LUA_TTABLE);
+	for (int i = 0; i < WINDOW_MAPS_MAX; i++) {
+		lua_rawgeti(L, index, i + 1);
+		if (lua_toboolean(L, -1))
+			maps |= 1ULL << i;
+		lua_pop(L, 1);
+	}
+	return maps;
+}
+
+static int probe_drain(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+
+	if (p->busy)
+		return lua_probe__fail(L, -EBUSY, "the probe is busy");
+	p->maps = check_maps(L, 2);
+	return lua_probe__start(L, p, WORK_DRAIN, 3);
+}
+
+static int probe_drain_now(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	struct error error = {0};
+	int err;
+
+	if (p->busy)
+		return lua_probe__fail(L, -EBUSY, "the probe is busy");
+	p->maps = check_maps(L, 2);
+	err = window__drain(p->window, p->maps, true, p->batches, &error);
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_probe__push_batches(L, p, 1);
+	return 1;
+}
+
+static int probe_lease(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	uint64_t until = lua_isnoneornil(L, 2)
+				 ? 0
+				 : loop__now() + (uint64_t)(luaL_checknumber(L, 2) * 1e9);
+
+	__atomic_store_n(&probe__ctl(p->probe)->lease, until, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int probe_clock(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	struct timespec boot;
+	uint64_t offset;
+
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	offset = loop__wall() - ((uint64_t)boot.tv_sec * 1000000000ULL + (uint64_t)boot.tv_nsec);
+	__atomic_store_n(&probe__ctl(p->probe)->wall_offset, offset, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int probe_run(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	const char *name = luaL_checkstring(L, 2);
+	struct capture_frame *frame = lua_capture__frame(L, 3);
+	struct error error = {0};
+	int program = probe__program(p->probe, name);
+	int err = program < 0 ? error__set(&error, program, "there is no program %s", name)
+			      : replay__frame(p->probe, program, frame, &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+const luaL_Reg lua_probe_window_methods[] = {
+	{"flip", probe_flip},	{"drain", probe_drain}, {"drain_now", probe_drain_now},
+	{"lease", probe_lease}, {"clock", probe_clock}, {"run", probe_run},
+	{NULL, NULL},
+};
