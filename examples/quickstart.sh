@@ -236,20 +236,22 @@ counter() { ip netns exec "$1" cat "/sys/class/net/$2/statistics/$3"; }
 
 # 1234567 → 1,234,567
 grouped() { printf '%s\n' "$1" | sed -e ':a' -e 's/^\([0-9]\{1,\}\)\([0-9]\{3\}\)/\1,\2/' -e 'ta'; }
-line() { printf '  %-34s %9s%s\n' "$1" "$(grouped "$2")" "${3:+   $3}"; }
+line() { printf '  %-26s %7s%s\n' "$1" "$(grouped "$2")" "${3:+  $3}"; }
 
 report() {
 	say ''
-	say 'The levels, and why:'
-	sed -n 's/.*"event":"transition".*"from":"\([^"]*\)","to":"\([^"]*\)".*"reason":"\(.*\)"}$/  \1 → \2   \3/p' "$tmp/events"
+	say 'The levels, as a second run of the policy beside it has told this script:'
+	sed -n 's/.*"event":"transition".*"from":"\([^"]*\)","to":"\([^"]*\)".*"reason":"\(.*\)"}$/  \1 → \2  \3/p' "$tmp/events"
 	attackers=$(sed -n 's/.*"event":"action".*"set":"attackers","member":"\([^"]*\)".*"undo":false.*/\1/p' "$tmp/events" | sort -u)
 	say "  attackers named: ${attackers:-none}"
 	say ''
 	say 'Packets:'
-	line 'sent, say the generators' "$all" \
-		"ordinary $(grouped "$ordinary") + UDP $(grouped "$udp") + flood $(grouped "$flood")"
-	line 'sent, says the kernel' "$tx" "veth-out, tx_packets"
-	line 'received, says the kernel' "$rx" "veth-in, rx_packets"
+	line 'ordinary traffic' "$ordinary"
+	line 'plain UDP' "$udp"
+	line 'SYN flood' "$flood"
+	line 'sent, say the generators' "$all"
+	line 'sent, says the kernel' "$tx" "tx_packets of veth-out"
+	line 'received, says the kernel' "$rx" "rx_packets of veth-in"
 	line 'counted by perilune' "$counted" "loss ${lost:-?}"
 }
 
@@ -270,7 +272,7 @@ judge() {
 	fi
 	say ''
 	[ -z "$wrong" ] || die "$wrong"
-	say 'Next: perilune is build/perilune; try: sudo build/perilune run examples/packet_counter.lua'
+	say "Next: sudo ${PERILUNE#"$root"/} run examples/packet_counter.lua"
 }
 
 main() {
@@ -287,10 +289,17 @@ main() {
 	done
 	network
 
-	say "What comes, on an interface of its own: ordinary traffic (4 s), plain UDP at $RATE packets a second (4 s), a SYN flood"
-	say 'at the same rate (9 s), then nothing. The policy: calm, until connection attempts surge; alert, counting by'
-	say 'destination; siege, when there is a victim, counting by source too. Ctrl-C ends it early.'
-	say ''
+	cat <<-END
+		What is sent to an interface of its own, and what its policy makes of it:
+		   0 s  ordinary traffic                     calm: two counters, nothing more
+		   4 s  plain UDP, $RATE packets a second    still calm: it looks for SYNs
+		   9 s  a SYN flood at the same rate         alert: it counts by destination;
+		                                             siege: there is a victim, so it
+		                                             counts by source, names attackers
+		  19 s  nothing                              calm again, $QUIET later
+		Ctrl-C ends it early.
+
+	END
 	start_witness
 	start_view
 	tx=$(counter "$out" veth-out tx_packets)

@@ -186,14 +186,6 @@ int window__flip(struct window *window, uint32_t level)
 	return 0;
 }
 
-void window__set_level(struct window *window, uint32_t level)
-{
-	union ctl_state state = load_state(window);
-
-	state.level = level;
-	store_state(window, state);
-}
-
 /* Builds for tests can leave the grace period out, to show what it is for. */
 static bool grace_left_out(void)
 {

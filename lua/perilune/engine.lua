@@ -175,9 +175,14 @@ function Engine:emit_records(closed, views, totals, time)
     local rows = views.rows[probe.name]
     if rows and not closed.unused[probe.name] then
       local chosen = chosen_rows(self, probe, rows)
+      local json, message = chosen:json()
+      if not json then
+        self:emit({ event = "error", message = ("records of %s: %s"):format(probe.name, message),
+          hint = 'ask for fewer: exports = { records "name" { top = { 100, "packets" } } }' }, time)
+      end
       self:emit({
         event = "records", seq = closed.seq, probe = probe.name, template = probe.template,
-        level = closed.level.name, sample_rate = 1, rows_json = chosen:json(), omitted = rows:count() - chosen:count(),
+        level = closed.level.name, sample_rate = 1, rows_json = json or "[]", omitted = rows:count() - (json and chosen:count() or 0),
         loss = probe_loss(views, probe.name, totals),
       }, time)
     end

@@ -297,15 +297,4 @@ end
 
 view.install(verbs)
 
-shape.top, shape.where = verbs.top, verbs.where
-
--- JSON text of the n rows with the largest `name` (nil: of all rows), and how many were left out | nil,
--- message, code.
-function shape.json(v, n, name)
-  local chosen = n and name and verbs.top(v, n, name) or v
-  local json, message, code = chosen:json(n)
-  if not json then return nil, message, code end
-  return json, math.max(0, v:count() - math.min(n or math.huge, v:count()))
-end
-
 return shape

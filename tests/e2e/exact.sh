@@ -14,7 +14,7 @@ frames() {
 
 # flood NAMESPACE IF FRAMES_FILE NUMBER: through the qdisc layer, so that the hooks for what goes out see it as well.
 flood() {
-	run_in "$1" trafgen -A -q -C -P 1 -o "$2" -c "$3" -n "$4" >"$OUT/trafgen" 2>&1 || fail "trafgen: $(cat "$OUT/trafgen")"
+	run_in "$1" trafgen -q -C -P 1 -o "$2" -c "$3" -n "$4" >"$OUT/trafgen" 2>&1 || fail "trafgen: $(cat "$OUT/trafgen")"
 }
 
 # Frames that were given to a device in NAMESPACE, whether the other end of the pair took them or had no room.

@@ -30,9 +30,6 @@ fail() {
 archive() {
 	suite=$dir/$1/dists/$code
 	mkdir -p "$suite/main/binary-all" "$suite/main/binary-$(dpkg --print-architecture)"
-	for packages in "$suite"/main/binary-*/Packages; do
-		: >"$packages"
-	done
 	for arch in "$suite"/main/binary-*; do
 		: >"$arch/Packages"
 	done
@@ -81,7 +78,7 @@ Suites: $code
 Components: main
 Trusted: yes
 
-Types: deb deb-src
+Types: deb
 URIs: file:$dir/debian
 # a comment within
 Suites: $code
@@ -91,8 +88,6 @@ Trusted: yes
 Signed-By:
  $key
 X
-sed -i 's/^Types: deb deb-src/Types: deb/' "$parts/debian.sources"
-: >"$dir/some"
 expect 'deb822, second stanza' perilune-backports.sources "Types: deb
 URIs: file:$dir/debian/
 Suites: $code-backports
