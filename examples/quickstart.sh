@@ -170,7 +170,8 @@ stop() {
 }
 
 events() { grep -c "\"event\":\"$1\"" "$tmp/events" || :; }
-field() { sed -n "s/.*\"event\":\"$1\".*\"$2\":\"\{0,1\}\([^,\"]*\).*/\1/p" "$tmp/events"; }
+levels() { sed -n 's/.*"event":"transition".*"from":"[^"]*","to":"\([^"]*\)".*/\1/p' "$tmp/events"; }
+calm_again() { [ "$(levels | tail -n 1)" = calm ]; }
 running() { alive "$view" && alive "$witness"; }
 
 # Until whole windows have passed over what was sent.
@@ -226,7 +227,7 @@ traffic() {
 	flood=$sent
 
 	step 'nothing more'
-	wait_for '[ "$(field transition to | tail -n 1)" = calm ] || ! running' 'calm after the flood'
+	wait_for 'calm_again || ! running' 'calm after the flood'
 	windows_pass
 }
 
@@ -257,10 +258,10 @@ report() {
 
 judge() {
 	wrong=''
-	levels="calm $(field transition to | tr '\n' ' ')"
-	case $levels in
+	seen="calm $(levels | tr '\n' ' ')"
+	case $seen in
 	'calm alert siege calm ' | 'calm alert siege alert calm ') ;;
-	*) wrong="the levels were: $levels(not calm, alert, siege, calm)" ;;
+	*) wrong="the levels were: $seen(not calm, alert, siege, calm)" ;;
 	esac
 	[ "$early" = 0 ] || wrong="it did not stay calm before the flood; $wrong"
 	[ -n "$attackers" ] || wrong="no attacker was named; $wrong"
@@ -309,7 +310,7 @@ main() {
 	rx=$(($(counter "$in" veth-in rx_packets) - rx))
 	stop "$view"
 	stop "$witness"
-	counted=$(field summary packets)
+	counted=$(sed -n 's/.*"event":"summary","policy":"[^"]*","packets":\([0-9]*\),.*/\1/p' "$tmp/events")
 	lost=$(sed -n 's/.*"event":"summary".*"loss":{\([^}]*\)}.*/\1/p' "$tmp/events" | tr ',' '\n' |
 		awk -F: '{ n += $2 } END { print n + 0 }')
 	all=$((ordinary + udp + flood))

@@ -111,6 +111,7 @@ class Judge:
             lost += event["loss"]["map_full"]
             most = max(most, len(event["rows"]))
         self.equal([], sorted(records), "%s: windows of which there are only records" % name)
+        self.expect(seen > 0, "%s: no packet came while it ran" % name)
         if "full" in given:
             self.expect(lost > 0, "%s: nothing was lost, though the map is too small" % name)
         else:

@@ -26,12 +26,12 @@ fail() {
 	exit 1
 }
 
-# archive NAME LABEL: an archive with the release's suite, without packages.
+# archive NAME LABEL: an archive with the release's suite and one package.
 archive() {
 	suite=$dir/$1/dists/$code
 	mkdir -p "$suite/main/binary-all" "$suite/main/binary-$(dpkg --print-architecture)"
 	for arch in "$suite"/main/binary-*; do
-		: >"$arch/Packages"
+		printf 'Package: perilune-none\nVersion: 1\nArchitecture: all\nSize: 1\nFilename: none.deb\n' >"$arch/Packages"
 	done
 	{
 		printf 'Origin: %s\nLabel: %s\nSuite: stable\nCodename: %s\nComponents: main\n' "$2" "$2" "$code"
@@ -57,7 +57,7 @@ archive debian Debian
 archive stranger 'Somebody Else'
 key=/usr/share/keyrings/some.gpg
 
-echo "deb [trusted=yes] file:$dir/debian $code main contrib # the archive" >"$dir/etc/sources.list"
+echo "deb [trusted=yes] file:$dir/debian $code main # the archive" >"$dir/etc/sources.list"
 expect 'one line, sources.list' perilune-backports.list \
 	"deb [trusted=yes] file:$dir/debian $code-backports main"
 
@@ -65,7 +65,7 @@ cat >"$parts/a.list" <<X
 # deb file:$dir/debian $code main
 deb [trusted=yes] file:$dir/stranger $code main
 deb-src [trusted=yes] file:$dir/debian $code main
-deb	[ trusted=yes  lang=none ]  file:$dir/debian/	$code   contrib main
+deb	[ trusted=yes  lang=none ]  file:$dir/debian/	$code   main
 X
 expect 'one line, among others' perilune-backports.list \
 	"deb [ trusted=yes  lang=none ] file:$dir/debian/ $code-backports main"
@@ -82,7 +82,7 @@ Types: deb
 URIs: file:$dir/debian
 # a comment within
 Suites: $code
-Components: main contrib
+Components: main
 Enabled: yes
 Trusted: yes
 Signed-By:
@@ -101,3 +101,14 @@ apt-get -qq update
 if sh "$PERILUNE_SOURCE/examples/setup.sh" backports >"$dir/out" 2>&1; then
 	fail "a stranger's archive was taken for Debian's: $(cat "$dir/out")"
 fi
+rm -f "$dir/etc/sources.list"
+
+# Nothing is installed by dpkg's word, and the archive has neither the packages nor backports: it says so and leaves no trace.
+mkdir -p "$dir/dpkg"
+: >"$dir/dpkg/status"
+echo "deb [trusted=yes] file:$dir/debian $code main" >"$dir/etc/sources.list"
+if DPKG_ADMINDIR=$dir/dpkg sh "$PERILUNE_SOURCE/examples/setup.sh" run >"$dir/out" 2>&1; then
+	fail 'packages that cannot be had were not missed'
+fi
+grep -q 'no source of this machine has libbpf-dev>=1.3' "$dir/out" || fail "no clear message: $(cat "$dir/out")"
+[ -z "$(ls "$parts")" ] || fail "left behind: $(ls "$parts")"

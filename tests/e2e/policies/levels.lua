@@ -5,8 +5,14 @@ local hook  = option "hook"  { default = "tc", one_of = { "xdp", "tc.ingress", "
 
 local to, from = flows "to" { key = "dst" }, flows "from" { key = "5tuple", features = { "tcp_flags", "timing" } }
 
-local function beat(every, at)
-  return function(w) return w.seq % every == at end
+-- In every `every` windows, those from `first` to `last`.
+local function beat(every, first, last)
+  return function(w) return w.seq % every >= first and w.seq % every <= last end
+end
+
+local function silence(every, first, last)
+  local on = beat(every, first, last)
+  return function(w) return not on(w) end
 end
 
 return policy "levels" {
@@ -19,7 +25,7 @@ return policy "levels" {
     level "siege" { to, from, window = "20ms" },
   },
   rules = {
-    rule "short" { when = beat(4, 1), clear = beat(4, 3), hold = "alert" },
-    rule "long"  { when = beat(10, 2), clear = beat(10, 6), hold = "siege" },
+    rule "short" { when = beat(4, 0, 1), clear = silence(4, 0, 1), hold = "alert" },
+    rule "long"  { when = beat(14, 5, 10), clear = silence(14, 5, 10), hold = "siege" },
   },
 }
