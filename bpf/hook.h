@@ -67,6 +67,8 @@ static __always_inline union ctl_state hook__state(void)
  * period is for. */
 static int hook__nothing(__u32 i, void *arg)
 {
+	(void)i;
+	(void)arg;
 	return 0;
 }
 

@@ -159,12 +159,18 @@ local function sample_of(self, closed, views)
   return sample
 end
 
--- What of a probe's records is sent: the rows its policy asks for, and of a counter only the directions its
--- hooks can see.
+-- Whether a probe's records are one for each direction.
+local function by_direction(planned, probe)
+  for _, declared in ipairs(planned.windows) do
+    if declared.probe == probe.name and declared.role == "rows" then return declared.index == "direction" end
+  end
+end
+
+-- What of a probe's records is sent: the rows its policy asks for, and only directions that the hooks can see.
 local function chosen_rows(self, probe, rows)
   local wanted = self.decl.records[probe.name]
   if wanted then return rows:top(wanted.top, wanted.by) end
-  if not probe.manifest.rows and #self.planned.roots == 1 then
+  if #self.planned.roots == 1 and by_direction(self.planned, probe) then
     return rows:where { direction = self.planned.roots[1].direction }
   end
   return rows
@@ -176,13 +182,15 @@ function Engine:emit_records(closed, views, totals, time)
     if rows and not closed.unused[probe.name] then
       local chosen = chosen_rows(self, probe, rows)
       local json, message = chosen:json()
+      local omitted = self.decl.records[probe.name] and rows:count() - chosen:count() or 0
       if not json then
+        omitted = rows:count()
         self:emit({ event = "error", message = ("records of %s: %s"):format(probe.name, message),
           hint = 'ask for fewer: exports = { records "name" { top = { 100, "packets" } } }' }, time)
       end
       self:emit({
         event = "records", seq = closed.seq, probe = probe.name, template = probe.template,
-        level = closed.level.name, sample_rate = 1, rows_json = json or "[]", omitted = rows:count() - (json and chosen:count() or 0),
+        level = closed.level.name, sample_rate = 1, rows_json = json or "[]", omitted = omitted,
         loss = probe_loss(views, probe.name, totals),
       }, time)
     end

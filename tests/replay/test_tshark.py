@@ -23,7 +23,7 @@ LIE = {"tcp_reassembly.pcap": (5, 64), "trunc_ip6-ext-trunc.pcap": (1, 20)}
 # Frames that hold no IP header right behind Ethernet and VLAN tags, and why: { capture: { reason: frames } }.
 NOT_IP = {
     "arp-who-has.pcap": {"not_ip": 2}, "mixed-vlan-mpls.pcap": {"not_ip": 11}, "pppoe.pcap": {"not_ip": 65},
-    "wikipedia.pcap": {"not_ip": 7}, "trunc_ip4-trunc.pcap": {"truncated": 1},
+    "q-in-q.pcap": {"not_ip": 1}, "wikipedia.pcap": {"not_ip": 10}, "trunc_ip4-trunc.pcap": {"truncated": 1},
 }
 KEYS_ON = ["communityid_ipv6.pcap", "wikipedia.pcap", "http-qinq-0.pcap", "ipv6-fragmented-dns.pcap", "lucid_CIC-DDoS-2019-SynFlood.pcap"]
 KEYS = {"src": ("src", "ip_version"), "dst": ("dst", "ip_version"), "pair": ("src", "dst", "ip_version")}
