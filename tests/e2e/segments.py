@@ -2,13 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What crossed an interface, told from a capture of merged packets.
 
-    segments.py CAPTURE LOCAL_ADDRESS… [--mtu N] → JSON: {"ingress": {"packets":…, "skbs":…, "bytes":…}, "egress": …}
+    segments.py CAPTURE MAC [--mtu N] → JSON: {"ingress": {"packets":…, "skbs":…, "bytes":…}, "egress": …}
 
-A capture on the interface shows what the tc hooks see: packets of up to 64 kB. Each is as many segments as its TCP payload fills, and
+A capture on the interface with that link address shows what the tc hooks see: packets of up to 64 kB. Each is as many segments as its TCP payload fills, and
 each segment has headers of its own. A full segment is one of --mtu octets (1500).
 """
 import argparse
-import ipaddress
 import json
 import struct
 import sys
@@ -29,24 +28,22 @@ def frames(path):
 
 
 def packet(frame):
-    """(source, octets of the packet, of its IP header, protocol, header octets of its TCP); None when not IP."""
+    """(octets of the packet, of its IP header, protocol, header octets of its TCP); None when not IP."""
     kind = struct.unpack_from("!H", frame, 12)[0]
     if kind == 0x0800:
         head, total, protocol = (frame[14] & 15) * 4, struct.unpack_from("!H", frame, 16)[0], frame[23]
-        source = frame[26:30]
     elif kind == 0x86DD:
         head, total, protocol = 40, 40 + struct.unpack_from("!H", frame, 18)[0], frame[20]
-        source = frame[22:38]
     else:
         return None
     tcp = (frame[14 + head + 12] >> 4) * 4 if protocol == TCP else 0
-    return ipaddress.ip_address(source), total, head, protocol, tcp
+    return total, head, protocol, tcp
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("capture")
-    parser.add_argument("local", nargs="+", type=ipaddress.ip_address)
+    parser.add_argument("local", type=lambda text: bytes.fromhex(text.replace(":", "")))
     parser.add_argument("--mtu", type=int, default=1500)
     args = parser.parse_args()
     ways = {way: {"packets": 0, "skbs": 0, "bytes": 0} for way in ("ingress", "egress")}
@@ -54,8 +51,8 @@ def main():
         found = packet(frame)
         if not found:
             sys.exit("not IP: %s" % frame[:32].hex())
-        source, total, head, protocol, tcp = found
-        way = ways["egress" if source in args.local else "ingress"]
+        total, head, protocol, tcp = found
+        way = ways["egress" if frame[6:12] == args.local else "ingress"]
         segments = 1
         if protocol == TCP:
             payload, full = total - head - tcp, args.mtu - head - tcp

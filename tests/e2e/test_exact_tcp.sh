@@ -47,9 +47,12 @@ transfer() {
 	stop "$capture"
 	assert_match '^0 packets dropped by kernel' "$(cat "$OUT/tcpdump")" "$name: tcpdump"
 	judge "$OUT/$name" --probe all "$@"
-	"$PYTHON" "$PERILUNE_SOURCE/tests/e2e/segments.py" "$OUT/$name.pcap" "$B4" "$B6" >"$OUT/expected"
-	jq -cS . "$OUT/expected" >"$OUT/expected.sorted"
-	json "$OUT/$name" 'select(.event == "summary") | .directions | @json' | jq -cS . >"$OUT/found.sorted"
+	"$PYTHON" "$PERILUNE_SOURCE/tests/e2e/segments.py" "$OUT/$name.pcap" "$BMAC" >"$OUT/expected"
+	# Without offloads the capture shows the frames themselves, which are made behind the hook for what goes out.
+	same=.
+	[ "$offloads" = on ] || same='del(.egress.skbs)'
+	jq -cS "$same" "$OUT/expected" >"$OUT/expected.sorted"
+	json "$OUT/$name" 'select(.event == "summary") | .directions | @json' | jq -cS "$same" >"$OUT/found.sorted"
 	say "$name: capture $(cat "$OUT/expected.sorted"), TCP sent in/out $from_a/$from_b (dropped on the way in: $dropped)"
 	assert_eq "$(cat "$OUT/expected.sorted")" "$(cat "$OUT/found.sorted")" "$name: against the capture"
 	assert_eq "$((from_b + 1))" "$(jq .egress.packets "$OUT/found.sorted")" "$name: segments that TCP sent out"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+# ctest: timeout 300
+"""The policy examples/syn_flood.lua over a recorded flood, stretched to a pace that windows can follow.
+
+Ordinary packets, the flood, ordinary packets again: calm → alert → siege → calm, each with its reason, the attackers named.
+The same packets at the same rate as plain UDP stay calm.
+"""
+import os
+import struct
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import lab  # noqa: E402
+
+POLICY = os.path.join(lab.SOURCE, "examples", "syn_flood.lua")
+STRETCH = 13  # 0.69 s become 9 s
+ORDINARY = 0.25  # seconds between ordinary packets
+
+
+def ordinary(begin, seconds):
+    """A conversation's packets, again and again."""
+    frames = lab.read_pcap(os.path.join(lab.PCAPS, "http_get.pcap"))
+    return [(begin + int(i * ORDINARY * lab.NS), *frames[i % len(frames)][1:]) for i in range(int(seconds / ORDINARY))]
+
+
+def as_udp(data):
+    """The TCP packet as a UDP one of the same length: protocol, ports, a length in place of the sequence number."""
+    ip = (data[14] & 15) * 4
+    total = struct.unpack_from(">H", data, 16)[0]
+    at = 14 + ip
+    return data[:23] + b"\x11" + data[24:at + 4] + struct.pack(">HH", total - ip, 0) + data[at + 8:]
+
+
+def scenario(name, edit=lambda data: data):
+    flood = lab.read_pcap(os.path.join(lab.PCAPS, "lucid_CIC-DDoS-2019-SynFlood.pcap"))
+    zero = flood[0][0]
+    flood = [(zero + (time - zero) * STRETCH, edit(data), wire) for time, data, wire in flood]
+    frames = ordinary(zero - 3 * lab.NS, 3) + flood + ordinary(flood[-1][0] + 1, 40)
+    return lab.write_pcap(name, frames), len(frames), flood[0][0], flood[-1][0]
+
+
+def run(path, *args):
+    out, _ = lab.perilune("replay", POLICY, path, "--json", *args)
+    return out, lab.read_events(out, os.path.basename(path))
+
+
+def flood():
+    path, packets, begin, end = scenario("flood.pcap")
+    out, events = run(path)
+    if run(path)[0] != out:
+        lab.fail("two replays of the flood differ")
+    lab.equal(packets, lab.of(events, "summary")[0]["packets"], "packets")
+    steps = lab.of(events, "transition")
+    lab.equal([("calm", "alert"), ("alert", "siege"), ("siege", "calm")], [(t["from"], t["to"]) for t in steps], "transitions")
+    for step in steps:
+        if not step["reason"] or not step["values"]:
+            lab.fail("a transition without a reason: %r" % step)
+    times = [lab.ns_of(t["time"]) for t in steps]
+    if not begin <= times[0] <= begin + 3 * lab.NS or not times[0] < times[1] <= times[0] + lab.NS // 2:
+        lab.fail("alert and siege %.1f s and %.1f s after the flood began" % tuple((t - begin) / lab.NS for t in times[:2]))
+    if not end + 10 * lab.NS <= times[2] <= end + 30 * lab.NS:
+        lab.fail("calm %.1f s after the flood ended, not after at least 10 s of quiet" % ((times[2] - end) / lab.NS))
+    for step, level, rule in zip(steps, ("alert", "siege"), ("surge", "victim")):
+        lab.equal(rule, step["rule"], "the rule that led to " + level)
+    named = {(a["set"], a["member"]) for a in lab.of(events, "action", act="add", undo=False)}
+    if ("attackers", "172.16.0.5") not in named:
+        lab.fail("172.16.0.5 is not among the attackers: %s" % sorted(named))
+    if not any(where == "victims" for where, _ in named):
+        lab.fail("no victim is named: %s" % sorted(named))
+    # Every window has one level, and the ladder's windows follow each other without a gap.
+    windows = lab.of(events, "window")
+    for one, two in zip(windows, windows[1:]):
+        if lab.ns_of(two["start"]) < lab.ns_of(one["end"]):
+            lab.fail("windows %d and %d overlap" % (one["seq"], two["seq"]))
+    lab.equal({"calm", "alert", "siege"}, {w["level"] for w in windows}, "levels of the windows")
+    lab.equal(packets, sum(w["packets"] for w in windows), "packets of all windows")
+    return packets, len(windows), len(named)
+
+
+def deep_rows():
+    """At siege, `to` and `from` see every packet that the window counts (their records are cut to the first rows)."""
+    path, _, _, _ = scenario("flood.pcap")
+    _, events = run(path)
+    levels = {w["seq"]: w for w in lab.of(events, "window")}
+    checked = 0
+    for record in lab.of(events, "records"):
+        window = levels[record["seq"]]
+        if record["probe"] not in ("to", "from") or record["omitted"]:
+            continue
+        lost = record["loss"]["map_full"] + record["loss"]["not_parsed"]
+        lab.equal(window["packets"], sum(r["packets"] for r in record["rows"]) + lost,
+                  "window %d: rows + loss of %s" % (record["seq"], record["probe"]))
+        checked += 1
+    if checked < 50:
+        lab.fail("only %d records without omitted rows" % checked)
+    return checked
+
+
+def udp():
+    path, packets, _, _ = scenario("udp.pcap", as_udp)
+    _, events = run(path)
+    lab.equal(packets, lab.of(events, "summary")[0]["packets"], "packets of the UDP flood")
+    for name in ("transition", "action", "rule"):
+        lab.equal([], lab.of(events, name), "events `%s` of a UDP flood" % name)
+    most = max(w["packets"] for w in lab.of(events, "window"))
+    if most < 2000:
+        lab.fail("the UDP flood has only %d packets a second" % most)
+
+
+def main():
+    packets, windows, named = flood()
+    checked = deep_rows()
+    udp()
+    lab.done("%d packets in %d windows: calm, alert, siege, calm, twice the same; %d members named; rows + loss = packets in "
+             "%d records; as UDP calm" % (packets, windows, named, checked))
+
+
+main()
