@@ -150,7 +150,7 @@ def conserved(events, what, packets=None):
 
 
 def read_pcap(path):
-    """Frames of a pcap file: [(ns, bytes, bytes on the wire)]"""
+    """The frames of a pcap file that are whole: [(ns, bytes, bytes on the wire)]"""
     with open(path, "rb") as file:
         data = file.read()
     magic = data[:4]
@@ -159,8 +159,9 @@ def read_pcap(path):
     frames, at = [], 24
     while at + 16 <= len(data):
         seconds, fraction, captured, wire = struct.unpack_from(order + "IIII", data, at)
-        frames.append((seconds * NS + fraction * unit, data[at + 16:at + 16 + captured], wire))
         at += 16 + captured
+        if at <= len(data):
+            frames.append((seconds * NS + fraction * unit, data[at - captured:at], wire))
     return frames
 
 

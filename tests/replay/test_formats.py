@@ -27,16 +27,13 @@ def cut_short():
     for cut in (1, 30, len(whole) // 2):
         path = lab.write("cut.pcap", whole[:-cut])
         out, errors = lab.perilune("replay", *FLOWS, path, "--json", status=1)
-        count = len(lab.read_pcap(path))
-        events = lab.read_events(out, "cut.pcap")
-        # The reader of the test keeps whole frames only, as the replay has to.
-        kept = [f for f in lab.read_pcap(path) if f[1] == frames[lab.read_pcap(path).index(f)][1]]
-        lab.conserved(events, "cut by %d" % cut, len(kept))
+        kept = len(lab.read_pcap(path))
+        if not 0 < kept < len(frames):
+            lab.fail("cut by %d: %d whole frames" % (cut, kept))
+        lab.conserved(lab.read_events(out, "cut.pcap"), "cut by %d" % cut, kept)
         text = errors.decode()
         if text.count("\n") != 1 or "cut.pcap" not in text or "cut short" not in text:
             lab.fail("cut by %d: said %r" % (cut, text))
-        if not 0 < count < len(frames) + 1:
-            lab.fail("nothing was cut")
     lab.perilune("replay", *FLOWS, lab.write("head.pcap", whole[:13]), "--json", status=2)
     lab.perilune("replay", *FLOWS, lab.write("text.pcap", b"this is no capture\n" * 9), "--json", status=2)
 
@@ -112,7 +109,7 @@ def clocks():
             ("zero", [0, 0, 0], 1),
             ("still", [year] * 5, 1),
             ("back", [year, year + 100, year - second, year + 200, year - 2 * second], 1),
-            ("jump", [year, 2 * year, 20 * year], 5),
+            ("jump", [year, 2 * year, 20 * year], 3),
             ("edge", [year, year + second - 1000, year + second, year + 2 * second], 3)):
         events = lab.replay(lab.write_pcap(name + ".pcap", [(t, frame) for t in times]), "--template", "flows")
         lab.conserved(events, "clock: " + name, len(times))
