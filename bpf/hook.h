@@ -109,9 +109,13 @@ __noinline int skb_parse(struct __sk_buff *skb, struct packet *p)
 	p->wire = skb->len;
 	p->segments = skb__segments(skb);
 	p->parsed = parse__link(p, data, end);
+	if (skb->vlan_present) { /* the outermost tag, which the kernel keeps beside the frame */
+		p->wire += sizeof(struct vlan_tag);
+		p->link += sizeof(struct vlan_tag);
+	}
 	if (p->parsed == PARSED ? p->complete : p->parsed != PARSED_TRUNCATED)
 		return 0;
-	return end - data < p->wire;
+	return end - data < skb->len;
 }
 
 static __always_inline void packet__from_skb(struct packet *p, struct __sk_buff *skb)

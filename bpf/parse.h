@@ -240,6 +240,23 @@ struct ipv6_extension {
 	__u32 rest;
 };
 
+static __always_inline bool proto__is_extension(ip_proto proto)
+{
+	switch (proto) {
+	case PROTO_HOPOPT:
+	case PROTO_ROUTING:
+	case PROTO_FRAGMENT:
+	case PROTO_AH:
+	case PROTO_DSTOPTS:
+	case PROTO_MOBILITY:
+	case PROTO_HIP:
+	case PROTO_SHIM6:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Walks over extension headers; true when a transport header follows. */
 static __always_inline bool parse__ipv6_extensions(struct packet *p, struct cursor *c)
 {
@@ -247,19 +264,8 @@ static __always_inline bool parse__ipv6_extensions(struct packet *p, struct curs
 	__u32 bytes;
 
 	for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
-		switch (p->proto) {
-		case PROTO_HOPOPT:
-		case PROTO_ROUTING:
-		case PROTO_FRAGMENT:
-		case PROTO_AH:
-		case PROTO_DSTOPTS:
-		case PROTO_MOBILITY:
-		case PROTO_HIP:
-		case PROTO_SHIM6:
-			break;
-		default:
+		if (!proto__is_extension(p->proto))
 			return true;
-		}
 		ext = cursor__take(c, struct ipv6_extension);
 		if (!ext) {
 			p->complete = 0;
@@ -277,7 +283,7 @@ static __always_inline bool parse__ipv6_extensions(struct packet *p, struct curs
 		if (!cursor__skip(c, bytes))
 			return false;
 	}
-	return false;
+	return !proto__is_extension(p->proto);
 }
 
 static __always_inline enum parsed parse__ipv6(struct packet *p, struct cursor *c)

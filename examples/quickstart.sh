@@ -261,18 +261,18 @@ judge() {
 	seen="calm $(levels | tr '\n' ' ')"
 	case $seen in
 	'calm alert siege calm ' | 'calm alert siege alert calm ') ;;
-	*) wrong="the levels were: $seen(not calm, alert, siege, calm)" ;;
+	*) wrong="; the levels were: ${seen% }, not calm, alert, siege, calm" ;;
 	esac
-	[ "$early" = 0 ] || wrong="it did not stay calm before the flood; $wrong"
-	[ -n "$attackers" ] || wrong="no attacker was named; $wrong"
+	[ "$early" = 0 ] || wrong="$wrong; it did not stay calm before the flood"
+	[ -n "$attackers" ] || wrong="$wrong; no attacker was named"
 	if [ "$all" = "$tx" ] && [ "$tx" = "$rx" ] && [ "$rx" = "$counted" ]; then
 		say '  EQUAL'
 	else
 		say '  NOT EQUAL'
-		wrong="the counts differ; $wrong"
+		wrong="$wrong; the counts differ"
 	fi
 	say ''
-	[ -z "$wrong" ] || die "$wrong"
+	[ -z "$wrong" ] || die "${wrong#; }"
 	say "Next: sudo ${PERILUNE#"$root"/} run examples/packet_counter.lua"
 }
 

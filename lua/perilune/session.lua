@@ -75,7 +75,8 @@ function session.drive(make, context, sink)
   local interrupts = 0
   driver = make(function(message, code)
     if sink then sink:close() end
-    if message then status = context.broke(message, code) end
+    -- After a second Ctrl-C the loop is being settled: what then no longer can be done is no news.
+    if message and status ~= context.exit.interrupted then status = context.broke(message, code) end
     for _, handle in ipairs(handles) do handle:close() end
     loop.stop()
   end)

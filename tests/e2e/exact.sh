@@ -3,6 +3,7 @@
 #
 # What the tests of exact counts share, after lib.sh: traffic of a known amount, and the judgement of a run.
 
+# shellcheck disable=SC2034 # for the tests
 POLICIES=$PERILUNE_SOURCE/tests/e2e/policies
 PYTHON=/usr/bin/python3
 
@@ -56,6 +57,7 @@ exact() {
 	frames "$OUT/out" "$BMAC" "$AMAC"
 	rx=$(arrived) tx=$(departed) from_a=$(sent "$A" va)
 	start "$B" "$OUT/$name" run "$policy" --json "$@"
+	# shellcheck disable=SC2153 # lib.sh sets it
 	run=$PID
 	start_event "$OUT/$name" "$run" "$hooks"
 	assert_eq "$mode" "$(json "$OUT/$name" 'select(.event == "attach") | .mode' | sort -u)" "$name: the mode"

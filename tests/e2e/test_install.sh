@@ -6,7 +6,8 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-need cmake jq python3 setpriv tshark unshare
+PYTHON=/usr/bin/python3 # the one that has jsonschema
+need cmake jq "$PYTHON" setpriv tshark unshare
 PREFIX=$OUT/prefix
 export PERILUNE_CACHE="$OUT/cache"
 cp "$PCAPS/http_get.pcap" "$OUT/"
@@ -47,7 +48,7 @@ commands() {
 	assert_eq '' "$(grep -F '#include' "$OUT/stdout" | grep -vF "\"$SHARE/" | grep -vF '<perilune.h>' || :)" "what is included, $1"
 	assert_exit 0 installed replay --template flows --set key=5tuple "$OUT/http_get.pcap" --json
 	cp "$OUT/stdout" "$OUT/replay"
-	python3 "$PERILUNE_SOURCE/tests/e2e/schema.py" "$OUT/replay" || fail "the events of replay, $1"
+	"$PYTHON" "$PERILUNE_SOURCE/tests/e2e/schema.py" "$OUT/replay" || fail "the events of replay, $1"
 	assert_eq 14 "$(json "$OUT/replay" 'select(.event == "summary") | .packets')" "packets replayed, $1"
 }
 
@@ -65,7 +66,7 @@ start_event "$OUT/run" "$PID"
 run_in "$A" ping -q -c 7 -i 0.01 "$B4" >/dev/null
 stop "$PID"
 assert_eq 7 "$(json "$OUT/run" 'select(.event == "summary") | .packets')" 'pings counted'
-python3 "$PERILUNE_SOURCE/tests/e2e/schema.py" "$OUT/run" || fail 'the events of run'
+"$PYTHON" "$PERILUNE_SOURCE/tests/e2e/schema.py" "$OUT/run" || fail 'the events of run'
 assert_clean "$B" vb
 
 say '--- moved'

@@ -23,7 +23,7 @@ quickstart() {
 # Whatever it has started has its TMPDIR in its environment.
 processes() {
 	grep -lsF "TMPDIR=$OUT/tmp" /proc/[0-9]*/environ 2>/dev/null | while IFS=/ read -r _ _ pid _; do
-		! alive "$pid" || tr '\0' ' ' <"/proc/$pid/cmdline"
+		! alive "$pid" || { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null || :
 	done
 }
 
@@ -86,7 +86,7 @@ terminal=$!
 PIDS="$PIDS $terminal"
 wait_for "[ -n \"\$(find '$OUT/tmp' -name events)\" ] || ! alive $terminal" 60 'its beginning'
 shell=$(grep -lsF "TMPDIR=$OUT/tmp" /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do
-	tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q "^sh .*quickstart.sh $" && echo "$pid"
+	{ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -q "^sh .*quickstart.sh $" && echo "$pid"
 done | sort -n | head -n 1)
 NAMESPACES="$NAMESPACES perilune-out-$shell perilune-in-$shell"
 wait_for "grep -q '\[calm\]' '$OUT/screen' || ! alive $terminal" 60 'the live view'

@@ -215,8 +215,9 @@ def expected(hook):
 POLICY = """
 local iface = option "iface" { type = "iface" }
 local hook = option "hook" { default = "xdp", one_of = { "xdp", "tc.ingress", "tc.egress" } }
+local window = option "window" { default = "1s" }
 return policy "table" {
-  attach = { iface = iface, hook = hook }, window = "1s",
+  attach = { iface = iface, hook = hook }, window = window,
   always = { counter "totals" { features = { "tcp_flags" } }, flows "rows" { key = "5tuple", features = { "tcp_flags" } } },
 }
 """

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/types.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <bpf/libbpf.h>
+
+#include "../../bpf/ctl.h"
+#include "program.h"
+#include "window.h"
+
+#define ENTRIES 64
+#define SOURCES 100 /* more than there are rows for */
+#define RUNNERS 2
+#define ROUNDS 150
+#define REPEAT 64
+
+enum { TOTALS, ROWS, OTHER, MAPS };
+#define ALL ((1U << MAPS) - 1)
+
+static const struct window_spec specs[MAPS] = {
+	[TOTALS] = {.map = "hook_totals", .kind = WINDOW_ARRAY, .entries = 2, .index = "direction"},
+	[ROWS] = {.map = "all_rows", .kind = WINDOW_HASH},
+	[OTHER] = {.map = "all_other", .kind = WINDOW_ARRAY, .entries = 1},
+};
+
+/* The first of each record's counters is its packets; keys are 4 octets (arrays) and 20 (rows), padded to 8. */
+static const size_t packets_at[MAPS] = {[TOTALS] = 8, [ROWS] = 24, [OTHER] = 8};
+
+static unsigned char *object;
+static size_t object_len;
+
+struct fixture {
+	struct probe *probe;
+	struct window *window;
+	struct batch batches[MAPS];
+	int program;
+};
+
+static int setup_group(void **state)
+{
+	(void)state;
+	object = program__compile(program_source, &object_len);
+	return object ? 0 : -1;
+}
+
+static int teardown_group(void **state)
+{
+	(void)state;
+	free(object);
+	return 0;
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct error error = {0};
+
+	*state = f;
+	if (!f || probe__open(object, object_len, "test", &f->probe, &error) ||
+	    probe__set_entries(f->probe, "all_rows", ENTRIES, &error) ||
+	    probe__load(f->probe, &error) ||
+	    window__new(f->probe, specs, MAPS, &f->window, &error)) {
+		fprintf(stderr, "%s\n", error.message);
+		return -1;
+	}
+	for (size_t i = 0; i < MAPS; i++)
+		batch__init(&f->batches[i], window__layout(f->window, i));
+	f->program = probe__program(f->probe, "xdp_root");
+	probe__ctl(f->probe)->state.level = 1;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < MAPS; i++)
+		batch__free(&f->batches[i]);
+	window__free(f->window);
+	probe__free(f->probe);
+	free(f);
+	return 0;
+}
+
+/* The source's packet, `repeat` times. */
+static int run(int program, uint16_t source, int repeat)
+{
+	unsigned char frame[PROGRAM_FRAME];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame),
+		    .repeat = repeat);
+
+	program__frame(source, frame);
+	return bpf_prog_test_run_opts(program, &opts);
+}
+
+static uint64_t packets(const struct batch *batch, size_t map)
+{
+	uint64_t sum = 0, one;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		memcpy(&one, batch->records + i * batch->layout->stride + packets_at[map],
+		       sizeof(one));
+		sum += one;
+	}
+	return sum;
+}
+
+static void drain(struct fixture *f)
+{
+	struct error error = {0};
+	double seconds = -1;
+
+	assert_int_equal(window__grace(f->window, &seconds, &error), 0);
+	assert_true(seconds >= 0);
+	if (window__drain(f->window, ALL, true, f->batches, &error))
+		fail_msg("%s", error.message);
+}
+
+static void flip(struct fixture *f, uint32_t level)
+{
+	assert_int_equal(window__flip(f->window, level), 0);
+}
+
+static void flips_in_one_store(void **state)
+{
+	struct fixture *f = *state;
+	struct ctl *ctl = probe__ctl(f->probe);
+
+	assert_int_equal(window__count(f->window), MAPS);
+	assert_int_equal(ctl->state.epoch, 0);
+	flip(f, 1);
+	assert_true(ctl->state.both == (1ULL << 32 | 1));
+	/* A half that is not drained is not flipped into, and nothing changes by the attempt. */
+	assert_int_equal(window__flip(f->window, 0), -EBUSY);
+	assert_int_equal(window__flip(f->window, 0), -EBUSY);
+	assert_true(ctl->state.both == (1ULL << 32 | 1));
+	drain(f);
+	flip(f, 0);
+	assert_int_equal(ctl->state.epoch, 2);
+	assert_int_equal(ctl->state.level, 0);
+}
+
+static void a_window_has_its_own_packets(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int window = 1; window <= 5; window++) { /* both halves, more than once */
+		for (int source = 0; source < window; source++)
+			assert_int_equal(run(f->program, (uint16_t)source, window), 0);
+		flip(f, 1);
+		drain(f);
+		assert_int_equal(f->batches[ROWS].count, window);
+		assert_int_equal(packets(&f->batches[ROWS], ROWS), window * window);
+		assert_int_equal(packets(&f->batches[TOTALS], TOTALS), window * window);
+		assert_int_equal(packets(&f->batches[OTHER], OTHER), 0);
+		assert_int_equal(f->batches[TOTALS].count, 2);
+	}
+	flip(f, 1);
+	drain(f); /* a quiet one */
+	assert_int_equal(f->batches[ROWS].count, 0);
+	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 0);
+}
+
+static void the_level_decides_what_is_counted(void **state)
+{
+	struct fixture *f = *state;
+
+	flip(f, 0);
+	drain(f);
+	assert_int_equal(run(f->program, 1, 10), 0);
+	flip(f, 1);
+	drain(f);
+	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 10);
+	assert_int_equal(f->batches[ROWS].count, 0);
+	/* A lease that has run out is the base level, one that has not is none. */
+	probe__ctl(f->probe)->lease = 1;
+	assert_int_equal(run(f->program, 1, 10), 0);
+	probe__ctl(f->probe)->lease = UINT64_MAX;
+	assert_int_equal(run(f->program, 1, 7), 0);
+	flip(f, 1);
+	drain(f);
+	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 17);
+	assert_int_equal(packets(&f->batches[ROWS], ROWS), 7);
+}
+
+static void drains_only_what_is_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	struct error error = {0};
+
+	assert_int_equal(run(f->program, 1, 3), 0);
+	flip(f, 1);
+	assert_int_equal(window__drain(f->window, 1U << TOTALS, false, f->batches, &error), 0);
+	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 3);
+	assert_int_equal(f->batches[ROWS].count, 0);
+	flip(f, 1);
+	drain(f);
+	flip(f, 1);
+	drain(f); /* the same half again: what was left in it comes late */
+	assert_int_equal(packets(&f->batches[ROWS], ROWS), 3);
+	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 0);
+}
+
+static void rows_come_sorted(void **state)
+{
+	struct fixture *f = *state;
+	size_t stride;
+
+	for (int source = 50; source > 0; source--)
+		assert_int_equal(run(f->program, (uint16_t)(source * 7 % 53), 1), 0);
+	flip(f, 1);
+	drain(f);
+	stride = f->batches[ROWS].layout->stride;
+	assert_int_equal(f->batches[ROWS].count, 50);
+	for (size_t i = 1; i < 50; i++)
+		assert_true(memcmp(f->batches[ROWS].records + (i - 1) * stride,
+				   f->batches[ROWS].records + i * stride, 24) < 0);
+}
+
+static void a_full_map_is_counted_in_other(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int round = 0; round < 4; round++) {
+		for (int source = 0; source < SOURCES; source++)
+			assert_int_equal(run(f->program, (uint16_t)source, 2), 0);
+		flip(f, 1);
+		drain(f);
+		assert_int_equal(f->batches[ROWS].count, ENTRIES);
+		assert_int_equal(packets(&f->batches[ROWS], ROWS), 2 * ENTRIES);
+		assert_int_equal(packets(&f->batches[OTHER], OTHER), 2 * (SOURCES - ENTRIES));
+		assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 2 * SOURCES);
+	}
+}
+
+/* A map that cannot be read: the others are, the error says so, and its packets come with a later window. */
+static void an_error_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct error error = {0};
+	int fd = bpf_map__fd(bpf_object__find_map_by_name(probe__object(f->probe), "all_rows_0"));
+	int kept = dup(fd);
+
+	assert_int_equal(run(f->program, 1, 5), 0);
+	flip(f, 1);
+	close(fd);
+	assert_int_equal(window__drain(f->window, ALL, false, f->batches, &error), -EBADF);
+	assert_non_null(strstr(error.message, "reading a window"));
+	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 5);
+	assert_int_equal(f->batches[ROWS].count, 0);
+	assert_int_equal(dup2(kept, fd), fd);
+	close(kept);
+	assert_int_equal(run(f->program, 1, 2), 0);
+	flip(f, 1); /* the failed drain is over: no -EBUSY for ever */
+	drain(f);
+	assert_int_equal(packets(&f->batches[ROWS], ROWS), 2);
+	flip(f, 1);
+	drain(f);
+	assert_int_equal(packets(&f->batches[ROWS], ROWS), 5);
+}
+
+static void refuses_maps_that_are_not_there(void **state)
+{
+	static const struct window_spec wrong[] = {
+		{.map = "no_map", .kind = WINDOW_HASH},
+		{.map = "no_map", .kind = WINDOW_ARRAY, .entries = 1},
+		{.map = "hook_totals", .kind = WINDOW_ARRAY, .entries = 3},
+		{.map = "hook_totals", .kind = WINDOW_ARRAY, .entries = 2, .index = "no_enum"},
+		{.map = "hook_totals", .kind = WINDOW_HASH},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		struct error error = {0};
+		struct window *window = NULL;
+
+		assert_true(window__new(f->probe, &wrong[i], 1, &window, &error) < 0);
+		assert_null(window);
+		assert_non_null(strstr(error.message, wrong[i].map));
+	}
+	assert_int_equal(window__new(f->probe, specs, WINDOW_MAPS_MAX + 1, &f->window, NULL),
+			 -E2BIG);
+	window__free(NULL);
+}
+
+struct runner {
+	pthread_t thread;
+	int program, failed;
+	uint16_t first;
+};
+
+static atomic_int running;
+
+static void *runs(void *arg)
+{
+	struct runner *runner = arg;
+
+	for (int i = 0; i < ROUNDS && !runner->failed; i++)
+		runner->failed = run(runner->program, (uint16_t)((runner->first + i) % SOURCES),
+				     REPEAT);
+	atomic_fetch_sub(&running, 1);
+	return NULL;
+}
+
+/*
+ * Packets on several CPUs while windows flip as fast as they can: in every window rows + other = totals, and over all of
+ * them no packet is missing or doubled, whether deep or not.
+ */
+static void no_packet_is_lost_between_windows(void **state)
+{
+	struct fixture *f = *state;
+	struct runner runners[RUNNERS];
+	uint64_t sum = 0, other = 0;
+	int windows = 0, last;
+
+	atomic_store(&running, RUNNERS);
+	for (int i = 0; i < RUNNERS; i++) {
+		runners[i] = (struct runner){.program = f->program, .first = (uint16_t)(i * 37)};
+		assert_int_equal(pthread_create(&runners[i].thread, NULL, runs, &runners[i]), 0);
+	}
+	do {
+		uint64_t total, rows;
+
+		last = !atomic_load(&running);
+		flip(f, 1);
+		drain(f);
+		total = packets(&f->batches[TOTALS], TOTALS);
+		rows = packets(&f->batches[ROWS], ROWS) + packets(&f->batches[OTHER], OTHER);
+		if (rows != total)
+			fail_msg("window %d: %llu packets in rows and other, %llu in all", windows,
+				 (unsigned long long)rows, (unsigned long long)total);
+		sum += total;
+		other += packets(&f->batches[OTHER], OTHER);
+		windows++;
+	} while (!last);
+	for (int i = 0; i < RUNNERS; i++) {
+		pthread_join(runners[i].thread, NULL);
+		assert_int_equal(runners[i].failed, 0);
+	}
+	assert_int_equal(sum, (uint64_t)RUNNERS * ROUNDS * REPEAT);
+	assert_true(windows > 1);
+	printf("%llu packets in %d windows, %llu of them in other\n", (unsigned long long)sum,
+	       windows, (unsigned long long)other);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(flips_in_one_store),
+		TEST(a_window_has_its_own_packets),
+		TEST(the_level_decides_what_is_counted),
+		TEST(drains_only_what_is_asked_for),
+		TEST(rows_come_sorted),
+		TEST(a_full_map_is_counted_in_other),
+		TEST(an_error_loses_nothing),
+		TEST(refuses_maps_that_are_not_there),
+		TEST(no_packet_is_lost_between_windows),
+	};
+
+	return cmocka_run_group_tests(tests, setup_group, teardown_group);
+}
