@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
 # ctest: timeout 300
 #
 # The table of packets on a wire, at every hook: sent through a veth pair as they are, and from a packet ring, whose frames have

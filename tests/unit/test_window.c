@@ -23,8 +23,7 @@
 #define ENTRIES 64
 #define SOURCES 100 /* more than there are rows for */
 #define RUNNERS 2
-#define ROUNDS 150
-#define REPEAT 64
+#define WINDOWS 50
 
 enum { TOTALS, ROWS, OTHER, MAPS };
 #define ALL ((1U << MAPS) - 1)
@@ -94,15 +93,20 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The source's packet, `repeat` times. */
-static int run(int program, uint16_t source, int repeat)
+/*
+ * The source's packet, so many times. Not with the kernel's own `repeat`: XDP's dispatcher is changed for that, which takes
+ * a grace period of its own.
+ */
+static int run(int program, uint16_t source, int times)
 {
 	unsigned char frame[PROGRAM_FRAME];
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame),
-		    .repeat = repeat);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame));
+	int err = 0;
 
 	program__frame(source, frame);
-	return bpf_prog_test_run_opts(program, &opts);
+	while (!err && times--)
+		err = bpf_prog_test_run_opts(program, &opts);
+	return err;
 }
 
 static uint64_t packets(const struct batch *batch, size_t map)
@@ -299,60 +303,68 @@ struct runner {
 	pthread_t thread;
 	int program, failed;
 	uint16_t first;
+	uint64_t packets;
 };
 
-static atomic_int running;
+static atomic_bool enough;
 
 static void *runs(void *arg)
 {
 	struct runner *runner = arg;
 
-	for (int i = 0; i < ROUNDS && !runner->failed; i++)
-		runner->failed = run(runner->program, (uint16_t)((runner->first + i) % SOURCES),
-				     REPEAT);
-	atomic_fetch_sub(&running, 1);
+	for (uint16_t i = 0; !runner->failed && !atomic_load(&enough); i++) {
+		runner->failed = run(runner->program, (uint16_t)((runner->first + i) % SOURCES), 1);
+		runner->packets++;
+	}
 	return NULL;
+}
+
+/* Ends the window and reads it: rows + other = totals, which it returns. */
+static uint64_t one_window(struct fixture *f, uint64_t *other)
+{
+	uint64_t total, rows;
+
+	flip(f, 1);
+	drain(f);
+	total = packets(&f->batches[TOTALS], TOTALS);
+	rows = packets(&f->batches[ROWS], ROWS);
+	*other += packets(&f->batches[OTHER], OTHER);
+	if (rows + packets(&f->batches[OTHER], OTHER) != total)
+		fail_msg("%llu packets in rows, %llu in other, %llu in all",
+			 (unsigned long long)rows,
+			 (unsigned long long)packets(&f->batches[OTHER], OTHER),
+			 (unsigned long long)total);
+	return total;
 }
 
 /*
  * Packets on several CPUs while windows flip as fast as they can: in every window rows + other = totals, and over all of
- * them no packet is missing or doubled, whether deep or not.
+ * them no packet is missing or doubled.
  */
 static void no_packet_is_lost_between_windows(void **state)
 {
 	struct fixture *f = *state;
 	struct runner runners[RUNNERS];
-	uint64_t sum = 0, other = 0;
-	int windows = 0, last;
+	uint64_t sum = 0, other = 0, sent = 0;
 
-	atomic_store(&running, RUNNERS);
+	atomic_store(&enough, false);
 	for (int i = 0; i < RUNNERS; i++) {
 		runners[i] = (struct runner){.program = f->program, .first = (uint16_t)(i * 37)};
 		assert_int_equal(pthread_create(&runners[i].thread, NULL, runs, &runners[i]), 0);
 	}
-	do {
-		uint64_t total, rows;
-
-		last = !atomic_load(&running);
-		flip(f, 1);
-		drain(f);
-		total = packets(&f->batches[TOTALS], TOTALS);
-		rows = packets(&f->batches[ROWS], ROWS) + packets(&f->batches[OTHER], OTHER);
-		if (rows != total)
-			fail_msg("window %d: %llu packets in rows and other, %llu in all", windows,
-				 (unsigned long long)rows, (unsigned long long)total);
-		sum += total;
-		other += packets(&f->batches[OTHER], OTHER);
-		windows++;
-	} while (!last);
+	for (int i = 0; i < WINDOWS; i++)
+		sum += one_window(f, &other);
+	atomic_store(&enough, true);
 	for (int i = 0; i < RUNNERS; i++) {
 		pthread_join(runners[i].thread, NULL);
 		assert_int_equal(runners[i].failed, 0);
+		sent += runners[i].packets;
 	}
-	assert_int_equal(sum, (uint64_t)RUNNERS * ROUNDS * REPEAT);
-	assert_true(windows > 1);
+	assert_true(sum > 0); /* some of them came while windows flipped */
+	sum += one_window(f, &other);
+	assert_int_equal(sum, sent);
 	printf("%llu packets in %d windows, %llu of them in other\n", (unsigned long long)sum,
-	       windows, (unsigned long long)other);
+	       WINDOWS + 1, (unsigned long long)other);
 }
 
 int main(void)
