@@ -40,6 +40,10 @@ static int luaopen_perilune_core_vm(lua_State *L)
 
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
+#ifdef PERILUNE_FAULTS
+	lua_pushboolean(L, 1); /* faults may be injected: only in builds for tests */
+	lua_setfield(L, -2, "faults");
+#endif
 	return 1;
 }
 

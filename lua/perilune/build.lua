@@ -4,12 +4,13 @@
 local compile = require "perilune.core.compile"
 local core_probe = require "perilune.core.probe"
 local planner = require "perilune.plan"
+local vm = require "perilune.core.vm"
 
 local build = {}
 
 -- Test builds only honour this; see tests/fault.
 local function test_delay()
-  local text = os.getenv "PERILUNE_FAULT_DELAY"
+  local text = vm.faults and os.getenv "PERILUNE_FAULT_DELAY"
   return text and tonumber(text) or nil
 end
 

@@ -40,7 +40,7 @@ unset PERILUNE_FAULT_NO_GRACE
 loaded "$OUT/with"
 expected=$(($(arrived) - rx))
 say "rows and totals differ by $without packets without the grace period, by $(off "$OUT/with") with it"
-[ "$without" -gt 0 ] || fail 'nothing was lost without the grace period, so this shows nothing'
+[ "$without" -ge 100 ] || fail "only $without packets went astray without the grace period, so this shows little"
 assert_eq 0 "$(off "$OUT/with")" 'packets astray with the grace period'
 judge "$OUT/with" --packets "$expected" --windows 10 --probe all
 assert_clean "$B" vb
