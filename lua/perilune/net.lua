@@ -48,6 +48,7 @@ function net.matcher(list)
     if bits > #words * 16 then return nil, ("%s: an address has %d bits"):format(part, #words * 16) end
     networks[#networks + 1] = { words = words, bits = bits }
   end
+  if #networks == 0 then return nil, "names no network (write it like 10.0.0.0/8 or 2001:db8::/32)" end
   return function(text)
     local words = words_of(text)
     for _, network in ipairs(networks) do

@@ -14,20 +14,25 @@ local window = {}
 
 local function split(path)
   local probe, field = path:match "^([^.]+)%.([^.]+)$"
-  if not probe then error(('"%s" is not "probe.field"'):format(tostring(path)), 3) end
+  if not probe then error(('"%s" is not "probe.field"'):format(tostring(path)), 4) end
   return probe, field
 end
 
 local methods = {}
 
-function methods.sum(sample, path)
+local function sum(sample, path)
   local probe, field = split(path)
   if not sample.observed[probe] then return nil end
-  return sample.total(probe, field)
+  return (sample.total(probe, field)) -- no tail call, here and below: errors count the calls to the policy's line
+end
+
+function methods.sum(sample, path)
+  local total = sum(sample, path)
+  return total
 end
 
 function methods.rate(sample, path)
-  local total = methods.sum(sample, path)
+  local total = sum(sample, path)
   return total and (sample.seconds > 0 and total / sample.seconds or 0)
 end
 

@@ -693,9 +693,14 @@ static int setup(void **state)
 	    netns__run("! ip link show va >/dev/null 2>&1 || ip link del va"))
 		return -1;
 	/* Nothing is sent but by the tests: no IPv6, no ARP. */
-	if (netns__run(
-		    "ip link add va arp off type veth peer name vb arp off && "
-		    "for i in va vb; do echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6; ip link set $i up; done"))
+	if (netns__run("ip link add va arp off type veth peer name vb arp off && "
+		       "for i in va vb; do echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6; "
+		       "ip link set $i up; done"))
+		return -1;
+	/* The kernel activates a link some time after it was set up; what is sent before is lost. */
+	if (netns__run("timeout 20 sh -c 'for i in va vb; do "
+		       "until ip -o link show $i | grep -q \"state UP\"; do :; done; "
+		       "ip link set $i up; done'"))
 		return -1;
 	va = (int)if_nametoindex("va");
 	vb = (int)if_nametoindex("vb");

@@ -1,0 +1,80 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- `w`, as a policy's functions see it.
+local window = require "perilune.window"
+
+local CLOSED = { seq = 7, mono = 12.5, seconds = 0.5, level = { name = "alert" }, cut = "clock", loss = { map_full = 3 } }
+local VIEWS = { to = { "records of to" } }
+
+local function w(sample)
+  sample = sample or {
+    seconds = 0.5, observed = { totals = true, to = true, from = false },
+    total = function(probe, field) return probe == "to" and field == "syn" and 40 or 10 end,
+    rows = function(probe) return probe == "to" and 3 or 1 end,
+  }
+  local decider = { sets = function() return { victims = { { member = "10.0.0.1" }, { member = "10.0.0.2" } }, none = {} } end }
+  return window.new(CLOSED, VIEWS, sample, decider)
+end
+
+local function fails(expected, fn)
+  local ok, message = pcall(fn)
+  assert.is_false(ok)
+  assert.truthy(tostring(message):find(expected, 1, true), tostring(message))
+  return message
+end
+
+describe("a window", function()
+  it("has the closed window's figures", function()
+    local one = w()
+    assert.same({ 7, 12.5, 0.5, "alert", "clock", 3 }, { one.seq, one.start, one.seconds, one.level, one.cut, one.loss.map_full })
+    assert.equal(VIEWS.to, one.to)
+    assert.same({ "10.0.0.1", "10.0.0.2" }, one.sets.victims)
+    assert.same({}, one.sets.none)
+  end)
+
+  it("measures as conditions do", function()
+    local one = w()
+    assert.equal(40, one:sum "to.syn")
+    assert.equal(80, one:rate "to.syn")
+    assert.equal(20, one:rate "totals.packets")
+    assert.equal(3, one:count "to")
+  end)
+
+  it("knows the difference between nothing and not observed", function()
+    local one = w()
+    assert.is_nil(one:sum "from.syn")
+    assert.is_nil(one:rate "from.syn")
+    assert.is_nil(one:count "from")
+  end)
+
+  it("has no rate when it took no time", function()
+    assert.equal(0, w({ seconds = 0, observed = { to = true }, total = function() return 5 end }):rate "to.syn")
+  end)
+
+  it("offers the nearest of what it has", function()
+    local one = w()
+    fails('a window has no secnods (did you mean "seconds"?)', function() return one.secnods end)
+    fails("a window has no from", function() return one.from end)
+    fails('"to" is not "probe.field"', function() return one:sum "to" end)
+    fails('"a.b.c" is not "probe.field"', function() return one:rate "a.b.c" end)
+  end)
+
+  it("blames the line of the policy", function()
+    local one = w()
+    for _, measure in ipairs { "sum", "rate" } do
+      fails("window_spec.lua:", function()
+        local value = one[measure](one, "to")
+        return value
+      end)
+    end
+    fails("window_spec.lua:", function() return one.secnods end)
+  end)
+
+  it("cannot be changed", function()
+    local one = w()
+    fails("a window cannot be changed", function() one.seq = 8 end)
+    fails("a window cannot be changed", function() one.new = 8 end)
+    assert.is_false(getmetatable(one))
+    one.sets.victims[1] = "forged" -- a copy
+    assert.equal("10.0.0.1", one.sets.victims[1])
+  end)
+end)
