@@ -140,7 +140,12 @@ static int refused(const char *log, int code, struct error *error)
 		why--;
 	failing_line(log, end, place, sizeof(place));
 	failing_function(log, end, function, sizeof(function));
-	tail = end - log > VERIFIER_LOG_SHOWN ? strchr(end - VERIFIER_LOG_SHOWN, '\n') + 1 : log;
+	tail = log;
+	if (end - log > VERIFIER_LOG_SHOWN) { /* from the begin of a line, if one begins there */
+		const char *line = memchr(end - VERIFIER_LOG_SHOWN, '\n', VERIFIER_LOG_SHOWN);
+
+		tail = line ? line + 1 : end - VERIFIER_LOG_SHOWN;
+	}
 	len = (size_t)(end - tail);
 	while (len && tail[len - 1] == '\n')
 		len--;
