@@ -74,6 +74,21 @@ function Engine:begin(wall, mono, level)
   self.current = { seq = self.seq, start = wall, mono = mono, level = level }
 end
 
+--- The run begins, at the base level, and says so.
+function Engine:start(wall, mono)
+  local decl, names = self.decl, {}
+  for i, level in ipairs(decl.levels) do names[i] = level.name end
+  self:begin(wall, mono, decl.levels[1])
+  self:emit({ event = "start", file = decl.file, levels = names, window = decl.levels[1].window }, wall)
+end
+
+--- Which maps the current window may have filled, by position: what is to be drained at its end.
+function Engine:maps()
+  for i, level in ipairs(self.decl.levels) do
+    if level == self.current.level then return self.planned.maps[i] end
+  end
+end
+
 --- Seconds of the driver's clock at which the current window is due to end.
 function Engine:due()
   return self.current.mono + self.current.level.window

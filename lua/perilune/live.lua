@@ -99,13 +99,8 @@ function Live:emit_attachment(event, attachment, wall)
 end
 
 function Live:begin()
-  local names = {}
-  for i, level in ipairs(self.decl.levels) do names[i] = level.name end
   local wall = loop.wall()
-  self.engine:begin(wall, loop.now(), self.decl.levels[1])
-  self.engine:emit({
-    event = "start", file = self.decl.file, levels = names, window = self.decl.levels[1].window,
-  }, wall)
+  self.engine:start(wall, loop.now())
   for _, attachment in ipairs(self.attached) do
     self:emit_attachment("attach", attachment, wall)
   end
@@ -123,7 +118,6 @@ end
 -- Ends the window: one store. Its maps are then drained on a worker.
 function Live:flip(cut)
   local level, index = self.engine:level()
-  local closed = self.engine.current.level
   self:renew_lease()
   local wall, mono, code = self.probe:flip(index)
   if not wall then
@@ -132,9 +126,8 @@ function Live:flip(cut)
   end
   self.probe:clock()
   self.draining, self.due = true, false
-  local maps = self.planned.maps[self:position(closed)]
   local ok, message
-  ok, message, code = self.probe:drain(maps, function(batches, failure, failure_code)
+  ok, message, code = self.probe:drain(self.engine:maps(), function(batches, failure, failure_code)
     self.draining = false
     self:settle({ cut = cut, wall = wall, mono = mono, level = level }, batches, failure, failure_code)
   end)
@@ -143,12 +136,6 @@ function Live:flip(cut)
     return self:fail(message, code)
   end
   if not self.stopping then self.timer:start(mono + level.window) end
-end
-
-function Live:position(level)
-  for i, candidate in ipairs(self.decl.levels) do
-    if candidate == level then return i end
-  end
 end
 
 -- The window that `flip` has ended is read: judge it, then see what has come up meanwhile.

@@ -52,12 +52,8 @@ function Replay:close(cut, wall)
   local level, index = self.engine:level()
   local _, message, code = self.probe:flip(index)
   if code then return nil, message, code end
-  local position = 1
-  for i, candidate in ipairs(self.decl.levels) do
-    if candidate == self.engine.current.level then position = i end
-  end
   local batches
-  batches, message, code = self.probe:drain_now(self.planned.maps[position])
+  batches, message, code = self.probe:drain_now(self.engine:maps())
   if not batches then return nil, message, code end
   local changed = self.engine:close(cut, wall, wall / 1e6, batches)
   self.engine:begin(wall, wall / 1e6, level)
@@ -106,15 +102,6 @@ function Replay:root()
   end
 end
 
-function Replay:begin(wall)
-  local names = {}
-  for i, level in ipairs(self.decl.levels) do names[i] = level.name end
-  self.engine:begin(wall, wall / 1e6, self.decl.levels[1])
-  self.engine:emit({
-    event = "start", file = self.decl.file, levels = names, window = self.decl.levels[1].window,
-  }, wall)
-end
-
 function Replay:run()
   local last, cut_short
   while not self.stopping do
@@ -125,7 +112,7 @@ function Replay:run()
     end
     if last and wall < last then wall = last end -- captures of several queues run back by some µs
     last = wall
-    if not self.engine.current then self:begin(wall) end
+    if not self.engine.current then self.engine:start(wall, wall / 1e6) end
     local ok
     ok, message, code = self:advance(wall)
     if not ok then return nil, message, code end
@@ -143,7 +130,7 @@ function Replay:run()
     local ok, message, code = self:close("clock", last)
     if not ok then return nil, message, code end
   else
-    self:begin(0) -- an empty capture has no window
+    self.engine:start(0, 0) -- an empty capture has no window
   end
   self.engine:summary(last or 0, nil)
   if cut_short then return nil, unpack(cut_short) end
