@@ -12,11 +12,26 @@ struct ip_addr {
 	__u8 octets[16];
 } __attribute__((aligned(4)));
 
+/* An IPv4 address in network order. */
+typedef __be32 ipv4_addr;
+
+/* A MAC address. */
+typedef __u8 mac_addr[6];
+
 /* Nanoseconds since the epoch, UTC. */
 typedef __u64 wall_ns;
 
 /* IANA protocol number. */
 typedef __u8 ip_proto;
+
+/* Interface index, in the network namespace of whoever reads it. */
+typedef __u32 if_index;
+
+/*
+ * The same for a member whose type cannot be changed: MEANING is "ipv4" (4 bytes in network order), "ipv6" (16 bytes), "mac", "port",
+ * "protocol", "timestamp" (ns since the epoch) or "ifindex". As in: __u32 saddr SHOW_AS("ipv4");
+ */
+#define SHOW_AS(MEANING) __attribute__((btf_decl_tag("show_as:" MEANING)))
 
 /* Which way a packet crosses the interface. */
 enum direction {

@@ -139,9 +139,10 @@ static void append(struct reader *r, const unsigned char *key, const unsigned ch
 	memcpy(record, key, r->key_size);
 	if (layout->stride > layout->value_offset)
 		memset(record + layout->stride - 8, 0, 8);
-	memcpy(into, value, layout->value_size);
-	for (size_t cpu = 1; cpu < r->cpus; cpu++)
-		layout__fold(layout, into, value + cpu * r->slot);
+	if (r->cpus > 1)
+		layout__fold(layout, into, value, r->slot, r->cpus);
+	else
+		memcpy(into, value, layout->value_size);
 	r->batch->count++;
 }
 

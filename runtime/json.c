@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Text as JSON, and records by a plan (json_plan.h). */
 #include "json.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
+#include <net/if.h>
 #include <stdbool.h>
 #include <string.h>
 
+#include "json_plan.h"
 #include "number.h"
 
 /* How many bytes of valid UTF-8 character start here; 0 when none does. */
@@ -53,15 +58,11 @@ static char *put_escaped(char *p, unsigned char c)
 	return p + 5;
 }
 
-int json__string(struct buf *out, const char *text, size_t len)
+/* At most 6 × len + 2 bytes. */
+static char *put_string(char *p, const char *text, size_t len)
 {
 	const unsigned char *s = (const unsigned char *)text, *end = s + len;
-	int err = len > (SIZE_MAX - 2) / 6 ? -EMSGSIZE : buf__reserve(out, len * 6 + 2);
-	char *p;
 
-	if (err)
-		return err;
-	p = out->data + out->len;
 	*p++ = '"';
 	while (s < end) {
 		size_t n = utf8_len(s, (size_t)(end - s));
@@ -71,134 +72,195 @@ int json__string(struct buf *out, const char *text, size_t len)
 		} else if (n) {
 			memcpy(p, s, n);
 			p += n;
-		} else {
-			memcpy(p, "\xef\xbf\xbd",
-			       3); /* U+FFFD for each byte that is no character */
+		} else { /* U+FFFD for each byte that is no character */
+			memcpy(p, "\xef\xbf\xbd", 3);
 			p += 3;
 			n = 1;
 		}
 		s += n;
 	}
 	*p++ = '"';
+	return p;
+}
+
+int json__string(struct buf *out, const char *text, size_t len)
+{
+	int err = len > (SIZE_MAX - 2) / 6 ? -EMSGSIZE : buf__reserve(out, len * 6 + 2);
+	char *p;
+
+	if (err)
+		return err;
+	p = put_string(out->data + out->len, text, len);
 	*p = '\0';
 	out->len = (size_t)(p - out->data);
 	return 0;
 }
 
-static int put_number(struct buf *out, const struct layout *layout, const struct field *f,
-		      const unsigned char *bytes)
+/* An integer that may have a name. */
+static char *put_named(char *p, const struct field *f, const unsigned char *bytes)
 {
-	uint64_t value = layout__number(layout, f, bytes);
-	bool is_signed = f->kind == FIELD_INT;
-	int err;
+	uint64_t value = layout__number(f, bytes);
+	char ifname[IF_NAMESIZE];
+	const char *name = NULL;
+	size_t len = 0;
 
-	if (f->kind == FIELD_BOOL)
-		return buf__puts(out, value ? "true" : "false");
-	if (f->kind == FIELD_ENUM) {
-		const char *name = layout__enum_name(layout, f, (int64_t)value);
-
-		if (name)
-			return json__string(out, name, strlen(name));
-		is_signed = layout__enum_signed(layout, f);
+	switch (f->kind) {
+	case FIELD_BOOL:
+		return stpcpy(p, value ? "true" : "false");
+	case FIELD_ENUM:
+		name = layout__enum_name(f, (int64_t)value, &len);
+		break;
+	case FIELD_PROTOCOL:
+		name = layout__protocol_name(value);
+		break;
+	case FIELD_IFINDEX:
+		name = if_indextoname((unsigned int)value, ifname);
+		break;
+	default:
+		break;
 	}
-	err = buf__reserve(out, NUMBER_MAX);
-	if (err)
-		return err;
-	out->len += is_signed ? number__i64(out->data + out->len, (int64_t)value)
-			      : number__u64(out->data + out->len, value);
-	return 0;
+	if (name)
+		return put_string(p, name, len ? len : strlen(name));
+	return p + (f->is_signed ? number__i64(p, (int64_t)value) : number__u64(p, value));
 }
 
-/* What needs no escapes: addresses, times, bytes. */
-static int put_plain(struct buf *out, const struct layout *layout, const struct field *f,
-		     const unsigned char *bytes)
+/* Text that needs no escapes. */
+static char *put_plain(char *p, const struct field *f, const unsigned char *bytes)
 {
-	size_t room = f->kind == FIELD_BYTES ? (size_t)f->size * 3 : 46;
-	int err = buf__reserve(out, room + 2);
+	*p++ = '"';
+	switch (f->kind) {
+	case FIELD_ADDRESS:
+		layout__address_text(bytes, p);
+		p += strlen(p);
+		break;
+	case FIELD_IPV4:
+		for (int i = 0; i < 4; i++) {
+			p += number__u64(p, bytes[i]);
+			*p++ = '.';
+		}
+		p--;
+		break;
+	case FIELD_TIME:
+		layout__time_text(layout__number(f, bytes), p);
+		p += strlen(p);
+		break;
+	case FIELD_POINTER:
+		p += number__pointer(p, layout__number(f, bytes));
+		break;
+	default:
+		p += number__hex(p, bytes, f->size);
+	}
+	*p++ = '"';
+	return p;
+}
+
+static char *put_element(char *p, const struct field *f, const unsigned char *bytes)
+{
+	double value;
+
+	switch (f->kind) {
+	case FIELD_UINT:
+		if (f->size == 8 && !f->bits) /* most fields that are counted */
+			return p + number__u64(p, layout__number(f, bytes));
+		/* fall through */
+	case FIELD_INT:
+		if (f->size == 16)
+			return p + number__wide(p, layout__wide_number(f, bytes), f->is_signed);
+		return put_named(p, f, bytes);
+	case FIELD_TEXT:
+		return put_string(p, (const char *)bytes, strnlen((const char *)bytes, f->size));
+	case FIELD_FLOAT:
+		value = layout__float(f, bytes);
+		if (!isfinite(value))
+			return stpcpy(p, "null");
+		return p + number__float(p, value, f->size == 4);
+	case FIELD_ADDRESS:
+	case FIELD_IPV4:
+	case FIELD_TIME:
+	case FIELD_POINTER:
+	case FIELD_BYTES:
+		return put_plain(p, f, bytes);
+	default:
+		return put_named(p, f, bytes);
+	}
+}
+
+/* A field from dimension `dim` on: the elements of an array in brackets. */
+static char *put_field(char *p, const struct field *f, uint32_t dim, const unsigned char *bytes)
+{
+	const struct field_dim *d = &f->dims[dim];
+
+	if (dim == f->ndims)
+		return put_element(p, f, bytes);
+	*p++ = '[';
+	for (uint32_t i = 0; i < d->count; i++) {
+		if (i)
+			*p++ = ',';
+		p = put_field(p, f, dim + 1, bytes + (size_t)i * d->stride);
+	}
+	*p++ = ']';
+	return p;
+}
+
+static char *run(const struct json_plan *plan, size_t from, size_t to, const unsigned char *base,
+		 char *p)
+{
+	for (size_t i = from; i < to; i++) {
+		const struct json_step *s = &plan->steps[i];
+
+		switch (s->kind) {
+		case JSON_STEP_TEXT:
+			memcpy(p, plan->text + s->at, s->len);
+			p += s->len;
+			break;
+		case JSON_STEP_FIELD:
+			p = put_field(p, s->field, s->dim, base + s->field->offset);
+			break;
+		case JSON_STEP_LOOP:
+			for (uint32_t n = 0; n < s->count; n++) {
+				if (n)
+					*p++ = ',';
+				p = run(plan, i + 1, s->end, base + (size_t)n * s->stride, p);
+			}
+			i = s->end - 1;
+			break;
+		}
+	}
+	return p;
+}
+
+/* What a record takes at most is reserved at once, so that nothing else has to look at the end of the buffer. */
+static int put_record(struct buf *out, const struct json_plan *plan, const unsigned char *record)
+{
+	int err = buf__reserve(out, plan->most);
 	char *p;
 
 	if (err)
 		return err;
-	p = out->data + out->len;
-	*p++ = '"';
-	if (f->kind == FIELD_ADDRESS)
-		layout__address_text(bytes, p);
-	else if (f->kind == FIELD_TIME)
-		layout__time_text(layout__number(layout, f, bytes), p);
-	else
-		p[number__hex(p, bytes, f->size)] = '\0';
-	p += strlen(p);
-	*p++ = '"';
+	p = run(plan, 0, plan->count, record, out->data + out->len);
+	*p = '\0';
 	out->len = (size_t)(p - out->data);
 	return 0;
 }
 
-static int put_element(struct buf *out, const struct layout *layout, const struct field *f,
-		       const unsigned char *bytes)
+int json__record(struct buf *out, const struct layout *layout, enum json_form form,
+		 const unsigned char *record)
 {
-	switch (f->kind) {
-	case FIELD_ADDRESS:
-	case FIELD_TIME:
-	case FIELD_BYTES:
-		return put_plain(out, layout, f, bytes);
-	case FIELD_TEXT:
-		return json__string(out, (const char *)bytes,
-				    strnlen((const char *)bytes, f->size));
-	default:
-		return put_number(out, layout, f, bytes);
-	}
+	const struct json_plan *plan;
+	int err = json_plan__get(layout, form, &plan);
+
+	return err ? err : put_record(out, plan, record);
 }
 
-static int put_field(struct buf *out, const struct layout *layout, const struct field *f,
-		     const unsigned char *bytes)
-{
-	int err = json__string(out, f->name, strlen(f->name));
-
-	if (!err)
-		err = buf__append(out, ":[", f->count > 1 ? 2 : 1);
-	for (uint32_t i = 0; !err && i < f->count; i++) {
-		if (i)
-			err = buf__append(out, ",", 1);
-		if (!err)
-			err = put_element(out, layout, f, bytes + (size_t)i * f->size);
-	}
-	if (!err && f->count > 1)
-		err = buf__append(out, "]", 1);
-	return err;
-}
-
-/* Takes back what an append that failed half-way has written. */
-static int undo(struct buf *out, size_t len, int err)
-{
-	if (err && out->data) {
-		out->len = len;
-		out->data[len] = '\0';
-	}
-	return err;
-}
-
-int json__record(struct buf *out, const struct layout *layout, const unsigned char *record)
+int json__records(struct buf *out, const struct batch *batch, enum json_form form,
+		  const uint32_t *indexes, size_t count)
 {
 	size_t start = out->len;
-	int err = buf__append(out, "{", 1);
+	const struct json_plan *plan;
+	int err = json_plan__get(batch->layout, form, &plan);
 
-	for (size_t i = 0; !err && i < layout->nfields; i++) {
-		if (i)
-			err = buf__append(out, ",", 1);
-		if (!err)
-			err = put_field(out, layout, &layout->fields[i],
-					record + layout->fields[i].offset);
-	}
 	if (!err)
-		err = buf__append(out, "}", 1);
-	return undo(out, start, err);
-}
-
-int json__records(struct buf *out, const struct batch *batch, const uint32_t *indexes, size_t count)
-{
-	size_t start = out->len;
-	int err = buf__append(out, "[", 1);
-
+		err = buf__append(out, "[", 1);
 	if (!indexes && count > batch->count)
 		count = batch->count;
 	for (size_t i = 0; !err && i < count; i++) {
@@ -209,10 +271,13 @@ int json__records(struct buf *out, const struct batch *batch, const uint32_t *in
 		else if (i)
 			err = buf__append(out, ",", 1);
 		if (!err)
-			err = json__record(out, batch->layout,
-					   batch->records + at * batch->layout->stride);
+			err = put_record(out, plan, batch->records + at * batch->layout->stride);
 	}
 	if (!err)
 		err = buf__append(out, "]", 1);
-	return undo(out, start, err);
+	if (err && out->data) { /* takes back what was written */
+		out->len = start;
+		out->data[start] = '\0';
+	}
+	return err;
 }

@@ -3,10 +3,11 @@
 
 #include <bpf/btf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define MAX_DEPTH 16 /* of arrays of arrays; deeper ones are bytes */
 #define MAX_CHAIN 64 /* of typedefs and qualifiers */
+#define TAG "show_as:"
 
 const char *layout_type__name(const struct btf *btf, uint32_t offset)
 {
@@ -15,32 +16,45 @@ const char *layout_type__name(const struct btf *btf, uint32_t offset)
 	return name ? name : "";
 }
 
-static bool typedef_kind(const char *name, enum field_kind *kind, uint32_t *size)
-{
-	static const struct {
-		const char *name;
-		enum field_kind kind;
-		uint32_t size;
-	} known[] = {
-		{"__be16", FIELD_BE_UINT, 2},
-		{"__be32", FIELD_BE_UINT, 4},
-		{"__be64", FIELD_BE_UINT, 8},
-		{"wall_ns", FIELD_TIME, 8},
-	};
+struct meaning {
+	const char *name;
+	enum field_kind kind;
+	uint32_t size; /* of what it can be said; 0: of any integer */
+};
 
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (strcmp(known[i].name, name) == 0) {
-			*kind = known[i].kind;
-			*size = known[i].size;
-			return true;
-		}
-	}
-	return false;
+static const struct meaning typedefs[] = {
+	{"__be16", FIELD_BE_UINT, 2},	 {"__be32", FIELD_BE_UINT, 4},
+	{"__be64", FIELD_BE_UINT, 8},	 {"ipv4_addr", FIELD_IPV4, 4},
+	{"wall_ns", FIELD_TIME, 8},	 {"if_index", FIELD_IFINDEX, 4},
+	{"ip_proto", FIELD_PROTOCOL, 0},
+};
+
+static const struct meaning structs[] = {
+	{"ip_addr", FIELD_ADDRESS, 16},
+	{"in6_addr", FIELD_ADDRESS, 16},
+	{"in_addr", FIELD_IPV4, 4},
+};
+
+/* A port and a MAC address look as their types say: a number, and six bytes. */
+static const struct meaning tags[] = {
+	{"ipv4", FIELD_IPV4, 4},	 {"ipv6", FIELD_ADDRESS, 16},
+	{"timestamp", FIELD_TIME, 8},	 {"ifindex", FIELD_IFINDEX, 4},
+	{"protocol", FIELD_PROTOCOL, 0},
+};
+
+#define FIND(table, name) find(table, sizeof(table) / sizeof((table)[0]), name)
+
+static const struct meaning *find(const struct meaning *table, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(table[i].name, name) == 0)
+			return &table[i];
+	return NULL;
 }
 
-/* Looks through typedefs and qualifiers. A typedef with a meaning sets *kind and the size it holds for. */
-static const struct btf_type *strip(const struct btf *btf, uint32_t *id, enum field_kind *kind,
-				    uint32_t *size)
+/* Looks through typedefs and qualifiers. The outermost typedef that has a meaning sets *meaning. */
+static const struct btf_type *strip(const struct btf *btf, uint32_t *id,
+				    const struct meaning **meaning)
 {
 	for (int i = 0; i < MAX_CHAIN; i++) {
 		const struct btf_type *t = btf__type_by_id(btf, *id);
@@ -48,9 +62,9 @@ static const struct btf_type *strip(const struct btf *btf, uint32_t *id, enum fi
 		if (!t)
 			return NULL;
 		if (btf_is_typedef(t)) {
-			if (!*size)
-				typedef_kind(layout_type__name(btf, t->name_off), kind, size);
-		} else if (!btf_is_mod(t)) {
+			if (!*meaning)
+				*meaning = FIND(typedefs, layout_type__name(btf, t->name_off));
+		} else if (!btf_is_mod(t) && !btf_is_type_tag(t)) {
 			return t;
 		}
 		*id = t->type;
@@ -58,141 +72,223 @@ static const struct btf_type *strip(const struct btf *btf, uint32_t *id, enum fi
 	return NULL;
 }
 
-static void classify_int(const struct btf_type *t, enum field_kind named, uint32_t named_size,
+static void classify_int(const struct btf_type *t, const struct meaning *meaning,
 			 struct element *out)
 {
 	bool whole = btf_int_offset(t) == 0 && btf_int_bits(t) == t->size * 8;
 
-	out->size = t->size;
-	if (!whole || (t->size != 1 && t->size != 2 && t->size != 4 && t->size != 8))
+	out->bits = whole ? 0 : btf_int_bits(t);
+	out->is_signed = btf_int_encoding(t) & BTF_INT_SIGNED;
+	if (t->size == 0 || t->size > 16 || t->size & (t->size - 1) || btf_int_offset(t) ||
+	    out->bits > t->size * 8)
 		out->kind = FIELD_BYTES;
 	else if (btf_int_encoding(t) & BTF_INT_BOOL)
 		out->kind = FIELD_BOOL;
-	else if (named_size == t->size)
-		out->kind = named;
+	else if (whole && meaning && t->size <= 8 && (!meaning->size || meaning->size == t->size))
+		out->kind = meaning->kind;
 	else
-		out->kind = btf_int_encoding(t) & BTF_INT_SIGNED ? FIELD_INT : FIELD_UINT;
+		out->kind = out->is_signed ? FIELD_INT : FIELD_UINT;
+	if (out->kind != FIELD_INT)
+		out->is_signed = false;
 }
 
-static bool classify(const struct btf *btf, uint32_t id, int depth, struct element *out);
-
-static bool classify_array(const struct btf *btf, const struct btf_type *t, int depth,
-			   struct element *out)
+static void classify_scalar(const struct btf *btf, const struct btf_type *t,
+			    const struct meaning *meaning, struct element *out)
 {
-	const struct btf_array *array = btf_array(t);
-	const struct btf_type *inner;
-	enum field_kind named = FIELD_UINT;
-	uint32_t id = array->type, named_size = 0;
-	uint64_t count;
+	bool power = out->size == 1 || out->size == 2 || out->size == 4 || out->size == 8;
 
-	if (!classify(btf, id, depth + 1, out))
-		return false;
-	inner = strip(btf, &id, &named, &named_size);
-	count = (uint64_t)out->count * array->nelems;
-	if (out->kind == KIND_STRUCT)
-		out->kind = FIELD_BYTES;
-	if (inner && btf_is_int(inner) && out->size == 1 && out->kind != FIELD_BOOL &&
-	    count <= LAYOUT_MAX_PART) {
-		bool text = strcmp(layout_type__name(btf, inner->name_off), "char") == 0;
-
-		if (text || out->kind == FIELD_UINT) {
-			out->kind = text ? FIELD_TEXT : FIELD_BYTES;
-			out->size = (uint32_t)count;
-			out->count = 1;
-			return true;
-		}
-	}
-	out->count = (uint32_t)count;
-	return count * out->size <= LAYOUT_MAX_PART && count <= LAYOUT_MAX_PART;
-}
-
-static bool classify(const struct btf *btf, uint32_t id, int depth, struct element *out)
-{
-	enum field_kind named = FIELD_UINT;
-	uint32_t named_size = 0;
-	const struct btf_type *t = strip(btf, &id, &named, &named_size);
-	long long size;
-
-	*out = (struct element){.kind = FIELD_BYTES, .count = 1, .type = id};
-	if (!t)
-		return false;
 	if (btf_is_int(t)) {
-		classify_int(t, named, named_size, out);
-		return true;
-	}
-	if (btf_is_array(t) && depth < MAX_DEPTH)
-		return classify_array(btf, t, depth, out);
-	size = btf__resolve_size(btf, id);
-	if (size < 0 || size > LAYOUT_MAX_PART)
-		return false;
-	out->size = (uint32_t)size;
-	if (btf_is_any_enum(t) && (size == 1 || size == 2 || size == 4 || size == 8))
+		classify_int(t, meaning, out);
+	} else if (btf_is_any_enum(t) && power) {
 		out->kind = FIELD_ENUM;
-	else if (btf_is_struct(t))
-		out->kind = size == 16 && strcmp(layout_type__name(btf, t->name_off), "ip_addr") ==
-						    0
-				    ? FIELD_ADDRESS
-				    : KIND_STRUCT;
-	return true;
+		out->is_signed = btf_kflag(t);
+	} else if (btf_is_float(t) && (out->size == 4 || out->size == 8)) {
+		out->kind = FIELD_FLOAT;
+	} else if (btf_is_ptr(t) && out->size == 8) {
+		out->kind = FIELD_POINTER;
+	} else if (btf_is_composite(t)) {
+		const struct meaning *known = FIND(structs, layout_type__name(btf, t->name_off));
+
+		out->kind = known && known->size == out->size ? known->kind : KIND_STRUCT;
+	}
+}
+
+/* The innermost dimension of characters or bytes is a text or a string of bytes. */
+static void collapse(const struct btf *btf, const struct btf_type *t, bool meant,
+		     struct element *out)
+{
+	bool text;
+
+	if (!out->ndims || !btf_is_int(t) || out->size != 1 || meant ||
+	    (out->kind != FIELD_UINT && out->kind != FIELD_INT))
+		return;
+	text = strcmp(layout_type__name(btf, t->name_off), "char") == 0;
+	if (!text && out->kind != FIELD_UINT)
+		return;
+	out->kind = text ? FIELD_TEXT : FIELD_BYTES;
+	out->is_signed = false;
+	out->size = out->dims[--out->ndims].count;
+}
+
+static void set_strides(struct element *out)
+{
+	uint64_t stride = out->size;
+
+	for (uint32_t i = out->ndims; i-- > 0;) {
+		out->dims[i].stride = (uint32_t)stride;
+		stride *= out->dims[i].count;
+	}
 }
 
 bool layout_type__classify(const struct btf *btf, uint32_t id, struct element *out)
 {
-	return classify(btf, id, 0, out);
-}
+	const struct meaning *meaning = NULL;
+	long long whole = btf__resolve_size(btf, id), size;
+	const struct btf_type *t;
 
-static const struct btf_type *enum_type(const struct layout *layout, const struct field *field)
-{
-	const struct btf_type *t = field->kind == FIELD_ENUM
-					   ? btf__type_by_id(layout->btf, field->type)
-					   : NULL;
-
-	return t && btf_is_any_enum(t) ? t : NULL;
-}
-
-bool layout__enum_signed(const struct layout *layout, const struct field *field)
-{
-	const struct btf_type *t = enum_type(layout, field);
-
-	return t && btf_kflag(t);
-}
-
-/* The name and the value of an enumerator; values of 32 bits are extended as the enum's sign says. */
-static const char *enumerator(const struct layout *layout, const struct btf_type *t, uint32_t i,
-			      int64_t *value)
-{
-	if (btf_is_enum64(t)) {
-		*value = (int64_t)btf_enum64_value(btf_enum64(t) + i);
-		return btf__name_by_offset(layout->btf, btf_enum64(t)[i].name_off);
+	*out = (struct element){.kind = FIELD_BYTES};
+	if (whole < 0 || whole > LAYOUT_MAX_PART)
+		return false;
+	while ((t = strip(btf, &id, &meaning)) && btf_is_array(t)) {
+		if (out->ndims == LAYOUT_DIMS) { /* deeper than that is bytes */
+			*out = (struct element){.kind = FIELD_BYTES,
+						.size = (uint32_t)whole,
+						.type = id};
+			return true;
+		}
+		out->dims[out->ndims++].count = btf_array(t)->nelems;
+		id = btf_array(t)->type;
 	}
-	*value = btf_kflag(t) ? (int64_t)btf_enum(t)[i].val : (int64_t)(uint32_t)btf_enum(t)[i].val;
-	return btf__name_by_offset(layout->btf, btf_enum(t)[i].name_off);
+	size = t ? btf__resolve_size(btf, id) : -EINVAL;
+	if (size < 0 || size > LAYOUT_MAX_PART)
+		return false;
+	out->type = id;
+	out->size = (uint32_t)size;
+	classify_scalar(btf, t, meaning, out);
+	collapse(btf, t, meaning && out->kind == meaning->kind, out);
+	set_strides(out);
+	return true;
 }
 
-const char *layout__enum_name(const struct layout *layout, const struct field *field, int64_t value)
+static const struct meaning *tag_of(const struct btf *btf, uint32_t type, uint32_t member)
 {
-	const struct btf_type *t = enum_type(layout, field);
-	int64_t known;
+	for (uint32_t id = 1; id < btf__type_cnt(btf); id++) {
+		const struct btf_type *t = btf__type_by_id(btf, id);
+		const char *text;
 
-	for (uint32_t i = 0; t && i < btf_vlen(t); i++) {
-		const char *name = enumerator(layout, t, i, &known);
-
-		if (known == value)
-			return name;
+		if (!btf_is_decl_tag(t) || t->type != type ||
+		    btf_decl_tag(t)->component_idx != (int)member)
+			continue;
+		text = layout_type__name(btf, t->name_off);
+		if (strncmp(text, TAG, sizeof(TAG) - 1) == 0)
+			return FIND(tags, text + sizeof(TAG) - 1);
 	}
 	return NULL;
 }
 
-int layout__enum_value(const struct layout *layout, const struct field *field, const char *name,
-		       int64_t *out)
+void layout_type__apply_tag(const struct btf *btf, uint32_t type, uint32_t member,
+			    struct element *element)
 {
-	const struct btf_type *t = enum_type(layout, field);
+	const struct meaning *meaning = tag_of(btf, type, member);
+	bool number = element->kind == FIELD_UINT || element->kind == FIELD_INT ||
+		      element->kind == FIELD_BE_UINT;
+	uint32_t last = element->ndims ? element->dims[element->ndims - 1].count : 1;
 
-	for (uint32_t i = 0; t && i < btf_vlen(t); i++) {
-		const char *known = enumerator(layout, t, i, out);
+	if (!meaning)
+		return;
+	if (meaning->kind == FIELD_ADDRESS && number && (uint64_t)element->size * last == 16) {
+		element->ndims -= element->ndims > 0; /* __u32 words[4] */
+		element->size = 16;
+	} else if (element->size != (meaning->size ? meaning->size : element->size) ||
+		   !(number || (element->kind == FIELD_BYTES && meaning->size))) {
+		return;
+	}
+	element->kind = meaning->kind;
+	element->is_signed = false;
+}
 
-		if (known && strcmp(known, name) == 0)
+static int by_value(const void *a, const void *b)
+{
+	const struct layout_name *x = a, *y = b;
+
+	if (x->value != y->value)
+		return x->value < y->value ? -1 : 1;
+	return x->name < y->name ? -1 : x->name > y->name; /* the first declared comes first */
+}
+
+/* The value and the name of an enumerator; values of 32 bits are extended as the enum's sign says. */
+static const char *enumerator(const struct btf *btf, const struct btf_type *t, uint32_t i,
+			      int64_t *value)
+{
+	if (btf_is_enum64(t)) {
+		*value = (int64_t)btf_enum64_value(btf_enum64(t) + i);
+		return layout_type__name(btf, btf_enum64(t)[i].name_off);
+	}
+	*value = btf_kflag(t) ? (int64_t)btf_enum(t)[i].val : (int64_t)(uint32_t)btf_enum(t)[i].val;
+	return layout_type__name(btf, btf_enum(t)[i].name_off);
+}
+
+const struct layout_names *layout_type__names(const struct btf *btf, uint32_t type,
+					      struct layout_names **head)
+{
+	const struct btf_type *t = btf__type_by_id(btf, type);
+	size_t count = btf_vlen(t), bytes = 0;
+	struct layout_names *names;
+	int64_t value;
+	char *at;
+
+	for (names = *head; names; names = names->next)
+		if (names->type == type)
+			return names;
+	for (uint32_t i = 0; i < count; i++)
+		bytes += strlen(enumerator(btf, t, i, &value)) + 1;
+	names = calloc(1, sizeof(*names) + count * sizeof(names->all[0]) + bytes);
+	if (!names)
+		return NULL;
+	names->type = type;
+	names->count = count;
+	at = (char *)(names->all + count);
+	for (uint32_t i = 0; i < count; i++) {
+		const char *name = enumerator(btf, t, i, &names->all[i].value);
+
+		names->all[i].len = strlen(name);
+		names->all[i].name = memcpy(at, name, names->all[i].len + 1);
+		at += names->all[i].len + 1;
+	}
+	qsort(names->all, count, sizeof(names->all[0]), by_value);
+	names->next = *head;
+	*head = names;
+	return names;
+}
+
+/* Binary search for the first of this value. */
+const char *layout__enum_name(const struct field *field, int64_t value, size_t *len)
+{
+	const struct layout_names *names = field->names;
+	size_t low = 0, high = names ? names->count : 0;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (names->all[middle].value < value)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!names || low == names->count || names->all[low].value != value)
+		return NULL;
+	if (len)
+		*len = names->all[low].len;
+	return names->all[low].name;
+}
+
+int layout__enum_value(const struct field *field, const char *name, int64_t *out)
+{
+	for (size_t i = 0; field->names && i < field->names->count; i++) {
+		if (strcmp(field->names->all[i].name, name) == 0) {
+			*out = field->names->all[i].value;
 			return 0;
+		}
 	}
 	return -ENOENT;
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The values of fields: numbers, text, and the fold of per-CPU values. */
+/* The values of fields: numbers, and text both ways. */
 #include "layout.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "number.h"
@@ -59,9 +62,9 @@ void layout__time_text(uint64_t wall_ns, char *out)
 
 static uint64_t load(const unsigned char *bytes, uint32_t size)
 {
-	uint16_t u16;
-	uint32_t u32;
 	uint64_t u64;
+	uint32_t u32;
+	uint16_t u16;
 
 	switch (size) {
 	case 1:
@@ -78,26 +81,20 @@ static uint64_t load(const unsigned char *bytes, uint32_t size)
 	}
 }
 
-static void store(unsigned char *bytes, uint32_t size, uint64_t value)
+static uint64_t sign_extend(uint64_t value, uint32_t bits)
 {
-	uint16_t u16 = (uint16_t)value;
-	uint32_t u32 = (uint32_t)value;
-
-	if (size == 1)
-		*bytes = (unsigned char)value;
-	else
-		memcpy(bytes,
-		       size == 2   ? (void *)&u16
-		       : size == 4 ? (void *)&u32
-				   : (void *)&value,
-		       size);
+	return (uint64_t)((int64_t)(value << (64 - bits)) >> (64 - bits));
 }
 
-static uint64_t sign_extend(uint64_t value, uint32_t size)
+/* Bits are numbered from the lowest of the first byte, as every BPF target of ours has them. */
+static uint64_t load_bits(const struct field *field, const unsigned char *bytes)
 {
-	unsigned int shift = 64 - size * 8;
+	unsigned __int128 all = 0;
+	uint64_t value;
 
-	return (uint64_t)((int64_t)(value << shift) >> shift);
+	memcpy(&all, bytes, field->size);
+	value = (uint64_t)(all >> field->bit);
+	return field->bits < 64 ? value & ((1ULL << field->bits) - 1) : value;
 }
 
 static uint64_t from_network(uint64_t value, uint32_t size)
@@ -112,77 +109,138 @@ static uint64_t from_network(uint64_t value, uint32_t size)
 	}
 }
 
-uint64_t layout__number(const struct layout *layout, const struct field *field,
-			const unsigned char *bytes)
+uint64_t layout__number(const struct field *field, const unsigned char *element)
 {
+	uint64_t value;
+
 	switch (field->kind) {
 	case FIELD_UINT:
-	case FIELD_TIME:
-		return load(bytes, field->size);
 	case FIELD_INT:
-		return sign_extend(load(bytes, field->size), field->size);
-	case FIELD_BE_UINT:
-		return from_network(load(bytes, field->size), field->size);
 	case FIELD_BOOL:
-		return load(bytes, field->size) != 0;
 	case FIELD_ENUM:
-		if (layout__enum_signed(layout, field))
-			return sign_extend(load(bytes, field->size), field->size);
-		return load(bytes, field->size);
+	case FIELD_POINTER:
+	case FIELD_PROTOCOL:
+	case FIELD_IFINDEX:
+	case FIELD_TIME:
+		value = field->bits ? load_bits(field, element) : load(element, field->size);
+		if (field->is_signed)
+			value = sign_extend(value, field->bits	     ? field->bits
+						   : field->size > 8 ? 64
+								     : field->size * 8);
+		return field->kind == FIELD_BOOL ? value != 0 : value;
+	case FIELD_BE_UINT:
+		return from_network(load(element, field->size), field->size);
 	default:
 		return 0;
 	}
 }
 
-static int put_number(const struct layout *layout, const struct field *field, uint64_t value,
-		      struct buf *out)
+unsigned __int128 layout__wide_number(const struct field *field, const unsigned char *element)
 {
-	bool is_signed = field->kind == FIELD_INT;
-	char text[NUMBER_MAX];
+	unsigned __int128 value;
 
-	if (field->kind == FIELD_BOOL)
-		return buf__puts(out, value ? "true" : "false");
-	if (field->kind == FIELD_ENUM) {
-		const char *name = layout__enum_name(layout, field, (int64_t)value);
-
-		if (name)
-			return buf__puts(out, name);
-		is_signed = layout__enum_signed(layout, field);
+	if (field->size == 16 && (field->kind == FIELD_UINT || field->kind == FIELD_INT)) {
+		memcpy(&value, element, sizeof(value));
+		return value;
 	}
-	return buf__append(out, text,
-			   is_signed ? number__i64(text, (int64_t)value)
-				     : number__u64(text, value));
+	value = layout__number(field, element);
+	return field->is_signed ? (unsigned __int128)(__int128)(int64_t)value : value;
 }
 
-static int put_element(const struct layout *layout, const struct field *field,
-		       const unsigned char *bytes, struct buf *out)
+double layout__float(const struct field *field, const unsigned char *element)
+{
+	double wide;
+	float narrow;
+
+	if (field->size == sizeof(narrow)) {
+		memcpy(&narrow, element, sizeof(narrow));
+		return (double)narrow;
+	}
+	memcpy(&wide, element, sizeof(wide));
+	return wide;
+}
+
+/* Keywords of the IANA registry "Protocol Numbers", in lower case; those that are seen in networks. */
+const char *layout__protocol_name(uint64_t protocol)
+{
+	static const char *const names[256] = {
+		[0] = "hopopt",	     [1] = "icmp",	   [2] = "igmp",       [4] = "ipv4",
+		[6] = "tcp",	     [8] = "egp",	   [17] = "udp",       [33] = "dccp",
+		[41] = "ipv6",	     [43] = "ipv6-route",  [44] = "ipv6-frag", [46] = "rsvp",
+		[47] = "gre",	     [50] = "esp",	   [51] = "ah",	       [58] = "ipv6-icmp",
+		[59] = "ipv6-nonxt", [60] = "ipv6-opts",   [88] = "eigrp",     [89] = "ospfigp",
+		[103] = "pim",	     [112] = "vrrp",	   [115] = "l2tp",     [132] = "sctp",
+		[136] = "udplite",   [137] = "mpls-in-ip", [139] = "hip",      [140] = "shim6",
+	};
+
+	return protocol < 256 ? names[protocol] : NULL;
+}
+
+static int put_name(const struct field *field, uint64_t value, struct buf *out)
+{
+	char ifname[IF_NAMESIZE], text[NUMBER_MAX];
+	const char *name = NULL;
+
+	if (field->kind == FIELD_ENUM)
+		name = layout__enum_name(field, (int64_t)value, NULL);
+	else if (field->kind == FIELD_PROTOCOL)
+		name = layout__protocol_name(value);
+	else if (field->kind == FIELD_IFINDEX)
+		name = if_indextoname((unsigned int)value, ifname);
+	else if (field->kind == FIELD_BOOL)
+		name = value ? "true" : "false";
+	if (name)
+		return buf__puts(out, name);
+	return buf__append(out, text,
+			   field->is_signed ? number__i64(text, (int64_t)value)
+					    : number__u64(text, value));
+}
+
+static int put_hex(const unsigned char *bytes, size_t size, struct buf *out)
+{
+	int err = buf__reserve(out, size * 3 + 1);
+
+	if (err)
+		return err;
+	out->len += number__hex(out->data + out->len, bytes, size);
+	out->data[out->len] = '\0';
+	return 0;
+}
+
+int layout__element_text(const struct field *field, const unsigned char *element, struct buf *out)
 {
 	char text[INET6_ADDRSTRLEN];
-	int err;
 
 	switch (field->kind) {
 	case FIELD_ADDRESS:
-		layout__address_text(bytes, text);
+		layout__address_text(element, text);
+		return buf__puts(out, text);
+	case FIELD_IPV4:
+		inet_ntop(AF_INET, element, text, sizeof(text));
 		return buf__puts(out, text);
 	case FIELD_TIME:
-		layout__time_text(load(bytes, 8), text);
+		layout__time_text(load(element, 8), text);
 		return buf__puts(out, text);
 	case FIELD_TEXT:
-		return buf__append(out, bytes, strnlen((const char *)bytes, field->size));
+		return buf__append(out, element, strnlen((const char *)element, field->size));
 	case FIELD_BYTES:
-		err = buf__reserve(out, (size_t)field->size * 3);
-		if (err)
-			return err;
-		out->len += number__hex(out->data + out->len, bytes, field->size);
-		out->data[out->len] = '\0';
-		return 0;
+		return put_hex(element, field->size, out);
+	case FIELD_FLOAT:
+		return buf__append(out, text,
+				   number__float(text, layout__float(field, element),
+						 field->size == 4));
+	case FIELD_POINTER:
+		return buf__append(out, text, number__pointer(text, load(element, 8)));
 	default:
-		return put_number(layout, field, layout__number(layout, field, bytes), out);
+		if (field->size == 16)
+			return buf__append(out, text,
+					   number__wide(text, layout__wide_number(field, element),
+							field->is_signed));
+		return put_name(field, layout__number(field, element), out);
 	}
 }
 
-int layout__text(const struct layout *layout, const struct field *field, const unsigned char *bytes,
-		 struct buf *out)
+int layout__text(const struct field *field, const unsigned char *record, struct buf *out)
 {
 	int err = 0;
 
@@ -190,7 +248,7 @@ int layout__text(const struct layout *layout, const struct field *field, const u
 		if (i)
 			err = buf__append(out, " ", 1);
 		if (!err)
-			err = put_element(layout, field, bytes + (size_t)i * field->size, out);
+			err = layout__element_text(field, record + layout__element(field, i), out);
 	}
 	return err;
 }
@@ -211,13 +269,36 @@ static int parse_hex(const char *text, unsigned char *bytes, size_t size)
 	return 0;
 }
 
-int layout__parse(const struct layout *layout, const struct field *field, const char *text,
-		  unsigned char *bytes)
+/* What a name stands for, as a number that is then stored. */
+static int parse_name(const struct field *field, const char *text, uint64_t *value)
 {
-	int64_t value;
-	int err;
+	int64_t number = 0;
 
-	if (field->count != 1)
+	switch (field->kind) {
+	case FIELD_ENUM:
+		if (layout__enum_value(field, text, &number))
+			return -EINVAL;
+		*value = (uint64_t)number;
+		return 0;
+	case FIELD_PROTOCOL:
+		for (*value = 0; *value < 256; (*value)++) {
+			const char *name = layout__protocol_name(*value);
+
+			if (name && strcmp(name, text) == 0)
+				return 0;
+		}
+		return -EINVAL;
+	default:
+		*value = if_nametoindex(text);
+		return *value ? 0 : -EINVAL;
+	}
+}
+
+int layout__parse(const struct field *field, const char *text, unsigned char *bytes)
+{
+	uint64_t value;
+
+	if (field->ndims || field->bits)
 		return -EINVAL;
 	switch (field->kind) {
 	case FIELD_ADDRESS:
@@ -226,6 +307,8 @@ int layout__parse(const struct layout *layout, const struct field *field, const 
 		    inet_pton(AF_INET6, text, bytes) == 1)
 			return 0;
 		return -EINVAL;
+	case FIELD_IPV4:
+		return inet_pton(AF_INET, text, bytes) == 1 ? 0 : -EINVAL;
 	case FIELD_TEXT:
 		if (strlen(text) > field->size)
 			return -EINVAL;
@@ -235,59 +318,13 @@ int layout__parse(const struct layout *layout, const struct field *field, const 
 	case FIELD_BYTES:
 		return parse_hex(text, bytes, field->size);
 	case FIELD_ENUM:
-		err = layout__enum_value(layout, field, text, &value);
-		if (!err)
-			store(bytes, field->size, (uint64_t)value);
-		return err ? -EINVAL : 0;
+	case FIELD_PROTOCOL:
+	case FIELD_IFINDEX:
+		if (parse_name(field, text, &value))
+			return -EINVAL;
+		memcpy(bytes, &value, field->size); /* little-endian, as load_bits() */
+		return 0;
 	default:
 		return -EINVAL;
-	}
-}
-
-static bool is_zero(const unsigned char *bytes, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		if (bytes[i])
-			return false;
-	return true;
-}
-
-static bool is_first(const char *name)
-{
-	const char *dot = strrchr(name, '.');
-
-	return strcmp(dot ? dot + 1 : name, "first") == 0;
-}
-
-static void fold_element(const struct field *field, unsigned char *into, const unsigned char *value)
-{
-	uint64_t have, more;
-
-	switch (field->kind) {
-	case FIELD_UINT:
-	case FIELD_INT:
-		store(into, field->size, load(into, field->size) + load(value, field->size));
-		return;
-	case FIELD_TIME:
-		have = load(into, 8);
-		more = load(value, 8);
-		if (more && (!have || (is_first(field->name) ? more < have : more > have)))
-			store(into, 8, more);
-		return;
-	default:
-		if (is_zero(into, field->size))
-			memcpy(into, value, field->size);
-	}
-}
-
-void layout__fold(const struct layout *layout, void *into, const void *value)
-{
-	for (size_t i = 0; i < layout->nfields; i++) {
-		const struct field *f = &layout->fields[i];
-		size_t at = f->offset - layout->value_offset;
-
-		for (uint32_t n = 0; !f->key && n < f->count; n++, at += f->size)
-			fold_element(f, (unsigned char *)into + at,
-				     (const unsigned char *)value + at);
 	}
 }

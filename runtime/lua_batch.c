@@ -14,7 +14,6 @@
 #define TYPE "perilune.batch"
 #define LAYOUTS "perilune.batch.layouts" /* registry: hash → the table that b:layout() gives */
 #define MAX_JSON (512UL << 20)
-#define MAX_TEXT (1UL << 20)
 
 struct lua_batch {
 	struct batch batch;
@@ -96,16 +95,32 @@ static void set_number(lua_State *L, const char *key, uint32_t value)
 	lua_setfield(L, -2, key);
 }
 
+static void push_dims(lua_State *L, const struct field *f)
+{
+	lua_createtable(L, (int)f->ndims, 0);
+	for (uint32_t i = 0; i < f->ndims; i++) {
+		lua_createtable(L, 0, 2);
+		set_number(L, "count", f->dims[i].count);
+		set_number(L, "stride", f->dims[i].stride);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	lua_setfield(L, -2, "dims");
+}
+
 static void push_field(lua_State *L, const struct layout *layout, size_t index)
 {
 	static const char *const kinds[] = {
-		[FIELD_UINT] = "uint", [FIELD_INT] = "int",   [FIELD_BE_UINT] = "be_uint",
-		[FIELD_BOOL] = "bool", [FIELD_ENUM] = "enum", [FIELD_ADDRESS] = "address",
-		[FIELD_TIME] = "time", [FIELD_TEXT] = "text", [FIELD_BYTES] = "bytes",
+		[FIELD_UINT] = "uint",	     [FIELD_INT] = "int",
+		[FIELD_BE_UINT] = "be_uint", [FIELD_BOOL] = "bool",
+		[FIELD_FLOAT] = "float",     [FIELD_ENUM] = "enum",
+		[FIELD_POINTER] = "pointer", [FIELD_ADDRESS] = "address",
+		[FIELD_IPV4] = "ipv4",	     [FIELD_PROTOCOL] = "protocol",
+		[FIELD_IFINDEX] = "ifindex", [FIELD_TIME] = "time",
+		[FIELD_TEXT] = "text",	     [FIELD_BYTES] = "bytes",
 	};
 	const struct field *f = &layout->fields[index];
 
-	lua_createtable(L, 0, 8);
+	lua_createtable(L, 0, 12);
 	lua_pushstring(L, f->name);
 	lua_setfield(L, -2, "name");
 	lua_pushstring(L, kinds[f->kind]);
@@ -116,22 +131,19 @@ static void push_field(lua_State *L, const struct layout *layout, size_t index)
 	set_number(L, "index", (uint32_t)index);
 	lua_pushboolean(L, f->key);
 	lua_setfield(L, -2, "key");
-	if (f->kind == FIELD_ENUM) {
-		lua_pushboolean(L, layout__enum_signed(layout, f));
-		lua_setfield(L, -2, "signed");
+	lua_pushboolean(L, f->is_signed);
+	lua_setfield(L, -2, "signed");
+	if (f->bits) {
+		set_number(L, "bit", f->bit);
+		set_number(L, "bits", f->bits);
 	}
+	if (f->ndims)
+		push_dims(L, f);
 }
 
 static int push_layout(lua_State *L, const struct layout *layout, const char *hash)
 {
-	struct buf *cdef = push_buf(L, MAX_TEXT);
-	int err = layout__cdef(layout, cdef);
-
-	if (err)
-		return luaL_error(L, "no description of the records: %s", strerror(-err));
-	lua_createtable(L, 0, 4);
-	lua_pushlstring(L, cdef->data, cdef->len);
-	lua_setfield(L, -2, "cdef");
+	lua_createtable(L, 0, 3);
 	lua_pushstring(L, hash);
 	lua_setfield(L, -2, "hash");
 	set_number(L, "stride", layout->stride);
@@ -141,7 +153,6 @@ static int push_layout(lua_State *L, const struct layout *layout, const char *ha
 		lua_rawseti(L, -2, (int)i + 1);
 	}
 	lua_setfield(L, -2, "fields");
-	lua_remove(L, -2);
 	return 1;
 }
 
@@ -204,7 +215,7 @@ static int batch_json(lua_State *L)
 	if (listed)
 		indexes = push_indexes(L, 2, count, batch->count);
 	out = push_buf(L, MAX_JSON);
-	err = json__records(out, batch, indexes, count);
+	err = json__records(out, batch, JSON_ROW, indexes, count);
 	return err ? fail(L, err, "the records as JSON") : push_text(L, out);
 }
 
@@ -217,29 +228,61 @@ static const struct field *check_field(lua_State *L, const struct layout *layout
 	return &layout->fields[(size_t)index];
 }
 
+/* Record number `index` on the stack, from 1. */
+static const unsigned char *check_record(lua_State *L, const struct batch *batch, int index)
+{
+	lua_Number record = luaL_checknumber(L, index);
+
+	luaL_argcheck(L, record >= 1 && record <= (lua_Number)batch->count, index,
+		      "there is no such record");
+	return batch->records + ((size_t)record - 1) * batch->layout->stride;
+}
+
+/* The bytes of a field as they may lie apart from a record: element after element. */
+static int bytes_text(const struct field *f, const unsigned char *bytes, struct buf *out)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < f->count; i++) {
+		if (i)
+			err = buf__append(out, " ", 1);
+		if (!err)
+			err = layout__element_text(f, bytes + (size_t)i * f->size, out);
+	}
+	return err;
+}
+
 static int batch_text(lua_State *L)
 {
 	struct batch *batch = &check(L)->batch;
 	const struct field *f = check_field(L, batch->layout);
-	const unsigned char *bytes;
-	struct buf *out;
+	struct buf *out = push_buf(L, MAX_JSON);
 	int err;
 
 	if (lua_type(L, 3) == LUA_TSTRING) {
 		size_t len;
+		const char *bytes = lua_tolstring(L, 3, &len);
 
-		bytes = (const unsigned char *)lua_tolstring(L, 3, &len);
 		luaL_argcheck(L, len == (size_t)f->size * f->count, 3,
 			      "not the size of this field");
+		err = bytes_text(f, (const unsigned char *)bytes, out);
 	} else {
-		lua_Number record = luaL_checknumber(L, 3);
-
-		luaL_argcheck(L, record >= 1 && record <= (lua_Number)batch->count, 3,
-			      "there is no such record");
-		bytes = batch->records + ((size_t)record - 1) * batch->layout->stride + f->offset;
+		err = layout__text(f, check_record(L, batch, 3), out);
 	}
-	out = push_buf(L, MAX_JSON);
-	err = layout__text(batch->layout, f, bytes, out);
+	return err ? fail(L, err, f->name) : push_text(L, out);
+}
+
+static int batch_element_text(lua_State *L)
+{
+	struct batch *batch = &check(L)->batch;
+	const struct field *f = check_field(L, batch->layout);
+	const unsigned char *record = check_record(L, batch, 3);
+	lua_Number element = luaL_checknumber(L, 4);
+	struct buf *out = push_buf(L, MAX_JSON);
+	int err;
+
+	luaL_argcheck(L, element >= 0 && element < f->count, 4, "there is no such element");
+	err = layout__element_text(f, record + layout__element(f, (uint32_t)element), out);
 	return err ? fail(L, err, f->name) : push_text(L, out);
 }
 
@@ -250,7 +293,7 @@ static int batch_raw(lua_State *L)
 	const char *text = luaL_checkstring(L, 3);
 	unsigned char *bytes = lua_newuserdata(L, f->size);
 
-	if (layout__parse(batch->layout, f, text, bytes))
+	if (layout__parse(f, text, bytes))
 		return 0;
 	lua_pushlstring(L, (const char *)bytes, f->size);
 	return 1;
@@ -287,6 +330,7 @@ static void make_types(lua_State *L)
 		{"layout", batch_layout},
 		{"json", batch_json},
 		{"text", batch_text},
+		{"element_text", batch_element_text},
 		{"raw", batch_raw},
 		{"close", batch_close},
 		{"__gc", batch_close},

@@ -4,13 +4,15 @@
  *
  * b:pointer()  address of the first record, for ffi.cast; valid until b:close() or collection
  * b:count() b:stride()
- * b:layout()   { hash="16 hex digits", cdef=, stride=, fields={ {name=, kind=, offset=, size=, count=,
- *              key=, index=}, … } }: one table per layout, not to be changed. kind is "uint" "int"
- *              "be_uint" "bool" "enum" "address" "time" "text" or "bytes"; index counts from 0 and names
- *              the field f<index> of the cdef's struct perilune_<hash>; enums have signed=true or false
+ * b:layout()   { hash="16 hex digits", stride=, fields={ {name=, kind=, offset=, size=, count=, key=, signed=, index=,
+ *              bit=, bits=, dims={{count=, stride=}, …}}, … } }: one table per layout, not to be changed. As struct field in
+ *              layout.h; kind is "uint" "int" "be_uint" "bool" "float" "enum" "pointer" "address" "ipv4" "protocol" "ifindex"
+ *              "time" "text" or "bytes"; index counts from 0; bit and bits only for bitfields, dims (outermost first) only
+ *              for arrays
  * b:json([indexes[, limit]])  JSON text `[{…},…]` of the records with these numbers (from 1), or of
  *              all, at most `limit` of them | nil, message, code
  * b:text(index, raw | i)      text of field `index` (from 0): of its raw bytes, or of record i (from 1)
+ * b:element_text(index, i, e) text of element e (from 0) of an array of record i
  * b:raw(index, text)          the other way, for addresses, bytes, text and names of enums: raw bytes,
  *              or nil when it is no such value
  * b:close()    frees the records; any later use but close is an error

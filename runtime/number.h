@@ -5,22 +5,38 @@
 #ifndef PERILUNE_NUMBER_H
 #define PERILUNE_NUMBER_H
 
+#include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define NUMBER_MAX 20 /* most characters of a 64-bit number, with its sign */
+#define NUMBER_MAX 20	   /* most characters of a 64-bit number, with its sign */
+#define NUMBER_WIDE_MAX 40 /* of any number here */
 
 /* Writes the decimal digits of `value` without a NUL; returns how many. */
 static inline size_t number__u64(char *out, uint64_t value)
 {
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+				    "25262728293031323334353637383940414243444546474849"
+				    "50515253545556575859606162636465666768697071727374"
+				    "75767778798081828384858687888990919293949596979899";
 	char digits[NUMBER_MAX];
 	size_t n = sizeof(digits);
 
-	do {
-		digits[--n] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
+	while (value >= 100) {
+		n -= 2;
+		memcpy(digits + n, pairs + value % 100 * 2, 2);
+		value /= 100;
+	}
+	if (value >= 10) {
+		n -= 2;
+		memcpy(digits + n, pairs + value * 2, 2);
+	} else {
+		digits[--n] = (char)('0' + value);
+	}
 	memcpy(out, digits + n, sizeof(digits) - n);
 	return sizeof(digits) - n;
 }
@@ -41,6 +57,53 @@ static inline size_t number__digits(char *out, uint64_t value, size_t width)
 		value /= 10;
 	}
 	return width;
+}
+
+/* 128 bits: 19 digits at a time. */
+static inline size_t number__wide(char *out, unsigned __int128 value, bool is_signed)
+{
+	const uint64_t step = 10000000000000000000ULL; /* 10^19 */
+	size_t n = 0;
+
+	if (is_signed && (__int128)value < 0) {
+		*out = '-';
+		return 1 + number__wide(out + 1, -value, false);
+	}
+	if (value >= step) {
+		n = number__wide(out, value / step, false);
+		return n + number__digits(out + n, (uint64_t)(value % step), 19);
+	}
+	return number__u64(out, (uint64_t)value);
+}
+
+/* The fewest digits that read back the same; "nan", "inf", "-inf" for what is no number. */
+static inline size_t number__float(char *out, double value, bool narrow)
+{
+	int digits = narrow ? 6 : 15, most = narrow ? 9 : 17, len;
+	char text[NUMBER_WIDE_MAX];
+
+	if (isnan(value)) /* in C, its sign may show */
+		return (size_t)(stpcpy(out, "nan") - out);
+	do {
+		double back;
+
+		len = snprintf(text, sizeof(text), "%.*g", digits, value);
+		back = narrow ? (double)strtof(text, NULL) : strtod(text, NULL);
+		if (back == value)
+			break;
+	} while (++digits <= most);
+	memcpy(out, text, (size_t)len);
+	return (size_t)len;
+}
+
+/* An address in memory: 0x and hex digits. */
+static inline size_t number__pointer(char *out, uint64_t value)
+{
+	char text[NUMBER_WIDE_MAX];
+	int len = snprintf(text, sizeof(text), "0x%llx", (unsigned long long)value);
+
+	memcpy(out, text, (size_t)len);
+	return (size_t)len;
 }
 
 /* Bytes as hex pairs with colons between, 3 × len - 1 characters; returns how many. */

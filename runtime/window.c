@@ -76,9 +76,12 @@ static int add_hash(struct windowed_map *map, struct bpf_object *object,
 					  spec->map);
 	snprintf(full, sizeof(full), "%s_0", spec->map);
 	half = bpf_object__find_map_by_name(object, full);
-	return layout__new(bpf_object__btf(object), bpf_map__btf_key_type_id(half),
-			   bpf_map__key_size(half), bpf_map__btf_value_type_id(half),
-			   bpf_map__value_size(half), &map->layout, error);
+	return layout__new(&(struct layout_spec){.btf = bpf_object__btf(object),
+						 .key_type = bpf_map__btf_key_type_id(half),
+						 .key_size = bpf_map__key_size(half),
+						 .value_type = bpf_map__btf_value_type_id(half),
+						 .value_size = bpf_map__value_size(half)},
+			   &map->layout, error);
 }
 
 static int add_array(struct windowed_map *map, struct bpf_object *object,
@@ -103,8 +106,12 @@ static int add_array(struct windowed_map *map, struct bpf_object *object,
 						    .max_entries = bpf_map__max_entries(array),
 						    .first = i * spec->entries,
 						    .entries = spec->entries};
-	return layout__new(btf, (uint32_t)index, bpf_map__key_size(array),
-			   bpf_map__btf_value_type_id(array), bpf_map__value_size(array),
+	return layout__new(&(struct layout_spec){.btf = btf,
+						 .key_type = (uint32_t)index,
+						 .key_size = bpf_map__key_size(array),
+						 .value_type = bpf_map__btf_value_type_id(array),
+						 .value_size = bpf_map__value_size(array),
+						 .index = true},
 			   &map->layout, error);
 }
 

@@ -14,8 +14,8 @@ local words = require "perilune.words"
 local record = {}
 
 local LARGEST = 9007199254740992 -- 2^53: above it a number is not exact
-local NUMERIC = { uint = true, int = true, be_uint = true, time = true }
-local TEXTUAL = { address = true, text = true, bytes = true, enum = true }
+local NUMERIC = { uint = true, int = true, be_uint = true, time = true, protocol = true, ifindex = true }
+local TEXTUAL = { address = true, ipv4 = true, text = true, bytes = true, enum = true }
 local MOST_CODE = 256 -- generated functions kept per class
 
 local bytes_pointer = ffi.typeof("const uint8_t *")
@@ -32,8 +32,30 @@ local function kind_of(ctype, field)
   return field.kind
 end
 
+-- A struct with every scalar at its place.
+local function cdef(layout)
+  local parts, at = { ("struct __attribute__((packed)) perilune_%s {"):format(layout.hash) }, 0
+  for _, f in ipairs(layout.fields) do
+    local length = f.size
+    for _, dim in ipairs(f.dims or {}) do length = math.max(length, dim.count * dim.stride) end
+    if f.offset >= at then
+      if f.offset > at then parts[#parts + 1] = ("uint8_t p%d[%d];"):format(at, f.offset - at) end
+      local bytes = TEXTUAL[f.kind] and f.kind ~= "enum" or f.bits or f.size > 8 or f.kind == "float" or f.kind == "pointer"
+      if bytes or (f.dims and f.dims[1].stride ~= f.size) then
+        parts[#parts + 1] = ("uint8_t f%d[%d];"):format(f.index, length)
+      else
+        parts[#parts + 1] = ("%sint%d_t f%d%s;"):format(f.signed and "" or "u", f.size * 8, f.index,
+          f.dims and ("[%d]"):format(f.count) or "")
+      end
+      at = f.offset + length
+    end
+  end
+  if at < layout.stride then parts[#parts + 1] = ("uint8_t p%d[%d];"):format(at, layout.stride - at) end
+  return table.concat(parts, " ") .. " };"
+end
+
 local function new_class(layout)
-  ffi.cdef(layout.cdef)
+  ffi.cdef(cdef(layout))
   local ctype = ffi.typeof("struct perilune_" .. layout.hash)
   assert(ffi.sizeof(ctype) == layout.stride, "the records' struct has another size than the records")
   local class = {
@@ -82,7 +104,7 @@ function record.number(class, name, level)
 end
 
 local DESCRIBED = {
-  uint = "a number", int = "a number", be_uint = "a number", time = "a time", bool = "true or false",
+  protocol = "a number", ifindex = "a number", ipv4 = "an address", uint = "a number", int = "a number", be_uint = "a number", time = "a time", bool = "true or false",
   enum = "a name", address = "an address", text = "text", bytes = "bytes",
 }
 

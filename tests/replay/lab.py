@@ -97,6 +97,19 @@ def ns_of(text):
 
 KEY = ("src", "dst", "sport", "dport", "proto", "ip_version")
 
+# IANA's keywords, by which records name a protocol.
+PROTOCOLS = {
+    "hopopt": 0, "icmp": 1, "igmp": 2, "ipv4": 4, "tcp": 6, "egp": 8, "udp": 17, "dccp": 33, "ipv6": 41, "ipv6-route": 43,
+    "ipv6-frag": 44, "rsvp": 46, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60,
+    "eigrp": 88, "ospfigp": 89, "pim": 103, "vrrp": 112, "l2tp": 115, "sctp": 132, "udplite": 136, "mpls-in-ip": 137,
+    "hip": 139, "shim6": 140,
+}
+
+
+def key_of(row):
+    """The key's fields in order, the protocol as its number."""
+    return tuple(PROTOCOLS.get(row[k], row[k]) if k == "proto" else row[k] for k in KEY if k in row)
+
 
 def sum_rows(events, probe=None):
     """{ key as tuple of the key's fields: { field: sum over all windows } }; first and last are ns, least and most."""
@@ -105,7 +118,7 @@ def sum_rows(events, probe=None):
         if probe and event["probe"] != probe:
             continue
         for row in event["rows"]:
-            key = tuple(row[k] for k in KEY if k in row)
+            key = key_of(row)
             into = sums.setdefault(key, {})
             for field, value in row.items():
                 if field in KEY:

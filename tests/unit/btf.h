@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "compile.h"
+#include "layout.h"
 
 /* Compiles it; NULL, having said why, when that fails. Needs PERILUNE_SOURCE or the source's directory as the current one. */
 static inline struct btf *test_btf(void)
@@ -54,6 +55,20 @@ static inline uint32_t test_type(const struct btf *btf, const char *name, uint32
 	int id = btf__find_by_name_kind(btf, name, kind);
 
 	return id > 0 ? (uint32_t)id : 1U << 20;
+}
+
+/* The layout of an entry whose key is, without a type, an index. */
+static inline int test_layout(const struct btf *btf, uint32_t key_type, uint32_t key_size,
+			      uint32_t value_type, uint32_t value_size, struct layout **out,
+			      struct error *error)
+{
+	return layout__new(&(struct layout_spec){.btf = btf,
+						 .key_type = key_type,
+						 .key_size = key_size,
+						 .value_type = value_type,
+						 .value_size = value_size,
+						 .index = key_type == 0},
+			   out, error);
 }
 
 #endif

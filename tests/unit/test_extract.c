@@ -42,7 +42,12 @@ static int setup(void **state)
 	value = (uint32_t)btf__add_struct(btf, "value", sizeof(struct value));
 	btf__add_field(btf, "packets", (int)u64, 0, 0);
 	btf__add_field(btf, "bytes", (int)u32, 64, 0);
-	return layout__new(btf, u32, 4, value, sizeof(struct value), &layout, NULL);
+	return layout__new(&(struct layout_spec){.btf = btf,
+						 .key_type = u32,
+						 .key_size = 4,
+						 .value_type = value,
+						 .value_size = sizeof(struct value)},
+			   &layout, NULL);
 }
 
 static int teardown(void **state)

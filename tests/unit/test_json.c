@@ -65,7 +65,7 @@ static struct layout *flows(void)
 {
 	struct layout *layout = NULL;
 
-	assert_int_equal(layout__new(btf, test_type(btf, "test_key", BTF_KIND_STRUCT),
+	assert_int_equal(test_layout(btf, test_type(btf, "test_key", BTF_KIND_STRUCT),
 				     sizeof(struct test_key),
 				     test_type(btf, "test_value", BTF_KIND_STRUCT),
 				     sizeof(struct test_value), &layout, NULL),
@@ -92,7 +92,14 @@ static void fill(const struct layout *layout, unsigned char *record)
 				   .mac = {2, 0, 0x5e},
 				   .sizes = {1, 0, UINT32_MAX},
 				   .names = {"x", "wxyz"},
-				   .at = {7, -9}};
+				   .at = {7, -9},
+				   .either = {.word = 0x0100000a},
+				   .low = 5,
+				   .middle = 8191,
+				   .high = 1,
+				   .where = (const void *)0xffff888000000000,
+				   .many = {[1] = {3, -4}},
+				   .big = (__int128)1 << 127};
 
 	memset(record, 0, layout->stride);
 	memcpy(record, &key, sizeof(key));
@@ -102,14 +109,16 @@ static void fill(const struct layout *layout, unsigned char *record)
 static void writes_every_kind_exactly(void **state)
 {
 	static const char *const parts[] = {
-		"{\"src\":\"10.0.0.1\",\"dst\":\"::\",\"sport\":0,\"dport\":80,\"proto\":6,\"ip_version\":4,",
+		"{\"src\":\"10.0.0.1\",\"dst\":\"::\",\"sport\":0,\"dport\":80,\"proto\":\"tcp\",\"ip_version\":4,",
 		"\"packets\":18446744073709551615,\"bytes\":9007199254740993,\"drift\":-9223372036854775808,",
 		"\"first\":\"2024-02-29T12:34:56.123456789Z\",\"last\":\"1970-01-01T00:00:00.000000000Z\",",
 		"\"seen\":true,\"small\":-1,\"count\":0,\"state\":\"STATE_OPEN\",\"error\":-8,",
 		"\"wide\":17293822569102704641,\"comm\":\"a\\\"b\xef\xbf\xbd\",\"mac\":\"02:00:5e:00:00:00\",",
-		"\"sizes\":[1,0,4294967295],\"grid\":[0,0,0,0],\"ports\":[0,0],\"names\":[\"x\",\"wxyz\"],",
-		"\"hops\":[\"::\",\"::\"],\"at.x\":7,\"at.y\":-9,",
-		"\"many\":[\"00:00:00:00:00:00:00:00\",\"00:00:00:00:00:00:00:00\"],",
+		"\"sizes\":[1,0,4294967295],\"grid\":[[0,0],[0,0]],\"ports\":[0,0],\"names\":[\"x\",\"wxyz\"],",
+		"\"hops\":[\"::\",\"::\"],\"at\":{\"x\":7,\"y\":-9},\"inlined\":0,\"deeper\":0,",
+		"\"either\":{\"word\":16777226,\"octets\":\"0a:00:00:01\"},\"half\":0,\"low\":5,\"middle\":8191,\"high\":1,",
+		"\"where\":\"0xffff888000000000\",\"many\":[{\"x\":0,\"y\":0},{\"x\":3,\"y\":-4}],",
+		"\"big\":-170141183460469231731687303715884105728,\"_hidden\":0,",
 		"\"tail\":0}",
 	};
 	struct layout *layout = flows();
@@ -120,7 +129,7 @@ static void writes_every_kind_exactly(void **state)
 	assert_true(layout->stride <= sizeof(record));
 	fill(layout, record);
 	buf__init(&out, 1 << 20);
-	assert_int_equal(json__record(&out, layout, record), 0);
+	assert_int_equal(json__record(&out, layout, JSON_ROW, record), 0);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		if (!strstr(out.data, parts[i]))
 			fail_msg("%s\nis not in\n%s", parts[i], out.data);
@@ -140,27 +149,27 @@ static void writes_lists(void **state)
 	struct buf out;
 
 	(void)state;
-	assert_int_equal(layout__new(btf, u32, 4, u32, 4, &layout, NULL), 0);
+	assert_int_equal(test_layout(btf, u32, 4, u32, 4, &layout, NULL), 0);
 	batch__init(&batch, layout);
 	buf__init(&out, 1 << 10);
-	assert_int_equal(json__records(&out, &batch, NULL, 5), 0);
+	assert_int_equal(json__records(&out, &batch, JSON_ROW, NULL, 5), 0);
 	assert_string_equal(out.data, "[]");
 	batch.records = (unsigned char *)records;
 	batch.count = 3;
 	buf__clear(&out);
-	assert_int_equal(json__records(&out, &batch, NULL, 2), 0);
+	assert_int_equal(json__records(&out, &batch, JSON_ROW, NULL, 2), 0);
 	assert_string_equal(out.data, "[{\"key\":1,\"value\":10},{\"key\":2,\"value\":20}]");
 	buf__clear(&out);
-	assert_int_equal(json__records(&out, &batch, chosen, 2), 0);
+	assert_int_equal(json__records(&out, &batch, JSON_ROW, chosen, 2), 0);
 	assert_string_equal(out.data, "[{\"key\":3,\"value\":30},{\"key\":1,\"value\":10}]");
 	buf__clear(&out);
 	buf__puts(&out, "before");
-	assert_int_equal(json__records(&out, &batch, wrong, 2), -ERANGE);
+	assert_int_equal(json__records(&out, &batch, JSON_ROW, wrong, 2), -ERANGE);
 	assert_string_equal(out.data, "before");
 	buf__free(&out);
-	buf__init(&out, 60); /* what does not fit is not begun */
+	buf__init(&out, 190); /* what does not fit is not begun */
 	buf__puts(&out, "before");
-	assert_int_equal(json__records(&out, &batch, NULL, 3), -EMSGSIZE);
+	assert_int_equal(json__records(&out, &batch, JSON_ROW, NULL, 3), -EMSGSIZE);
 	assert_string_equal(out.data, "before");
 	buf__free(&out);
 	layout__free(layout);
