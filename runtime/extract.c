@@ -1,329 +1,276 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "extract.h"
+/* Opening, and what all ways have in common. */
+#include "extract_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define FIRST_CHUNK 4096	/* entries asked for at once */
-#define CHUNK_BYTES (4UL << 20) /* unless they would need more memory than this */
-#define MIN_CHUNK 16
+#define MIN_STEP 4
 
-void batch__init(struct batch *batch, const struct layout *layout)
-{
-	*batch = (struct batch){.layout = layout};
-}
-
-void batch__free(struct batch *batch)
-{
-	if (!batch)
-		return;
-	free(batch->records);
-	*batch = (struct batch){.layout = batch->layout};
-}
-
-static int by_key(const void *a, const void *b, void *key_size)
-{
-	return memcmp(a, b, *(const size_t *)key_size);
-}
-
-void batch__sort(struct batch *batch)
-{
-	size_t key_size = batch->layout->key_size;
-
-	if (batch->count > 1)
-		qsort_r(batch->records, batch->count, batch->layout->stride, by_key, &key_size);
-}
-
-/* One read: what is asked and what it needs. */
-struct reader {
-	const struct extract_map *map;
-	struct batch *batch;
-	size_t key_size;
-	size_t slot;   /* bytes of one CPU's value as the kernel hands it out */
-	size_t stored; /* bytes of a whole value: slot × CPUs */
-	size_t cpus;   /* 1 unless per-CPU */
-	bool array, clear;
-	unsigned char *keys, *values; /* `chunk` of each */
-	uint32_t chunk;
+/* The better one first. */
+static const struct extract_ops *const all_ways[] = {
+	&extract_mapped,       &extract_gather,	     &extract_batch_hash,
+	&extract_batch_array,  &extract_batch_keys,  &extract_queue,
+	&extract_single_array, &extract_single_keys, &extract_pop,
 };
 
-static int reserve(struct batch *batch, size_t more)
+const char *extract_way__name(enum extract_way way)
 {
-	size_t need = batch->count + more, capacity = batch->capacity ? batch->capacity : 64;
-	unsigned char *records;
+	static const char *const names[] = {
+		[EXTRACT_BEST] = "best",   [EXTRACT_MAPPED] = "mapped", [EXTRACT_GATHER] = "gather",
+		[EXTRACT_BATCH] = "batch", [EXTRACT_SINGLE] = "single", [EXTRACT_POP] = "pop",
+	};
 
-	if (need <= batch->capacity)
-		return 0;
-	while (capacity < need)
-		capacity *= 2;
-	records = reallocarray(batch->records, capacity, batch->layout->stride);
-	if (!records)
-		return -ENOMEM;
-	batch->records = records;
-	batch->capacity = capacity;
-	return 0;
+	return names[way];
 }
 
-/* Room for `count` entries in the scratch buffers. */
-static int set_chunk(struct reader *r, uint64_t count)
+/* Why entries of this kind of map cannot be read, or NULL. */
+static const char *refuse_type(uint32_t type, uint32_t value_size)
 {
-	unsigned char *keys, *values;
-
-	if (count > UINT32_MAX)
-		return -ENOSPC;
-	keys = reallocarray(r->keys, count, r->key_size);
-	if (keys)
-		r->keys = keys;
-	values = reallocarray(r->values, count, r->stored);
-	if (values)
-		r->values = values;
-	if (!keys || !values)
-		return -ENOMEM;
-	r->chunk = (uint32_t)count;
-	return 0;
-}
-
-static int prepare(struct reader *r, const struct extract_map *map, bool clear, struct batch *batch)
-{
-	const struct layout *layout = batch->layout;
-	bool per_cpu = map->type == BPF_MAP_TYPE_PERCPU_HASH ||
-		       map->type == BPF_MAP_TYPE_LRU_PERCPU_HASH ||
-		       map->type == BPF_MAP_TYPE_PERCPU_ARRAY;
-	uint64_t most, want;
-	int cpus = 1;
-
-	*r = (struct reader){.map = map,
-			     .batch = batch,
-			     .clear = clear,
-			     .key_size = layout->key_size};
-	switch (map->type) {
-	case BPF_MAP_TYPE_ARRAY:
-	case BPF_MAP_TYPE_PERCPU_ARRAY:
-		r->array = true;
-		if (layout->key_size != sizeof(uint32_t) ||
-		    (uint64_t)map->first + map->entries > map->max_entries)
-			return -ERANGE;
-		break;
-	case BPF_MAP_TYPE_HASH:
-	case BPF_MAP_TYPE_PERCPU_HASH:
-	case BPF_MAP_TYPE_LRU_HASH:
-	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
-		break;
+	switch (type) {
+	case BPF_MAP_TYPE_RINGBUF:
+	case BPF_MAP_TYPE_USER_RINGBUF:
+	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+		return "it is a stream of events, not a table";
+	case BPF_MAP_TYPE_BLOOM_FILTER:
+		return "a Bloom filter can be asked for a value, but does not list any";
+	case BPF_MAP_TYPE_SK_STORAGE:
+	case BPF_MAP_TYPE_INODE_STORAGE:
+	case BPF_MAP_TYPE_TASK_STORAGE:
+	case BPF_MAP_TYPE_CGRP_STORAGE:
+		return "the kernel does not list the owners of local storage";
+	case BPF_MAP_TYPE_XSKMAP:
+		return "the kernel does not tell which sockets are in it";
+	case BPF_MAP_TYPE_ARENA:
+		return "an arena is memory without entries";
+	case BPF_MAP_TYPE_SOCKMAP:
+	case BPF_MAP_TYPE_SOCKHASH:
+	case BPF_MAP_TYPE_REUSEPORT_SOCKARRAY:
+		return value_size == sizeof(uint64_t)
+			       ? NULL
+			       : "the kernel tells sockets only where values have 8 bytes";
 	default:
-		return -EOPNOTSUPP;
+		return NULL;
 	}
-	if (per_cpu)
-		cpus = libbpf_num_possible_cpus();
-	if (cpus < 0)
-		return cpus;
-	r->cpus = (size_t)cpus;
-	r->slot = per_cpu ? (layout->value_size + 7UL) & ~7UL : layout->value_size;
-	r->stored = r->slot * r->cpus;
-	want = CHUNK_BYTES / (r->key_size + r->stored + 1);
-	want = want > FIRST_CHUNK ? FIRST_CHUNK : want < MIN_CHUNK ? MIN_CHUNK : want;
-	most = r->array ? map->entries : map->max_entries;
-	return set_chunk(r, want > most ? (most ? most : 1) : want);
 }
 
-/* Appends one entry as a record: key and value apart and padded, per-CPU values folded. There is room. */
-static void append(struct reader *r, const unsigned char *key, const unsigned char *value)
+static const char *type_name(uint32_t type)
 {
-	const struct layout *layout = r->batch->layout;
-	unsigned char *record = r->batch->records + r->batch->count * layout->stride;
-	unsigned char *into = record + layout->value_offset;
+	const char *name = libbpf_bpf_map_type_str((enum bpf_map_type)type);
 
-	memset(record + layout->value_offset - 8, 0, layout->value_offset ? 8 : 0);
-	memcpy(record, key, r->key_size);
-	if (layout->stride > layout->value_offset)
-		memset(record + layout->stride - 8, 0, 8);
-	if (r->cpus > 1)
-		layout__fold(layout, into, value, r->slot, r->cpus);
-	else
-		memcpy(into, value, layout->value_size);
-	r->batch->count++;
+	return name ? name : "unknown to this libbpf";
 }
 
-/* Array keys become relative to the first index that was asked for. */
-static int append_chunk(struct reader *r, uint32_t count)
+static bool is_per_cpu(uint32_t type)
 {
-	int err = reserve(r->batch, count);
+	return type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH ||
+	       type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+}
+
+static bool is_array(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY ||
+	       type == BPF_MAP_TYPE_ARRAY_OF_MAPS;
+}
+
+/* The kernel fills our buffers by its own sizes, so they are asked of the kernel. */
+static int check_map(struct extract *e, struct error *error)
+{
+	const struct layout *layout = e->layout;
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+	int err = bpf_map_get_info_by_fd(e->map.fd, &info, &len);
+	const char *reason;
 
 	if (err)
-		return err;
-	for (uint32_t i = 0; i < count; i++) {
-		const unsigned char *key = r->keys + i * r->key_size;
-		uint32_t index;
-
-		if (r->array) {
-			memcpy(&index, key, sizeof(index));
-			index -= r->map->first;
-			key = (const unsigned char *)&index;
-		}
-		append(r, key, r->values + i * r->stored);
-	}
+		return error__set(error, err, "the map does not say what it is: %s",
+				  strerror(-err));
+	if (info.type != e->map.type)
+		return error__set(error, -EINVAL, "the map is of type %s, not %s",
+				  type_name(info.type), type_name(e->map.type));
+	reason = refuse_type(info.type, info.value_size);
+	if (reason)
+		return error__set(error, -EOPNOTSUPP, "a map of type %s cannot be read: %s",
+				  type_name(info.type), reason);
+	if (info.value_size != layout->value_size ||
+	    (info.key_size != layout->key_size && !(e->array && !layout->key_size)))
+		return error__set(error, -EINVAL,
+				  "keys and values of %u and %u bytes are read as %u and %u",
+				  info.key_size, info.value_size, layout->key_size,
+				  layout->value_size);
+	if (e->array && (uint64_t)e->map.first + e->map.entries > info.max_entries)
+		return error__set(error, -ERANGE, "entries %u to %llu of an array that has %u",
+				  e->map.first,
+				  (unsigned long long)e->map.first + e->map.entries - 1,
+				  info.max_entries);
+	e->key_size = info.key_size;
 	return 0;
 }
 
-/* Errors of a first batch call that mean: this kernel has no batches for this map. */
-static bool no_batches(int err)
+static int set_sizes(struct extract *e, struct error *error)
 {
-	return err == -EINVAL || err == -EOPNOTSUPP || err == -524 /* ENOTSUPP, the kernel's own */;
+	size_t want, most = e->array ? e->map.entries : e->map.max_entries;
+	int cpus = e->per_cpu ? libbpf_num_possible_cpus() : 1;
+
+	if (cpus < 0)
+		return error__set(error, cpus, "cannot tell how many CPUs there are: %s",
+				  strerror(-cpus));
+	if (e->layout->cpus > 1 && e->layout->cpus != (uint32_t)cpus)
+		return error__set(error, -EINVAL, "a layout for %u CPUs, where there are %d",
+				  e->layout->cpus, cpus);
+	e->cpus = (size_t)cpus;
+	e->slot = e->per_cpu ? (e->layout->value_size + 7UL) & ~7UL : e->layout->value_size;
+	e->stored = e->slot * e->cpus;
+	want = EXTRACT_SCRATCH / (e->key_size + e->stored + 1);
+	want = want > EXTRACT_CHUNK ? EXTRACT_CHUNK : want < MIN_STEP ? MIN_STEP : want;
+	e->step = (uint32_t)(want > most ? (most ? most : 1) : want);
+	return 0;
 }
 
-/* -EOPNOTSUPP, with nothing read, where the kernel has no batches for this map. */
-static int read_hash_batches(struct reader *r)
+static int set_filters(struct extract *e, const struct extract_options *options,
+		       struct error *error)
 {
-	size_t token_size = r->key_size > 8 ? r->key_size : 8;
-	unsigned char *token = calloc(1, token_size);
-	uint64_t most = 2 * (uint64_t)r->map->max_entries + FIRST_CHUNK; /* no bucket has more */
-	bool started = false;
-	int err = token ? 0 : -ENOMEM, said;
+	if (options->nfilters > EXTRACT_FILTERS)
+		return error__set(error, -E2BIG, "%zu filters are more than %d", options->nfilters,
+				  EXTRACT_FILTERS);
+	for (size_t i = 0; i < options->nfilters; i++) {
+		const struct field *f = options->filters[i].field;
+		bool sized = f->size == 1 || f->size == 2 || f->size == 4 || f->size == 8;
 
-	while (!err && r->batch->count < r->map->max_entries) {
-		void *in = started ? token : NULL;
-		uint32_t count = r->chunk;
+		if (!sized || f->bits || f->count != 1 || f->kind == FIELD_FLOAT ||
+		    f->kind == FIELD_ADDRESS || f->kind == FIELD_IPV4 || f->kind == FIELD_TEXT ||
+		    f->kind == FIELD_BYTES)
+			return error__set(error, -EINVAL,
+					  "%s is no whole number that entries can be chosen by",
+					  f->name);
+		e->filters[i] = options->filters[i];
+	}
+	e->nfilters = options->nfilters;
+	return 0;
+}
 
-		said = r->clear ? bpf_map_lookup_and_delete_batch(r->map->fd, in, token, r->keys,
-								  r->values, &count, NULL)
-				: bpf_map_lookup_batch(r->map->fd, in, token, r->keys, r->values,
-						       &count, NULL);
-		if (said ==
-		    -ENOSPC) { /* a bucket holds more than the buffer; nothing of it was taken */
-			err = r->chunk > most ? -ENOSPC : set_chunk(r, 2 * (uint64_t)r->chunk);
+static int choose(struct extract *e, enum extract_way way, struct error *error)
+{
+	struct error reason = {0};
+	int err = -EOPNOTSUPP;
+
+	for (size_t i = 0; err == -EOPNOTSUPP && i < sizeof(all_ways) / sizeof(*all_ways); i++) {
+		e->ops = all_ways[i];
+		if (way == EXTRACT_BEST
+			    ? e->ops == &extract_gather && e->map.max_entries > EXTRACT_GATHER_MAX
+			    : e->ops->way != way)
 			continue;
-		}
-		if (said && said != -ENOENT) {
-			err = !started && no_batches(said) ? -EOPNOTSUPP : said;
-			break;
-		}
-		started = true;
-		err = append_chunk(r, count > r->chunk ? r->chunk : count);
-		if (said == -ENOENT)
-			break;
+		err = e->ops->open(e, &reason);
 	}
-	free(token);
-	return err;
+	if (!err)
+		return 0;
+	if (!reason.message[0])
+		error__set(&reason, err, "%s", strerror(-err));
+	return error__set(error, err, "a map of type %s cannot be read%s%s: %s",
+			  type_name(e->map.type), way == EXTRACT_BEST ? "" : " by way of ",
+			  way == EXTRACT_BEST ? "" : extract_way__name(way), reason.message);
 }
 
-/* Walks the keys and reads each; the keys come first, since deleting under get_next_key starts it over. */
-static int read_hash_single(struct reader *r)
+int extract__open(const struct extract_map *map, const struct layout *layout,
+		  const struct extract_options *options, struct extract **out, struct error *error)
 {
-	uint32_t most = r->map->max_entries, n = 0;
-	unsigned char *keys = reallocarray(NULL, most ? most : 1, r->key_size);
-	int err = keys ? 0 : -ENOMEM;
-
-	while (!err && n < most) {
-		err = bpf_map_get_next_key(r->map->fd, n ? keys + (n - 1) * r->key_size : NULL,
-					   keys + n * r->key_size);
-		n += !err;
-	}
-	if (err == -ENOENT)
-		err = 0;
-	for (uint32_t i = 0; !err && i < n; i++) {
-		const unsigned char *key = keys + i * r->key_size;
-
-		err = bpf_map_lookup_elem(r->map->fd, key, r->values);
-		if (!err)
-			err = reserve(r->batch, 1);
-		if (!err)
-			append(r, key, r->values);
-		if (!err && r->clear)
-			err = bpf_map_delete_elem(r->map->fd, key);
-		if (err == -ENOENT) /* somebody else removed it */
-			err = 0;
-	}
-	free(keys);
-	return err;
-}
-
-static int read_array_batches(struct reader *r)
-{
-	uint32_t done = 0, token = 0;
-	int err = 0;
-
-	while (!err && done < r->map->entries) {
-		uint32_t before = r->map->first + done -
-				  1; /* a batch begins after the key it is given */
-		uint32_t left = r->map->entries - done, count = left < r->chunk ? left : r->chunk;
-
-		err = bpf_map_lookup_batch(r->map->fd, before == UINT32_MAX ? NULL : &before,
-					   &token, r->keys, r->values, &count, NULL);
-		if (err && err != -ENOENT)
-			return !done && no_batches(err) ? -EOPNOTSUPP : err;
-		if (!count)
-			return -EIO;
-		err = append_chunk(r, count);
-		done += count;
-	}
-	return err;
-}
-
-static int read_array_single(struct reader *r)
-{
-	int err = 0;
-
-	for (uint32_t i = 0; !err && i < r->map->entries; i++) {
-		uint32_t index = r->map->first + i;
-
-		err = bpf_map_lookup_elem(r->map->fd, &index, r->values);
-		memcpy(r->keys, &index, sizeof(index));
-		if (!err)
-			err = append_chunk(r, 1);
-	}
-	return err;
-}
-
-static int zero_array(struct reader *r)
-{
-	uint32_t entries = r->map->entries, batched = 0;
-	int err = 0;
-
-	memset(r->values, 0, (size_t)r->chunk * r->stored);
-	while (r->map->way == EXTRACT_BEST && batched < entries) {
-		uint32_t count = entries - batched < r->chunk ? entries - batched : r->chunk;
-
-		for (uint32_t i = 0; i < count; i++) {
-			uint32_t index = r->map->first + batched + i;
-
-			memcpy(r->keys + i * sizeof(index), &index, sizeof(index));
-		}
-		err = bpf_map_update_batch(r->map->fd, r->keys, r->values, &count, NULL);
-		if (err && (batched || !no_batches(err)))
-			return err;
-		if (err)
-			break;
-		batched += count;
-	}
-	err = 0;
-	for (uint32_t i = batched; !err && i < entries; i++) {
-		uint32_t index = r->map->first + i;
-
-		err = bpf_map_update_elem(r->map->fd, &index, r->values, BPF_ANY);
-	}
-	return err;
-}
-
-int extract__read(const struct extract_map *map, bool clear, struct batch *batch)
-{
-	struct reader r;
+	static const struct extract_options none;
+	struct extract *e = calloc(1, sizeof(*e));
 	int err;
 
+	if (!e)
+		return error__set(error, -ENOMEM, "out of memory");
+	if (!options)
+		options = &none;
+	e->map = *map;
+	e->layout = layout;
+	e->array = is_array(map->type);
+	e->per_cpu = is_per_cpu(map->type);
+	e->map.fd = fcntl(map->fd, F_DUPFD_CLOEXEC, 3);
+	if (e->map.fd < 0)
+		err = error__set(error, -errno, "the map is not there: %s", strerror(errno));
+	else
+		err = check_map(e, error);
+	extract_seen__init(&e->seen, e->key_size);
+	if (!err)
+		err = set_sizes(e, error);
+	if (!err)
+		err = set_filters(e, options, error);
+	if (!err)
+		err = choose(e, options->way, error);
+	if (err) {
+		extract__free(e);
+		return err;
+	}
+	*out = e;
+	return 0;
+}
+
+void extract__free(struct extract *e)
+{
+	if (!e)
+		return;
+	gather__free(e->gather);
+	if (e->mapped)
+		munmap(e->mapped, e->mapped_size);
+	extract_seen__free(&e->seen);
+	free(e->token);
+	free(e->keys);
+	free(e->values);
+	if (e->map.fd >= 0)
+		close(e->map.fd);
+	free(e);
+}
+
+enum extract_way extract__way(const struct extract *e)
+{
+	return e->ops->way;
+}
+
+int extract__start(struct extract *e, bool clear)
+{
+	e->clear = clear;
+	e->started = e->ended = e->pending = false;
+	e->done = e->spent = 0;
+	extract_seen__clear(&e->seen);
+	return e->ops->start ? e->ops->start(e) : 0;
+}
+
+static int next(struct extract *e, struct batch *batch)
+{
+	int more = 0;
+
+	if (batch->layout->stride != e->layout->stride)
+		return -EINVAL;
+	if (!e->ended)
+		more = e->ops->next(e, batch);
+	e->ended = more <= 0;
+	return more;
+}
+
+int extract__next(struct extract *e, struct batch *batch)
+{
 	batch->count = 0;
-	err = prepare(&r, map, clear, batch);
-	if (err)
-		goto out;
-	err = -EOPNOTSUPP;
-	if (map->way == EXTRACT_BEST)
-		err = r.array ? read_array_batches(&r) : read_hash_batches(&r);
-	if (err == -EOPNOTSUPP)
-		err = r.array ? read_array_single(&r) : read_hash_single(&r);
-	if (!err && clear && r.array)
-		err = zero_array(&r);
-out:
-	free(r.keys);
-	free(r.values);
-	return err;
+	return next(e, batch);
+}
+
+int extract__read(struct extract *e, bool clear, struct batch *batch)
+{
+	int more;
+
+	batch->count = 0;
+	more = extract__start(e, clear);
+	if (more)
+		return more;
+	do
+		more = next(e, batch);
+	while (more > 0);
+	return more;
 }

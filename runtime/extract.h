@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a map to a flat buffer of records.
+ * From a map to a flat buffer of records, in the best way that this map and this kernel allow.
  *
- * The caller makes sure that nothing writes to what is read (window does, by the grace period). Reads run on workers:
- * nothing here touches Lua or the loop.
+ *	mapped   an array in shared memory: no system call
+ *	gather   a program in the kernel walks the map and writes records into shared memory, values folded, rows filtered; it
+ *	         holds its CPU, so only for maps of at most EXTRACT_GATHER_MAX entries
+ *	batch    lookup (and delete) in batches; the buffer grows when the kernel says that a bucket does not fit
+ *	single   one entry at a time
+ *	pop      queues and stacks: takes what it reads
+ *
+ * A read is a snapshot only when nothing writes meanwhile (window makes sure of it, by the grace period). On a map in use it is
+ * still bounded and never reports an entry twice. Reads run on workers: nothing here touches Lua or the loop.
  */
 #ifndef PERILUNE_EXTRACT_H
 #define PERILUNE_EXTRACT_H
@@ -12,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "error.h"
 #include "layout.h"
 
 struct batch {
@@ -26,28 +34,71 @@ void batch__free(struct batch *batch);
 /* Sorts by the bytes of the key, so that equal contents give equal buffers. */
 void batch__sort(struct batch *batch);
 
-/* How a map is read. Equal results; the slower one is there for kernels without the other, and to be measured. */
+#define EXTRACT_GATHER_MAX 16384
+
 enum extract_way {
-	EXTRACT_BEST,	/* in batches where the kernel can */
-	EXTRACT_SINGLE, /* one entry at a time */
+	EXTRACT_BEST,
+	EXTRACT_MAPPED,
+	EXTRACT_GATHER,
+	EXTRACT_BATCH,
+	EXTRACT_SINGLE,
+	EXTRACT_POP,
 };
+
+const char *extract_way__name(enum extract_way way); /* "mapped", … */
 
 struct extract_map {
 	int fd;
-	uint32_t type;	      /* BPF_MAP_TYPE_… : hash or array, per-CPU or not */
-	uint32_t max_entries; /* of the map */
-	uint32_t first;	      /* arrays: first index to read */
-	uint32_t entries;     /* arrays: how many; hashes: unused */
-	enum extract_way way;
+	uint32_t type;	/* BPF_MAP_TYPE_… */
+	uint32_t flags; /* map_flags */
+	uint32_t max_entries;
+	uint32_t
+		first; /* arrays: first index to read; a record's key is the index relative to it */
+	uint32_t entries; /* arrays: how many; others: unused */
 };
 
+/* One condition on a record: `field` (an integer of at most 8 bytes, not a bitfield or an array) compared with `value`. */
+enum filter_op { FILTER_EQ, FILTER_NE, FILTER_LT, FILTER_LE, FILTER_GT, FILTER_GE };
+
+struct extract_filter {
+	const struct field *field;
+	enum filter_op op;
+	uint64_t value; /* as layout__number gives it; compared signed when the field is */
+};
+
+#define EXTRACT_FILTERS 16
+
+struct extract_options {
+	enum extract_way way; /* BEST, or exactly that one: -EOPNOTSUPP when it does not go */
+	const struct extract_filter *filters; /* all must hold; copied */
+	size_t nfilters;
+};
+
+struct extract;
+
 /*
- * Reads all entries into `batch` (emptied first, grown as needed) and, with `clear`, removes exactly those from a hash
- * or zeroes them in an array. Per-CPU values are folded (layout__fold). In batches where the kernel can, one by one
- * where it cannot. On an error the batch holds what was read so far. An array record's key is the index relative to `first`.
- * It ends after max_entries at the latest, also when somebody keeps inserting. The batch's memory is kept from read to read.
- * -EOPNOTSUPP for another map type; -ERANGE for indexes beyond an array's end; -ENOMEM; otherwise what the kernel said.
+ * Prepares to read `map` as records of `layout` (borrowed; layout->cpus > 1: per-CPU values side by side, otherwise they are
+ * folded). `options` may be NULL. The descriptor is borrowed. -EOPNOTSUPP for a map that has no entries to read this way;
+ * -ERANGE for indexes beyond an array's end.
  */
-int extract__read(const struct extract_map *map, bool clear, struct batch *batch);
+int extract__open(const struct extract_map *map, const struct layout *layout,
+		  const struct extract_options *options, struct extract **out, struct error *error);
+void extract__free(struct extract *extract);		      /* NULL-safe */
+enum extract_way extract__way(const struct extract *extract); /* what was chosen */
+
+/*
+ * Starts a pass over the map. `clear`: entries that are read (filtered out or not) are removed, array elements zeroed; pop
+ * always takes.
+ */
+int extract__start(struct extract *extract, bool clear);
+/*
+ * Puts the next records, some thousand at most, into `batch` (emptied first). Returns 1 while there may be more, 0 after the last
+ * (the batch may hold records then too), -errno. A pass ends after max_entries at the latest, also when somebody keeps
+ * inserting.
+ */
+int extract__next(struct extract *extract, struct batch *batch);
+
+/* A whole pass into `batch`. On an error it holds what was read so far; its memory is kept from read to read. */
+int extract__read(struct extract *extract, bool clear, struct batch *batch);
 
 #endif

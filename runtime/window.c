@@ -20,6 +20,7 @@ struct windowed_map {
 	struct layout *layout;
 	enum window_kind kind;
 	struct extract_map half[2];
+	struct extract *extract[2];
 };
 
 struct window {
@@ -60,6 +61,7 @@ static int half_fd(struct bpf_object *object, const char *name, int half, struct
 		return -ENOENT;
 	*out = (struct extract_map){.fd = bpf_map__fd(map),
 				    .type = bpf_map__type(map),
+				    .flags = bpf_map__map_flags(map),
 				    .max_entries = bpf_map__max_entries(map)};
 	return 0;
 }
@@ -103,6 +105,7 @@ static int add_array(struct windowed_map *map, struct bpf_object *object,
 	for (uint32_t i = 0; i < 2; i++)
 		map->half[i] = (struct extract_map){.fd = bpf_map__fd(array),
 						    .type = bpf_map__type(array),
+						    .flags = bpf_map__map_flags(array),
 						    .max_entries = bpf_map__max_entries(array),
 						    .first = i * spec->entries,
 						    .entries = spec->entries};
@@ -137,6 +140,9 @@ int window__new(struct probe *probe, const struct window_spec *specs, size_t cou
 		map->kind = specs[i].kind;
 		err = map->kind == WINDOW_HASH ? add_hash(map, object, &specs[i], error)
 					       : add_array(map, object, &specs[i], error);
+		for (int half = 0; !err && half < 2; half++)
+			err = extract__open(&map->half[half], map->layout, NULL,
+					    &map->extract[half], error);
 	}
 	if (err) {
 		window__free(window);
@@ -150,8 +156,11 @@ void window__free(struct window *window)
 {
 	if (!window)
 		return;
-	for (size_t i = 0; i < window->count; i++)
+	for (size_t i = 0; i < window->count; i++) {
+		for (int half = 0; half < 2; half++)
+			extract__free(window->maps[i].extract[half]);
 		layout__free(window->maps[i].layout);
+	}
 	if (window->grace_outer >= 0)
 		close(window->grace_outer);
 	if (window->grace_inner >= 0)
@@ -230,7 +239,7 @@ int window__drain(struct window *window, uint64_t maps, bool sorted, struct batc
 
 		if (!(maps & (1ULL << i)))
 			continue;
-		one = extract__read(&map->half[half], true, &batches[i]);
+		one = extract__read(map->extract[half], true, &batches[i]);
 		if (one && !err)
 			err = error__set(error, one, "reading a window's records failed: %s",
 					 strerror(-one));
