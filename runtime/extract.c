@@ -128,6 +128,7 @@ static int set_sizes(struct extract *e, struct error *error)
 	e->cpus = (size_t)cpus;
 	e->slot = e->per_cpu ? (e->layout->value_size + 7UL) & ~7UL : e->layout->value_size;
 	e->stored = e->slot * e->cpus;
+	e->most = 2 * (uint64_t)most;
 	want = EXTRACT_SCRATCH / (e->key_size + e->stored + 1);
 	want = want > EXTRACT_CHUNK ? EXTRACT_CHUNK : want < MIN_STEP ? MIN_STEP : want;
 	e->step = (uint32_t)(want > most ? (most ? most : 1) : want);
@@ -156,6 +157,12 @@ static int set_filters(struct extract *e, const struct extract_options *options,
 	return 0;
 }
 
+static bool advisable(const struct extract *e, const struct extract_ops *ops)
+{
+	return ops != &extract_gather ||
+	       (e->map.max_entries <= EXTRACT_GATHER_MAX && (e->array || e->quiet));
+}
+
 static int choose(struct extract *e, enum extract_way way, struct error *error)
 {
 	struct error reason = {0};
@@ -163,9 +170,7 @@ static int choose(struct extract *e, enum extract_way way, struct error *error)
 
 	for (size_t i = 0; err == -EOPNOTSUPP && i < sizeof(all_ways) / sizeof(*all_ways); i++) {
 		e->ops = all_ways[i];
-		if (way == EXTRACT_BEST
-			    ? e->ops == &extract_gather && e->map.max_entries > EXTRACT_GATHER_MAX
-			    : e->ops->way != way)
+		if (way == EXTRACT_BEST ? !advisable(e, e->ops) : e->ops->way != way)
 			continue;
 		err = e->ops->open(e, &reason);
 	}
@@ -193,6 +198,7 @@ int extract__open(const struct extract_map *map, const struct layout *layout,
 	e->layout = layout;
 	e->array = is_array(map->type);
 	e->per_cpu = is_per_cpu(map->type);
+	e->quiet = options->quiet;
 	e->map.fd = fcntl(map->fd, F_DUPFD_CLOEXEC, 3);
 	if (e->map.fd < 0)
 		err = error__set(error, -errno, "the map is not there: %s", strerror(errno));

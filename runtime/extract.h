@@ -7,10 +7,11 @@
  *	         holds its CPU, so only for maps of at most EXTRACT_GATHER_MAX entries
  *	batch    lookup (and delete) in batches; the buffer grows when the kernel says that a bucket does not fit
  *	single   one entry at a time
- *	pop      queues and stacks: takes what it reads
+ *	pop      queues and stacks: takes what it reads (without `clear`, BEST and SINGLE show the head only)
  *
  * A read is a snapshot only when nothing writes meanwhile (window makes sure of it, by the grace period). On a map in use it is
- * still bounded and never reports an entry twice. Reads run on workers: nothing here touches Lua or the loop.
+ * still bounded, never reports an entry twice and, but for a gathered hash, leaves none out that is there throughout. What is
+ * removed is what the read has seen, save what a program adds to an entry in between. Reads run on workers: nothing here touches Lua or the loop.
  */
 #ifndef PERILUNE_EXTRACT_H
 #define PERILUNE_EXTRACT_H
@@ -72,13 +73,14 @@ struct extract_options {
 	enum extract_way way; /* BEST, or exactly that one: -EOPNOTSUPP when it does not go */
 	const struct extract_filter *filters; /* all must hold; copied */
 	size_t nfilters;
+	bool quiet; /* nobody else writes the map during a pass: BEST may gather a hash, whose walk could go astray otherwise */
 };
 
 struct extract;
 
 /*
  * Prepares to read `map` as records of `layout` (borrowed; layout->cpus > 1: per-CPU values side by side, otherwise they are
- * folded). `options` may be NULL. The descriptor is borrowed. -EOPNOTSUPP for a map that has no entries to read this way;
+ * folded). `options` may be NULL. The descriptor may be closed afterwards. -EOPNOTSUPP for a map that has no entries to read this way;
  * -ERANGE for indexes beyond an array's end.
  */
 int extract__open(const struct extract_map *map, const struct layout *layout,
@@ -93,8 +95,9 @@ enum extract_way extract__way(const struct extract *extract); /* what was chosen
 int extract__start(struct extract *extract, bool clear);
 /*
  * Puts the next records, some thousand at most, into `batch` (emptied first). Returns 1 while there may be more, 0 after the last
- * (the batch may hold records then too), -errno. A pass ends after max_entries at the latest, also when somebody keeps
- * inserting.
+ * (the batch may hold records then too), -errno. A pass ends after twice max_entries at the latest, also when somebody keeps
+ * inserting. -EAGAIN when a walk from key to key (LPM tries, or by way of single) was led astray for too long by others'
+ * deleting.
  */
 int extract__next(struct extract *extract, struct batch *batch);
 

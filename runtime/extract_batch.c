@@ -65,7 +65,6 @@ static int hash_open(struct extract *e, struct error *error)
 /* A bucket is given whole or not at all, so an entry comes once even if others write. */
 static int hash_next(struct extract *e, struct batch *batch)
 {
-	uint64_t most = 2 * (uint64_t)e->map.max_entries + EXTRACT_CHUNK; /* no bucket has more */
 	uint32_t count;
 	int said, err;
 
@@ -80,7 +79,9 @@ static int hash_next(struct extract *e, struct batch *batch)
 		if (said != -ENOSPC)
 			break;
 		/* The next bucket holds more than the buffer; nothing of it was taken. */
-		err = e->chunk > most ? -ENOSPC : extract__set_chunk(e, 2 * (uint64_t)e->chunk);
+		err = e->chunk > e->most + EXTRACT_CHUNK
+			      ? -ENOSPC
+			      : extract__set_chunk(e, 2 * (uint64_t)e->chunk);
 		if (err)
 			return err;
 	}
@@ -94,7 +95,7 @@ static int hash_next(struct extract *e, struct batch *batch)
 	for (uint32_t i = 0; i < count; i++)
 		extract__append(e, batch, e->keys + i * e->key_size, e->values + i * e->stored);
 	e->done += count;
-	return said != -ENOENT && e->done < e->map.max_entries;
+	return said != -ENOENT && e->done < e->most;
 }
 
 const struct extract_ops extract_batch_hash = {.way = EXTRACT_BATCH,

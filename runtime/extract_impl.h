@@ -38,7 +38,9 @@ struct extract {
 	size_t slot;	 /* bytes of one CPU's value as the kernel hands it out */
 	size_t stored;	 /* bytes of a whole value: slot × CPUs */
 	size_t cpus;	 /* 1 unless per-CPU */
-	bool per_cpu, array;
+	bool per_cpu, array, quiet;
+	uint64_t
+		most; /* entries after which a pass ends: more than there can be, unless others write */
 
 	/* the pass */
 	bool clear, started, ended;

@@ -15,7 +15,7 @@
 static int spend(struct extract *e, uint64_t steps)
 {
 	e->spent += steps;
-	return e->spent > 8 * (uint64_t)e->map.max_entries + 65536 ? -EAGAIN : 0;
+	return e->spent > 4 * e->most + 65536 ? -EAGAIN : 0;
 }
 
 /* Removes the first `count` keys of the scratch buffer; those that are gone already do not matter. */
@@ -94,7 +94,7 @@ static int trie_next(struct extract *e, struct batch *batch)
 	if (err)
 		return err;
 	e->done += taken;
-	return said != -ENOENT && e->done < e->map.max_entries;
+	return said != -ENOENT && e->done < e->most;
 }
 
 const struct extract_ops extract_batch_keys = {.way = EXTRACT_BATCH,
@@ -138,7 +138,7 @@ static int walk(struct extract *e)
 static int keys_step(struct extract *e, struct batch *batch)
 {
 	size_t last = e->seen.count;
-	int found = e->done < e->map.max_entries ? walk(e) : 0, err = 0;
+	int found = e->done < e->most ? walk(e) : 0, err = 0;
 
 	if (e->pending)
 		err = bpf_map_delete_elem(e->map.fd, extract_seen__key(&e->seen, last - 1));

@@ -85,7 +85,7 @@ static int gather_next(struct extract *e, struct batch *batch)
 	if (err)
 		return err;
 	e->done += n;
-	if (e->array) {
+	if (e->array || e->quiet) {
 		memcpy(batch->records + batch->count * e->layout->stride, from,
 		       n * e->layout->stride);
 		batch->count += n;

@@ -141,7 +141,8 @@ int window__new(struct probe *probe, const struct window_spec *specs, size_t cou
 		err = map->kind == WINDOW_HASH ? add_hash(map, object, &specs[i], error)
 					       : add_array(map, object, &specs[i], error);
 		for (int half = 0; !err && half < 2; half++)
-			err = extract__open(&map->half[half], map->layout, NULL,
+			err = extract__open(&map->half[half], map->layout,
+					    &(struct extract_options){.quiet = true},
 					    &map->extract[half], error);
 	}
 	if (err) {
