@@ -18,6 +18,32 @@ static int spend(struct extract *e, uint64_t steps)
 	return e->spent > 4 * e->most + 65536 ? -EAGAIN : 0;
 }
 
+/*
+ * Makes the next key that was not seen the last of those seen: 1; 0 when there is none. When the walk has started over it goes back
+ * to the last key that is still there, and only when none is, through all of them again.
+ */
+static int walk(struct extract *e)
+{
+	size_t at = e->seen.count, number; /* the place is after key number at - 1 */
+	bool again = false;
+
+	for (;;) {
+		int err = spend(e, 1);
+
+		if (!err)
+			err = bpf_map_get_next_key(e->map.fd,
+						   at ? extract_seen__key(&e->seen, at - 1) : NULL,
+						   e->keys);
+		if (err)
+			return err == -ENOENT ? 0 : err;
+		err = extract_seen__add(&e->seen, e->keys, &number);
+		if (err)
+			return err;
+		again = again || !at;
+		at = again ? number + 1 : at - 1;
+	}
+}
+
 /* Removes the first `count` keys of the scratch buffer; those that are gone already do not matter. */
 static int delete_keys(struct extract *e, uint32_t count)
 {
@@ -69,19 +95,18 @@ static int take_new(struct extract *e, struct batch *batch, uint32_t count, uint
 	return 0;
 }
 
-static int trie_next(struct extract *e, struct batch *batch)
+/* Reads what follows `in` in one call. 0: that was all. */
+static int trie_batch(struct extract *e, const void *in, struct batch *batch)
 {
 	uint32_t count = e->chunk, taken = 0;
-	/* What was read last is removed: the walk begins at what is left. */
-	void *in = e->started && !e->clear ? e->token : NULL;
-	int said = bpf_map_lookup_batch(e->map.fd, in, e->token, e->keys, e->values, &count, NULL);
+	int said = bpf_map_lookup_batch(e->map.fd, (void *)in, e->token, e->keys, e->values, &count,
+					NULL);
 	int err;
 
 	if (said && said != -ENOENT)
 		return said;
-	e->started = true;
 	count = count > e->chunk ? e->chunk : count;
-	err = spend(e, count + 1);
+	err = spend(e, count);
 	if (!err)
 		err = batch__reserve(batch, count);
 	if (!err)
@@ -91,10 +116,31 @@ static int trie_next(struct extract *e, struct batch *batch)
 
 		err = err ? err : cleared;
 	}
-	if (err)
-		return err;
 	e->done += taken;
-	return said != -ENOENT && e->done < e->most;
+	return err ? err : said != -ENOENT && e->done < e->most;
+}
+
+/* The kernel's token is the last key, which somebody may have removed; so each batch begins at a key found anew. */
+static int trie_next(struct extract *e, struct batch *batch)
+{
+	const unsigned char *key;
+	int found, err;
+
+	if (e->clear) /* what was read is removed: the next is the first that is left */
+		return trie_batch(e, NULL, batch);
+	found = walk(e);
+	if (found <= 0)
+		return found;
+	key = extract_seen__key(&e->seen, e->seen.count - 1);
+	err = batch__reserve(batch, 1);
+	if (!err)
+		err = bpf_map_lookup_elem(e->map.fd, key, e->values);
+	if (err && err != -ENOENT)
+		return err;
+	if (!err)
+		extract__append(e, batch, key, e->values);
+	e->done++;
+	return trie_batch(e, key, batch);
 }
 
 const struct extract_ops extract_batch_keys = {.way = EXTRACT_BATCH,
@@ -106,32 +152,6 @@ static int keys_open(struct extract *e, struct error *error)
 	if (!e->key_size || e->array)
 		return error__set(error, -EOPNOTSUPP, "it has no keys to walk by");
 	return extract__set_chunk(e, 1);
-}
-
-/*
- * Makes the next key that was not seen the last of those seen: 1; 0 when there is none. When the walk has started over it goes back
- * to the last key that is still there, and only when none is, through all of them again.
- */
-static int walk(struct extract *e)
-{
-	size_t at = e->seen.count, number; /* the place is after key number at - 1 */
-	bool again = false;
-
-	for (;;) {
-		int err = spend(e, 1);
-
-		if (!err)
-			err = bpf_map_get_next_key(e->map.fd,
-						   at ? extract_seen__key(&e->seen, at - 1) : NULL,
-						   e->keys);
-		if (err)
-			return err == -ENOENT ? 0 : err;
-		err = extract_seen__add(&e->seen, e->keys, &number);
-		if (err)
-			return err;
-		again = again || !at;
-		at = again ? number + 1 : at - 1;
-	}
 }
 
 /* With `clear`, a key is removed when the next one is known. */

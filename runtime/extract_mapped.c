@@ -49,7 +49,7 @@ static int mapped_next(struct extract *e, struct batch *batch)
 	unsigned char *at = e->mapped + (size_t)first * size;
 	int err = batch__reserve(batch, n);
 
-	if (err)
+	if (err || !n)
 		return err;
 	for (uint32_t i = 0; i < n; i++)
 		extract__append_element(e, batch, first + i, at + i * size);
@@ -71,9 +71,7 @@ static int gather_open(struct extract *e, struct error *error)
 
 static int gather_start(struct extract *e)
 {
-	int err = gather__run(e->gather, e->clear, &e->gathered, &e->gathered_count);
-
-	return err;
+	return gather__run(e->gather, e->clear, &e->gathered, &e->gathered_count);
 }
 
 static int gather_next(struct extract *e, struct batch *batch)
@@ -82,7 +80,7 @@ static int gather_next(struct extract *e, struct batch *batch)
 	const unsigned char *from = e->gathered + e->done * e->layout->stride;
 	int err = batch__reserve(batch, n);
 
-	if (err)
+	if (err || !n)
 		return err;
 	e->done += n;
 	if (e->array || e->quiet) {
