@@ -33,5 +33,6 @@ int kernel_try__global_functions(char *detail);
 int kernel_try__loop(char *detail);
 int kernel_try__coarse_clock(char *detail);
 int kernel_try__test_run(char *detail);
+int kernel_try__gather(char *detail);
 
 #endif

@@ -11,11 +11,14 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+
+#include "gather.h"
 
 /* Instructions, as far as the tries need them. */
 #define MOV_REG(d, s) {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = (d), .src_reg = (s)}
@@ -238,4 +241,45 @@ int kernel_try__test_run(char *detail)
 	err = bpf_prog_test_run_opts(fd, &opts);
 	close(fd);
 	return err ? err : opts.retval == XDP_PASS ? 0 : -EPROTO;
+}
+
+/* The one entry of a map, gathered and removed. */
+static int gather_one(const struct extract_map *map, const struct layout *layout)
+{
+	uint64_t key = 1, value = 2, record[2] = {0, 0};
+	const unsigned char *records;
+	struct gather *gather;
+	size_t count = 0;
+	int err = bpf_map_update_elem(map->fd, &key, &value, BPF_ANY);
+
+	if (!err)
+		err = gather__open(map, layout, NULL, 0, &gather, NULL);
+	if (err)
+		return err;
+	err = gather__run(gather, true, &records, &count);
+	if (!err && count == 1)
+		memcpy(record, records, sizeof(record));
+	gather__free(gather);
+	if (!err && (record[0] != key || record[1] != value))
+		err = -EPROTO;
+	return err;
+}
+
+int kernel_try__gather(char *detail)
+{
+	struct layout_spec spec = {.key_size = sizeof(uint64_t), .value_size = sizeof(uint64_t)};
+	struct extract_map map = {.type = BPF_MAP_TYPE_HASH, .max_entries = 1};
+	struct layout *layout;
+	int err = layout__new(&spec, &layout, NULL);
+
+	(void)detail;
+	if (err)
+		return err;
+	map.fd = bpf_map_create(BPF_MAP_TYPE_HASH, "perilune_try", spec.key_size, spec.value_size,
+				1, NULL);
+	err = map.fd < 0 ? map.fd : gather_one(&map, layout);
+	if (map.fd >= 0)
+		close(map.fd);
+	layout__free(layout);
+	return err;
 }

@@ -40,6 +40,7 @@ static void test_everything_required_is_found_here(void **state)
 	}
 	assert_non_null(strstr(find(list, count, "grace-period")->detail, " ms"));
 	assert_int_equal(find(list, count, "xdp")->result, 0);
+	assert_int_equal(find(list, count, "gather")->result, 0);
 	assert_int_equal(find(list, count, "clsact")->result, 0);
 	assert_string_equal(find(list, count, "clsact")->detail, "");
 }
