@@ -10,6 +10,7 @@
 
 #include "buf.h"
 #include "lua_batch.h"
+#include "lua_bench.h"
 #include "lua_capture.h"
 #include "lua_compile.h"
 #include "lua_files.h"
@@ -49,6 +50,7 @@ static int luaopen_perilune_core_vm(lua_State *L)
 
 static const luaL_Reg core_modules[] = {
 	{"perilune.core.batch", luaopen_perilune_core_batch},
+	{"perilune.core.bench", luaopen_perilune_core_bench},
 	{"perilune.core.capture", luaopen_perilune_core_capture},
 	{"perilune.core.compile", luaopen_perilune_core_compile},
 	{"perilune.core.files", luaopen_perilune_core_files},

@@ -43,8 +43,10 @@ static void takes_hashes_and_arrays(void **state)
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
 		for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++)
 			if (open_one(types[i], 0, 4, sizes[s], 1, &error))
-				fail_msg("type %u, %u bytes: %s", types[i], sizes[s], error.message);
-	assert_int_equal(open_one(BPF_MAP_TYPE_HASH, 0, 504, 8, 1, &error), 0); /* the longest key */
+				fail_msg("type %u, %u bytes: %s", types[i], sizes[s],
+					 error.message);
+	assert_int_equal(open_one(BPF_MAP_TYPE_HASH, 0, 504, 8, 1, &error),
+			 0); /* the longest key */
 }
 
 static void says_why_not(void **state)
@@ -119,7 +121,8 @@ static void filters_as_many_as_there_are(void **state)
 	for (size_t i = 0; i < EXTRACT_FILTERS; i++)
 		filters[i] = (struct extract_filter){layout__field(layout, "value"), FILTER_GE, 0};
 	for (int none = 0; none < 2; none++) {
-		assert_int_equal(gather__open(&t.map, layout, filters, EXTRACT_FILTERS, &gather, NULL),
+		assert_int_equal(gather__open(&t.map, layout, filters, EXTRACT_FILTERS, &gather,
+					      NULL),
 				 0);
 		assert_int_equal(gather__run(gather, false, &records, &count), 0);
 		assert_int_equal(count, none ? 0 : 100);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * perilune.core.bench: tables to measure on (bench.h). For lua/perilune/bench/.
+ *
+ * - table(kind, entries) → t | nil, message, code; kind is "hash" or "array"
+ * - t:fill() → true | nil, message, code: puts all entries in
+ * - t:read(way [, { clear=, json=, most= }]) → seconds, entries | nil, message, code
+ * - t:batch(way) → batch (lua_batch.h), seconds | nil, message, code
+ * - t:drain(way, fn) → true | nil, message, code: reads and clears all on a worker, then calls fn(seconds, entries) or
+ *   fn(nil, message, code); meanwhile the other methods fail with EBUSY
+ * - t:close()
+ *
+ * A way is "best", "mapped", "gather", "batch" or "single".
+ */
+#ifndef PERILUNE_LUA_BENCH_H
+#define PERILUNE_LUA_BENCH_H
+
+#include <lua.h>
+
+int luaopen_perilune_core_bench(lua_State *L);
+
+#endif
