@@ -31,13 +31,13 @@ nowhere='//'
 	only 'Lua is for lua_* and main.c' "$(include '[<"](luajit-2\.1/)?(lua|lauxlib|lualib|luajit)\.h')" \
 		'runtime/(lua_[a-z_]+\.[ch]|main\.c):' $runtime
 	only 'libbpf is for the kernel side' "$(include '<bpf/')" \
-		'runtime/(probe|attach|window|extract|layout|kernel|event|replay)(_[a-z_]+)?\.[ch]:' $runtime
+		'runtime/(probe|attach|window|extract|gather|layout|kernel|event|replay|bench)(_[a-z_]+)?\.[ch]:' $runtime
 	only 'libuv is for the loop' "$(include '[<"]uv')" 'runtime/loop(_[a-z_]+)?\.[ch]:' $runtime
 	only 'of bpf/ and templates/, the runtime may include bpf/ctl.h' "$(include '"(\.\./)?(bpf|templates)/')" \
 		'.*bpf/ctl\.h"' $runtime
 	only 'what runs in the kernel knows nothing of the runtime' "$(include '[<"](.*/)?runtime/')" "$nowhere" $kernel
 	only 'the engine alone sequences the stages' "$(require '(shape|decide|ladder)["'\'']')" \
-		'lua/perilune/engine\.lua:' $lua
+		'lua/perilune/(engine|bench/[a-z_]+)\.lua:' $lua
 	only 'a stage knows no engine and no runtime' "$(require '(core\.|engine["'\''])')" "$nowhere" $stages
 }
 
