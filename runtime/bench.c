@@ -88,11 +88,11 @@ int bench_table__new(enum bench_kind kind, uint32_t entries, struct bench_table 
 {
 	struct layout_spec spec = {.value_size = sizeof(struct bench_value)};
 	struct bench_table *table = calloc(1, sizeof(*table));
-	struct btf *btf = NULL;
-	int err = -ENOMEM;
+	struct btf *btf;
+	int err;
 
 	if (!table)
-		return error__set(error, err, "out of memory");
+		return error__set(error, -ENOMEM, "out of memory");
 	table->map = (struct extract_map){.fd = -1,
 					  .type = kind == BENCH_HASH ? BPF_MAP_TYPE_HASH
 								     : BPF_MAP_TYPE_ARRAY,
@@ -105,8 +105,8 @@ int bench_table__new(enum bench_kind kind, uint32_t entries, struct bench_table 
 	spec.index = kind != BENCH_HASH;
 	if (spec.index)
 		spec.key_type = 0;
-	if (btf)
-		err = layout__new(&spec, &table->layout, error);
+	err = btf ? layout__new(&spec, &table->layout, error)
+		  : error__set(error, -ENOMEM, "out of memory");
 	if (!err) {
 		batch__init(&table->batch, table->layout);
 		err = create(table, &spec);

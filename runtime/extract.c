@@ -253,7 +253,7 @@ static int next(struct extract *e, struct batch *batch)
 {
 	int more = 0;
 
-	if (batch->layout->stride != e->layout->stride)
+	if (batch->layout != e->layout) /* before anything is taken */
 		return -EINVAL;
 	if (!e->ended)
 		more = e->ops->next(e, batch);

@@ -71,6 +71,9 @@ static int hash_next(struct extract *e, struct batch *batch)
 	for (;;) {
 		void *in = e->started ? e->token : NULL;
 
+		err = batch__reserve(batch, e->chunk); /* before anything is taken */
+		if (err)
+			return err;
 		count = e->chunk;
 		said = e->clear ? bpf_map_lookup_and_delete_batch(e->map.fd, in, e->token, e->keys,
 								  e->values, &count, NULL)
@@ -89,9 +92,6 @@ static int hash_next(struct extract *e, struct batch *batch)
 		return said;
 	e->started = true;
 	count = count > e->chunk ? e->chunk : count;
-	err = batch__reserve(batch, count);
-	if (err)
-		return err;
 	for (uint32_t i = 0; i < count; i++)
 		extract__append(e, batch, e->keys + i * e->key_size, e->values + i * e->stored);
 	e->done += count;

@@ -69,17 +69,30 @@ static int gather_open(struct extract *e, struct error *error)
 	return gather__open(&e->map, e->layout, e->filters, e->nfilters, &e->gather, error);
 }
 
-static int gather_start(struct extract *e)
+/* What is read may be removed by that, so there has to be room first. */
+static int gather(struct extract *e, struct batch *batch)
 {
-	return gather__run(e->gather, e->clear, &e->gathered, &e->gathered_count);
+	uint32_t most = e->array ? e->map.entries : e->map.max_entries;
+	int err = batch__reserve(batch, most < EXTRACT_GATHER_MAX ? most : EXTRACT_GATHER_MAX);
+
+	if (!err)
+		err = gather__run(e->gather, e->clear, &e->gathered, &e->gathered_count);
+	e->started = !err;
+	return err;
 }
 
 static int gather_next(struct extract *e, struct batch *batch)
 {
-	size_t left = e->gathered_count - e->done, n = left < EXTRACT_CHUNK ? left : EXTRACT_CHUNK;
-	const unsigned char *from = e->gathered + e->done * e->layout->stride;
-	int err = batch__reserve(batch, n);
+	const unsigned char *from;
+	size_t left, n;
+	int err = e->started ? 0 : gather(e, batch);
 
+	if (err)
+		return err;
+	left = e->gathered_count - e->done;
+	n = left < EXTRACT_CHUNK ? left : EXTRACT_CHUNK;
+	from = e->gathered + e->done * e->layout->stride;
+	err = batch__reserve(batch, n);
 	if (err || !n)
 		return err;
 	e->done += n;
@@ -103,5 +116,4 @@ static int gather_next(struct extract *e, struct batch *batch)
 
 const struct extract_ops extract_gather = {.way = EXTRACT_GATHER,
 					   .open = gather_open,
-					   .start = gather_start,
 					   .next = gather_next};

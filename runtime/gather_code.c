@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gather_code.h"
 
+#define LOAD_IMM64 (BPF_LD | BPF_DW | BPF_IMM)
+
 static void put(struct gather_code *code, struct bpf_insn insn)
 {
 	if (code->count == GATHER_CODE_MAX)
@@ -26,9 +28,8 @@ void code__mov_imm(struct gather_code *code, uint8_t dst, int32_t value)
 
 void code__mov_imm64(struct gather_code *code, uint8_t dst, uint64_t value)
 {
-	put(code, (struct bpf_insn){.code = BPF_LD | BPF_DW | BPF_IMM,
-				    .dst_reg = dst,
-				    .imm = (int32_t)(uint32_t)value});
+	put(code,
+	    (struct bpf_insn){.code = LOAD_IMM64, .dst_reg = dst, .imm = (int32_t)(uint32_t)value});
 	put(code, (struct bpf_insn){.imm = (int32_t)(uint32_t)(value >> 32)});
 }
 
@@ -99,7 +100,7 @@ void code__any(struct gather_code *code, uint8_t src, uint32_t at, uint32_t size
 
 void code__map(struct gather_code *code, uint8_t dst, int fd)
 {
-	put(code, (struct bpf_insn){.code = BPF_LD | BPF_DW | BPF_IMM,
+	put(code, (struct bpf_insn){.code = LOAD_IMM64,
 				    .dst_reg = dst,
 				    .src_reg = BPF_PSEUDO_MAP_FD,
 				    .imm = fd});

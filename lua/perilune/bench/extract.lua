@@ -12,7 +12,7 @@ local view = require "perilune.view"
 local extract = { summary = "reading maps: one by one, in batches, gathered, mapped; with a scan and as JSON" }
 
 local SIZES = { 10000, 1000000 }
-local SAMPLE = 20000 -- entries that are read one by one: the rest would take as long again and say no more
+local SAMPLE = 250000 -- entries that are read one by one: the rest would take as long again and say no more
 local TICK = 0.001
 
 local WAYS = { "single", "batch", "gather", "mapped" } -- mapped: of the array
