@@ -277,6 +277,45 @@ static void walks_a_trie_in_use(void **state)
 	layout__free(layout);
 }
 
+/* What comes back after it was read and removed stays for the next read. */
+static void reports_what_comes_back_later(void **state)
+{
+	struct layout *layout = new_layout(8, 8, false);
+	struct table t = table__new(BPF_MAP_TYPE_LPM_TRIE, 0, layout, 10000, 3);
+	struct batch batch;
+
+	(void)state;
+	batch__init(&batch, layout);
+	for (int single = 0; single < 2; single++) {
+		struct extract *extract = table__open(&t, single ? EXTRACT_SINGLE : EXTRACT_BATCH);
+		size_t count = 0;
+		int more;
+
+		assert_int_equal(extract__start(extract, true), 0);
+		do {
+			more = extract__next(extract, &batch);
+			assert_true(more >= 0);
+			for (size_t i = 0; !count && i < 10; i++) {
+				const unsigned char *record = batch.records + i * layout->stride;
+
+				assert_int_equal(bpf_map_update_elem(t.map.fd, record, record + 8,
+								     0),
+						 0);
+			}
+			count += batch.count;
+		} while (more);
+		assert_int_equal(count, t.count);
+		assert_int_equal(table__left(&t), 10);
+		assert_int_equal(extract__read(extract, true, &batch), 0);
+		assert_int_equal(batch.count, 10);
+		table__fill(&t);
+		extract__free(extract);
+	}
+	batch__free(&batch);
+	table__free(&t);
+	layout__free(layout);
+}
+
 static void reads_empty_and_full_maps(void **state)
 {
 	static const uint32_t types[] = {BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH,
@@ -689,6 +728,7 @@ int main(void)
 		cmocka_unit_test(clears_while_others_insert),
 		cmocka_unit_test(reads_an_lru_under_pressure),
 		cmocka_unit_test(walks_a_trie_in_use),
+		cmocka_unit_test(reports_what_comes_back_later),
 		cmocka_unit_test(reads_empty_and_full_maps),
 		cmocka_unit_test(grows_for_a_full_bucket),
 		cmocka_unit_test(reads_long_values),
