@@ -5,83 +5,21 @@
 --
 -- Only the fields of the layout, literals and operators can occur, and what is generated names fields by
 -- number, so nothing of the text itself becomes code. Numbers compare and calculate; addresses, bytes,
--- text and enums compare with == and ~= to a text in quotes, as raw bytes.
+-- text and enums compare with == and ~= to a text in quotes, as raw bytes. Protocols and interfaces are numbers
+-- that may be compared with their names too.
 
+local blame = require "perilune.blame"
+local comparison = require "perilune.comparison"
 local record = require "perilune.record"
-local words = require "perilune.words"
 
 local expression = {}
 
-local MOST_TEXT, MOST_DEPTH, MOST_LOCALS = 4096, 50, 120
+local MOST_TEXT, MOST_DEPTH = 4096, 50
+
+local fail = comparison.fail
 
 local Parser = {}
 Parser.__index = Parser
-
-local function fail(message, ...) error({ message = message:format(...) }, 0) end
-
--- What a condition needs: the fields to load, and the constants that are given at the time of the call.
-local function new_scope(class)
-  return { class = class, fields = {}, constants = {}, locals = 0 }
-end
-
-local function use_locals(scope, n)
-  scope.locals = scope.locals + n
-  if scope.locals > MOST_LOCALS then fail("it is too long") end
-end
-
-local function field_of(scope, name)
-  local field = scope.class.by_name[name]
-  if not field then fail('there is no field "%s" (%s)', name, words.suggest(name, scope.class.names)) end
-  if field.count > 1 then fail('"%s" is a list', name) end
-  return field
-end
-
-local function load_field(scope, field)
-  if not scope.fields[field] then
-    use_locals(scope, 2)
-    scope.fields[field] = true
-    scope.fields[#scope.fields + 1] = field
-  end
-  return "v" .. field.index
-end
-
--- A number or boolean that is known only at the call.
-local function constant(scope, value)
-  use_locals(scope, 1)
-  scope.constants[#scope.constants + 1] = { value = value }
-  return "c" .. #scope.constants
-end
-
--- How many bytes decide whether a field equals this text: of char[n] all up to the NUL.
-local function significant(field, text)
-  return field.kind == "text" and math.min(#text + 1, field.size) or field.size
-end
-
--- Byte-wise comparison with a text's raw form, four bytes at a time.
-local function equals_text(scope, field, text)
-  local at, length, parts = field.offset, significant(field, text), {}
-  local stride = scope.class.stride
-  for from = 0, length - 1, 4 do
-    if length - from >= 4 then
-      use_locals(scope, 1)
-      scope.constants[#scope.constants + 1] = { field = field, text = text, from = from, bytes = 4 }
-      parts[#parts + 1] = ("cast(words, q + (i * %d + %d))[0] == c%d")
-        :format(stride, at + from, #scope.constants)
-    else
-      for byte = from, length - 1 do
-        use_locals(scope, 1)
-        scope.constants[#scope.constants + 1] = { field = field, text = text, from = byte, bytes = 1 }
-        parts[#parts + 1] = ("q[i * %d + %d] == c%d"):format(stride, at + byte, #scope.constants)
-      end
-    end
-  end
-  return "(" .. table.concat(parts, " and ") .. ")"
-end
-
-local function equals_field(scope, a, b)
-  if a.kind ~= b.kind or a.size ~= b.size then fail('"%s" and "%s" cannot be compared', a.name, b.name) end
-  return ("(%s == %s)"):format(record.bytes(scope.class, a), record.bytes(scope.class, b))
-end
 
 local TOKENS = {
   { "^%d+%.?%d*[eE][+-]?%d+", "number" }, { "^0[xX]%x+", "number" }, { "^%d+%.?%d*", "number" },
@@ -147,10 +85,10 @@ function Parser:primary()
   end
   if token.kind == "text" then return { kind = "text", text = token.text, shown = token.shown } end
   if token.kind == "name" then
-    local field = field_of(self.scope, token.text)
+    local field = comparison.field_of(self.scope, token.text)
     if field.textual then return { kind = "raw", field = field, shown = token.text } end
     local kind = field.kind == "bool" and "boolean" or "number"
-    return { kind = kind, code = load_field(self.scope, field), shown = token.text }
+    return { kind = kind, code = comparison.load_field(self.scope, field), field = field, shown = token.text }
   end
   if token.text == "true" or token.text == "false" then
     return { kind = "boolean", code = token.text, shown = token.text }
@@ -200,33 +138,6 @@ end
 Parser.product = arithmetic("unary", "*", "/", "%")
 Parser.sum = arithmetic("product", "+", "-")
 
-local function compare(scope, left, operator, right)
-  local code
-  if right.kind == "raw" and left.kind ~= "raw" then left, right = right, left end
-  if left.kind == "raw" then
-    if operator ~= "==" and operator ~= "~=" then
-      fail("%s can only be compared with == and ~=", left.shown)
-    end
-    if right.kind == "raw" then
-      code = equals_field(scope, left.field, right.field)
-    elseif right.kind == "text" then
-      code = equals_text(scope, left.field, right.text)
-    elseif right.kind == "number" and left.field.kind == "enum" then
-      code = ("(%s == %s)"):format(load_field(scope, left.field), right.code)
-    else
-      fail("%s is %s and %s is not", left.shown, record.describe(left.field), right.shown)
-    end
-    return operator == "~=" and "(not " .. code .. ")" or code
-  end
-  if left.kind == "text" or right.kind == "text" or left.kind ~= right.kind then
-    fail("%s and %s cannot be compared", left.shown, right.shown)
-  end
-  if left.kind == "boolean" and operator ~= "==" and operator ~= "~=" then
-    fail("%s can only be compared with == and ~=", left.shown)
-  end
-  return ("(%s %s %s)"):format(left.code, operator, right.code)
-end
-
 function Parser:comparison()
   local left = self:sum()
   local operator = self:accept("==", "~=", "!=", "<=", ">=", "<", ">")
@@ -234,7 +145,7 @@ function Parser:comparison()
   if operator == "!=" then operator = "~=" end
   local right = self:sum()
   if self:peek("==", "~=", "!=", "<=", ">=", "<", ">") then fail("join comparisons with and") end
-  local code = compare(self.scope, left, operator, right)
+  local code = comparison.compare(self.scope, left, operator, right)
   return { kind = "boolean", code = code, shown = left.shown .. operator .. right.shown }
 end
 
@@ -266,13 +177,15 @@ end
 
 -- One entry of a table: field = value.
 local function parse_equality(scope, name, value)
-  local field = field_of(scope, name)
-  if type(value) == "string" and field.textual then return equals_text(scope, field, value) end
+  local field = comparison.field_of(scope, name)
+  if type(value) == "string" and (field.textual or comparison.is_named(field)) then
+    return comparison.equals_text(scope, field, value)
+  end
   local wanted = field.kind == "bool" and "boolean" or "number"
-  if type(value) ~= wanted or (field.textual and field.kind ~= "enum") then
+  if type(value) ~= wanted or (field.textual and field.kind ~= "enum" and not field.mixed) then
     fail('"%s" is %s, not a %s', name, record.describe(field), type(value))
   end
-  return ("(%s == %s)"):format(load_field(scope, field), constant(scope, value))
+  return ("(%s == %s)"):format(comparison.load_field(scope, field), comparison.constant(scope, value))
 end
 
 local function parse(scope, condition)
@@ -293,42 +206,27 @@ local function parse(scope, condition)
   return #parts == 0 and "true" or table.concat(parts, " and ")
 end
 
--- Compiles a condition for a class: { fields =, condition = Lua text, constants = } | nil, message.
+-- Compiles a condition for a class: { fields =, raws =, condition = Lua text, constants = } | nil, message.
 function expression.compile(class, condition)
-  local scope = new_scope(class)
+  local scope = comparison.new_scope(class)
   local ok, code = pcall(parse, scope, condition)
   if not ok then
     if type(code) ~= "table" then error(code, 0) end
     return nil, code.message
   end
-  return { fields = scope.fields, condition = code, constants = scope.constants }
+  return { fields = scope.fields, raws = scope.raws, condition = code, constants = scope.constants }
 end
 
--- The values of the constants, as the generated code takes them | nil, message. raw(field, text) → bytes
--- or nil.
-function expression.constants(compiled, raw)
-  local values, known = {}, {}
-  for i, c in ipairs(compiled.constants) do
-    if c.field then
-      local id = c.field.index .. " " .. c.text
-      known[id] = known[id] or raw(c.field, c.text)
-      local bytes = known[id]
-      if not bytes then
-        return nil, ('"%s" cannot be "%s" (it is %s)'):format(c.field.name, c.text, record.describe(c.field))
-      end
-      local value = 0
-      for n = c.bytes, 1, -1 do
-        local byte = bytes:byte(c.from + (expression.little and n or c.bytes + 1 - n))
-        value = value * 256 + byte
-      end
-      values[i] = value
-    else
-      values[i] = c.value
-    end
+-- Both for the verb where: compiled, constants; an error for a condition that is none.
+function expression.prepare(class, condition, raw)
+  if type(condition) ~= "string" and type(condition) ~= "table" then
+    blame.fail("where: expected { field = value }, a condition as text or a function, got a %s", type(condition))
   end
-  return values
+  local compiled, message = expression.compile(class, condition)
+  local constants
+  if compiled then constants, message = comparison.constants(compiled, raw) end
+  if constants then return compiled, constants end
+  blame.fail("%s", ("where%s: %s"):format(type(condition) == "string" and (" %q"):format(condition) or "", message))
 end
-
-expression.little = require("ffi").abi("le")
 
 return expression

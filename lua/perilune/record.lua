@@ -1,183 +1,148 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- What the records of one layout look like to Lua: a class per layout, from which view, shape and expression
--- generate their loops.
+-- What the records of one layout look like to Lua: a class per layout, for which view, shape and expression
+-- generate their functions.
 --
--- A layout is what batch:layout() gives. The class knows the LuaJIT struct behind it and writes, for any
--- scalar field, the lines of Lua that load it from `p[i]`: small integers as they are, 64-bit ones as
--- numbers after a check that they are exact, network order swapped, times in seconds.
+-- A layout is what batch:layout() gives. No C type is made of it (LuaJIT never forgets one): generated code
+-- has a byte pointer `r` to the record and reads fields through typed pointers (load.lua).
 
 local bit = require "bit"
 local ffi = require "ffi"
+local blame = require "perilune.blame"
+local load = require "perilune.load"
 local words = require "perilune.words"
 
 local record = {}
 
-local LARGEST = 9007199254740992 -- 2^53: above it a number is not exact
-local NUMERIC = { uint = true, int = true, be_uint = true, time = true, protocol = true, ifindex = true }
-local TEXTUAL = { address = true, ipv4 = true, text = true, bytes = true, enum = true }
+local NUMERIC = {
+  uint = true, int = true, be_uint = true, float = true, protocol = true, ifindex = true, time = true,
+}
+local TEXTUAL = { address = true, ipv4 = true, text = true, bytes = true, enum = true, pointer = true }
+local COUNTERS = { uint = true, int = true, be_uint = true, float = true } -- what delta compares by default
 local MOST_CODE = 256 -- generated functions kept per class
+local MOST_CLASSES = 1024
 
 local bytes_pointer = ffi.typeof("const uint8_t *")
-local words_pointer = ffi.typeof("const uint32_t *")
-local little = ffi.abi("le")
-local classes = {}
-
--- The struct's own field, if it lies where the layout says; otherwise only its bytes can be had.
-local function kind_of(ctype, field)
-  if (NUMERIC[field.kind] or field.kind == "bool" or field.kind == "enum")
-    and ffi.offsetof(ctype, "f" .. field.index) ~= field.offset then
-    return "bytes"
-  end
-  return field.kind
-end
-
--- A struct with every scalar at its place.
-local function cdef(layout)
-  local parts, at = { ("struct __attribute__((packed)) perilune_%s {"):format(layout.hash) }, 0
-  for _, f in ipairs(layout.fields) do
-    local length = f.size
-    for _, dim in ipairs(f.dims or {}) do length = math.max(length, dim.count * dim.stride) end
-    if f.offset >= at then
-      if f.offset > at then parts[#parts + 1] = ("uint8_t p%d[%d];"):format(at, f.offset - at) end
-      local bytes = TEXTUAL[f.kind] and f.kind ~= "enum" or f.bits or f.size > 8 or f.kind == "float" or f.kind == "pointer"
-      if bytes or (f.dims and f.dims[1].stride ~= f.size) then
-        parts[#parts + 1] = ("uint8_t f%d[%d];"):format(f.index, length)
-      else
-        parts[#parts + 1] = ("%sint%d_t f%d%s;"):format(f.signed and "" or "u", f.size * 8, f.index,
-          f.dims and ("[%d]"):format(f.count) or "")
-      end
-      at = f.offset + length
-    end
-  end
-  if at < layout.stride then parts[#parts + 1] = ("uint8_t p%d[%d];"):format(at, layout.stride - at) end
-  return table.concat(parts, " ") .. " };"
-end
+local classes, kept_classes = {}, 0
 
 local function new_class(layout)
-  ffi.cdef(cdef(layout))
-  local ctype = ffi.typeof("struct perilune_" .. layout.hash)
-  assert(ffi.sizeof(ctype) == layout.stride, "the records' struct has another size than the records")
   local class = {
-    hash = layout.hash, stride = layout.stride, fields = {}, by_name = {}, names = {},
-    pointer = ffi.typeof("const struct perilune_" .. layout.hash .. " *"), code = {}, kept = 0,
+    hash = layout.hash, stride = layout.stride, fields = {}, by_name = {}, names = {}, keys = {}, counters = {},
+    code = {}, kept = 0,
   }
   for i, f in ipairs(layout.fields) do
-    local kind = kind_of(ctype, f)
+    local list = f.dims ~= nil
     local field = {
-      name = f.name, kind = kind, index = f.index, offset = f.offset, size = f.size, count = f.count,
-      key = f.key, signed = f.signed,
-      numeric = NUMERIC[kind] and f.count == 1, textual = TEXTUAL[kind] and f.count == 1,
+      name = f.name, kind = f.kind, index = f.index, offset = f.offset, size = f.size, bit = f.bit, bits = f.bits,
+      count = f.count, dims = f.dims, list = list, key = f.key, signed = f.kind == "int" or f.signed or false,
+      numeric = not list and NUMERIC[f.kind] or false, textual = not list and TEXTUAL[f.kind] or false,
+      known = {}, nknown = 0, -- of an enum: number → name or number, as seen so far
     }
     class.fields[i], class.names[i], class.by_name[f.name] = field, f.name, field
+    if f.key then
+      class.keys[#class.keys + 1] = field
+    elseif field.numeric and COUNTERS[field.kind] then
+      class.counters[#class.counters + 1] = field
+    end
   end
   return class
 end
 
--- The class of a layout. There is one per hash, since LuaJIT never forgets a C type.
+-- The class of a layout: one per hash, so that what is generated for one window serves the next.
 function record.class(layout)
   local class = classes[layout.hash]
   if not class then
+    if kept_classes >= MOST_CLASSES then classes, kept_classes = {}, 0 end
     class = new_class(layout)
-    classes[layout.hash] = class
+    classes[layout.hash], kept_classes = class, kept_classes + 1
   end
   return class
 end
 
--- Pointers to the records, for p[i].f<n> and for bytes.
-function record.pointers(class, address)
-  return ffi.cast(class.pointer, address), ffi.cast(bytes_pointer, address)
+-- The records' address as generated code takes it.
+function record.pointer(address)
+  return ffi.cast(bytes_pointer, address)
 end
 
--- The field of this name, or an error that names the nearest; `level` as error() counts it from the caller.
-function record.field(class, name, level)
+-- The field of this name, or an error that names the nearest.
+function record.field(class, name)
   local field = class.by_name[name]
   if field then return field end
-  error(('there is no field "%s" (%s)'):format(tostring(name), words.suggest(name, class.names)), level + 1)
+  blame.fail('there is no field "%s" (%s)', tostring(name), words.suggest(name, class.names))
 end
 
 -- As record.field, and it must be a number.
-function record.number(class, name, level)
-  local field = record.field(class, name, level + 1)
+function record.number(class, name)
+  local field = record.field(class, name)
   if field.numeric then return field end
-  error(('"%s" is not a number but %s'):format(name, record.describe(field)), level + 1)
+  blame.fail('"%s" is not a number but %s', name, record.describe(field))
 end
 
 local DESCRIBED = {
-  protocol = "a number", ifindex = "a number", ipv4 = "an address", uint = "a number", int = "a number", be_uint = "a number", time = "a time", bool = "true or false",
-  enum = "a name", address = "an address", text = "text", bytes = "bytes",
+  uint = "a number", int = "a number", be_uint = "a number", float = "a number", protocol = "a protocol",
+  ifindex = "an interface", time = "a time", bool = "true or false", enum = "a name", address = "an address",
+  ipv4 = "an address", pointer = "an address in memory", text = "text", bytes = "bytes",
 }
 
 function record.describe(field)
-  if field.count > 1 then return "a list of " .. field.count end
+  if field.list then return "a list of " .. field.count end
   return DESCRIBED[field.kind]
 end
 
--- Reads element `at` (Lua text, "" for a scalar) of a field of p[i] into local v<n>.
-function record.load(field, at)
-  local n, kind, size = field.index, field.kind, field.size
-  local raw = ("p[i].f%d%s"):format(n, at or "")
-  if kind == "bool" then return ("local v%d = %s ~= 0\n"):format(n, raw) end
-  if kind == "time" then return ("local v%d = tonumber(%s) / 1e9\n"):format(n, raw) end
-  if kind == "be_uint" and little then
-    if size == 2 then raw = ("rshift(bswap(%s), 16)"):format(raw) end
-    if size == 4 then raw = ("bswap(%s) %% 4294967296"):format(raw) end
-    if size == 8 then raw = ("bswap(%s)"):format(raw) end
-  end
-  if size < 8 then return ("local v%d = %s\n"):format(n, raw) end
-  local signed = kind == "int" or kind == "enum" and field.signed
-  local bad = signed and ("w%d > %dLL or w%d < -%dLL"):format(n, LARGEST, n, LARGEST)
-    or ("w%d > %dULL"):format(n, LARGEST)
-  return ("local w%d = %s if %s then inexact(%d) end local v%d = tonumber(w%d)\n")
-    :format(n, raw, bad, n, n, n)
+-- Whether a number may fall as well as grow.
+function record.is_gauge(field) return field.signed or field.kind == "float" end
+
+-- For numbers that a double cannot hold.
+function record.inexact(field)
+  blame.fail('"%s" is beyond 2^53 here, where a number is no longer exact (look at it in the JSON output)', field.name)
 end
 
--- The loads of a set of fields, each once.
-function record.loads(fields)
-  local lines, done = {}, {}
-  for _, field in ipairs(fields) do
-    if not done[field] then lines[#lines + 1] = record.load(field) end
-    done[field] = true
-  end
-  return table.concat(lines)
-end
+-- What generated code sees, besides its arguments.
+local PROVIDED = {
+  tonumber = tonumber, str = ffi.string, find = string.find, sub = string.sub, cast = ffi.cast, bswap = bit.bswap,
+  rshift = bit.rshift, lshift = bit.lshift, arshift = bit.arshift, band = bit.band, bor = bit.bor, abs = math.abs,
+  gather = load.gather, scratch = load.scratch,
+}
+for name, ctype in pairs(load.ctypes) do PROVIDED[name] = ctype end
 
--- An expression for the raw bytes of a field of record i.
-function record.bytes(class, field)
-  return ("str(q + (i * %d + %d), %d)"):format(class.stride, field.offset, field.size * field.count)
-end
+local provided_names = words.keys(PROVIDED)
+local provided_values = {}
+for i, name in ipairs(provided_names) do provided_values[i] = PROVIDED[name] end
 
--- What generated code calls on a number that is not exact. `level` leads to whoever called the verb.
-local function inexact_in(class, level)
-  return function(index)
-    error(('"%s" is beyond 2^53 here, where a number is no longer exact (look at it in the JSON output)')
-      :format(class.fields[index + 1].name), level)
-  end
-end
+local HEAD = "local inexact, " .. table.concat(provided_names, ", ") .. " = ...\n"
 
-local DEEPER = { get = true, sum = true, min = true, max = true } -- these have one function more between
-
-local HEAD = "local tonumber, str, cast, bswap, rshift, inexact, words = ...\n"
-
--- Compiles generated text once per class. It sees the locals that the other functions here write.
+-- Compiles the text that make() gives, a chunk that returns a function, once per class and key.
 function record.generate(class, key, make)
   local made = class.code[key]
   if made then return made end
   if class.kept >= MOST_CODE then class.code, class.kept = {}, 0 end
-  local what = key:match("^%w+")
-  local chunk = assert(loadstring(HEAD .. make(), "=perilune." .. what))
-  made = chunk(tonumber, ffi.string, ffi.cast, bit.bswap, bit.rshift,
-    inexact_in(class, DEEPER[what] and 5 or 4), words_pointer)
+  local chunk = assert(loadstring(HEAD .. make(), "=perilune." .. key:match("^%w+")))
+  made = chunk(function(index) record.inexact(class.fields[index + 1]) end, unpack(provided_values))
   class.code[key], class.kept = made, class.kept + 1
   return made
 end
 
--- The head of a loop over all records or (sparse) over a choice of them, from `from` on. Gives local k, the
--- place, and i, the number of the record.
-function record.loop(sparse, from)
-  return ("for k = %s, n - 1 do local i = %s\n"):format(from or "0", sparse and "ids[k]" or "k")
+-- The head of a loop over all of n records or (sparse) over those whose numbers are in ids, from place `from`
+-- on. Gives the locals k, the place, i, the number of the record, and r, a pointer to it. (Steps of bytes are what
+-- LuaJIT compiles best; LL makes the product an integer's.)
+function record.loop(class, sparse, from)
+  local stride = class.stride
+  if sparse then
+    return ("for k = %s, n - 1 do local i = ids[k] local r = q + i * %dLL\n"):format(from or "0", stride)
+  end
+  if not from then
+    return ("local k = -1 for o = 0, (n - 1) * %d, %d do k = k + 1 local i, r = k, q + o\n"):format(stride, stride)
+  end
+  return ("local k = %s - 1 for o = %s * %d, (n - 1) * %d, %d do k = k + 1 local i, r = k, q + o\n")
+    :format(from, from, stride, stride, stride)
 end
 
-record.LARGEST = LARGEST
+-- The same from the last to the first.
+function record.loop_down(class, sparse)
+  return ("for k = n - 1, 0, -1 do local i = %s local r = q + i * %dLL\n"):format(sparse and "ids[k]" or "k",
+    class.stride)
+end
+
+record.LARGEST = load.LARGEST
 
 return record

@@ -4,15 +4,16 @@
 --
 --   v[3].bytes   for i, row in v:rows() do … end   v:count()   v:json(10)   v:copy(10)
 --
--- A row reads its fields where they lie, when asked: counters as numbers (exact to 2^53, an error beyond),
--- addresses, bytes, text and known enum values as text, times as seconds since the epoch, arrays as lists;
--- row:plain() is a table of all. Any use after the window has been closed is an error. The verbs (where,
--- group, top …) come from shape.lua.
+-- A row reads its fields where they lie, when asked (value.lua says as what); row:plain() is a table of all. Any
+-- use after the window has been closed is an error. The verbs (where, group, top …) come from shape.lua.
 --
 -- A batch is a userdata of perilune.core.batch, or anything with its methods pointer, count, layout, text,
--- raw, json, close.
+-- element_text, raw, json, close.
 
+local blame = require "perilune.blame"
+local list = require "perilune.list"
 local record = require "perilune.record"
+local value = require "perilune.value"
 local words = require "perilune.words"
 
 local view = {}
@@ -24,17 +25,17 @@ local View, Row = {}, {}
 local behind = setmetatable({}, { __mode = "k" })
 local RECORDS, INDEX = {}, {} -- keys of a row's own two values
 
-local function closed(owner, level)
+local function check_open(owner)
   if owner.closed then
-    error(("these records belong to window %s, which is closed"):format(tostring(owner.window)), level + 1)
+    blame.fail("these records belong to window %s, which is closed", tostring(owner.window))
   end
 end
 
--- What is behind a view whose window is open: { batch, class, p, q, ids, count, owner }. For shape.lua.
-function view.inner(v, level)
+-- What is behind a view whose window is open: { batch, class, q, ids, count, owner }. For the verbs.
+function view.inner(v)
   local inner = behind[v]
-  if not inner then error("expected records; call it with a colon, as in w.to:count()", level + 1) end
-  closed(inner.owner, level + 1)
+  if not inner then blame.fail("expected records; call it with a colon, as in w.to:count()") end
+  check_open(inner.owner)
   return inner
 end
 
@@ -44,21 +45,20 @@ local function wrap(inner)
   return v
 end
 
--- A view of all records of a batch. options.window is its number, for messages.
+-- A view of all records of a batch. options: window (its number, for messages), seconds (how long it was, for
+-- rates).
 function view.new(batch, options)
-  local class = record.class(batch:layout())
-  local p, q = record.pointers(class, batch:pointer())
+  options = options or {}
   return wrap {
-    batch = batch, class = class, p = p, q = q, count = batch:count(),
-    owner = { batch = batch, window = options and options.window or "?", closed = false },
+    batch = batch, class = record.class(batch:layout()), q = record.pointer(batch:pointer()), count = batch:count(),
+    owner = { batch = batch, window = options.window or "?", seconds = options.seconds, closed = false },
   }
 end
 
 -- A view of some of the records of another: ids[0 … count-1] are numbers of records, from 0.
 function view.choose(inner, ids, count)
   return wrap {
-    batch = inner.batch, class = inner.class, p = inner.p, q = inner.q, ids = ids, count = count,
-    owner = inner.owner,
+    batch = inner.batch, class = inner.class, q = inner.q, ids = ids, count = count, owner = inner.owner,
   }
 end
 
@@ -69,57 +69,39 @@ function view.install(verbs)
   for name, verb in pairs(verbs) do methods[name] = verb end
 end
 
--- A generated function (p, i) → value of a field that is made of numbers.
-local function number_getter(class, field)
-  return record.generate(class, "get " .. field.name, function()
-    if field.count == 1 then
-      return ("return function(p, i) %s return v%d end"):format(record.load(field), field.index)
-    end
-    return ("return function(p, i) local list = {} for e = 0, %d do %s list[e + 1] = v%d end return list end")
-      :format(field.count - 1, record.load(field, "[e]"), field.index)
-  end)
+-- Generated code has its name from what it does, with which fields, and on all records or a choice of them.
+function view.generate(inner, what, make)
+  return record.generate(inner.class, what .. (inner.ids and " chosen" or " all"), make)
 end
 
-local function enum_value(inner, field, i)
-  local text = inner.batch:text(field.index, i + 1)
-  return tonumber(text) or text
-end
-
--- The value of a field of record i (from 0).
-function view.value(inner, field, i)
-  local kind = field.kind
-  if kind == "address" or kind == "text" or kind == "bytes" or (kind == "enum" and field.count > 1) then
-    return (inner.batch:text(field.index, i + 1))
-  end
-  if kind == "enum" then return enum_value(inner, field, i) end
-  local value = number_getter(inner.class, field)(inner.p, i)
-  return value
+-- The number of the record at place k (both from 0).
+function view.index(inner, k)
+  return inner.ids and inner.ids[k] or k
 end
 
 local function plain_of(inner, i)
   local plain = {}
-  for _, field in ipairs(inner.class.fields) do plain[field.name] = view.value(inner, field, i) end
+  for _, field in ipairs(inner.class.fields) do plain[field.name] = value.get(inner, field, i) end
   return plain
 end
 
 -- A table of all fields, which outlives the window.
 local function plain(row)
   local inner = rawget(row, RECORDS)
-  closed(inner.owner, 2)
+  check_open(inner.owner)
   return plain_of(inner, rawget(row, INDEX))
 end
 
 function Row.__index(row, name)
   local inner = rawget(row, RECORDS)
-  closed(inner.owner, 2)
+  check_open(inner.owner)
   local field = inner.class.by_name[name]
   if not field and name == "plain" then return plain end
-  local value = view.value(inner, field or record.field(inner.class, name, 2), rawget(row, INDEX))
-  return value
+  return value.get(inner, field or record.field(inner.class, name), rawget(row, INDEX))
 end
 
 function Row.__newindex(_, name)
-  error(('records cannot be changed: "%s"'):format(tostring(name)), 2)
+  blame.fail('records cannot be changed: "%s"', tostring(name))
 end
 
 -- The fields in order, for loops that know of __pairs.
@@ -132,16 +114,16 @@ function Row.__pairs(row)
   end
 end
 
-local function show(value)
-  if type(value) ~= "table" then return tostring(value) end
+local function show(shown)
+  if type(shown) ~= "table" then return tostring(shown) end
   local parts = {}
-  for i, element in ipairs(value) do parts[i] = tostring(element) end
+  for i, element in ipairs(shown) do parts[i] = show(element) end
   return "[" .. table.concat(parts, " ") .. "]"
 end
 
 function Row.__tostring(row)
   local parts = {}
-  for name, value in Row.__pairs(row) do parts[#parts + 1] = name .. "=" .. show(value) end
+  for name, shown in Row.__pairs(row) do parts[#parts + 1] = name .. "=" .. show(shown) end
   return table.concat(parts, " ")
 end
 
@@ -149,24 +131,24 @@ Row.__metatable = "row"
 
 -- The row at place k (from 0).
 function view.row(inner, k)
-  return setmetatable({ [RECORDS] = inner, [INDEX] = inner.ids and inner.ids[k] or k }, Row)
+  return setmetatable({ [RECORDS] = inner, [INDEX] = view.index(inner, k) }, Row)
 end
 
 function View.__index(v, key)
   if type(key) ~= "number" then
     local method = methods[key]
     if method then return method end
-    error(('records have no "%s" (%s)'):format(tostring(key), words.suggest(key, words.keys(methods))), 2)
+    blame.fail('records have no "%s" (%s)', tostring(key), words.suggest(key, words.keys(methods)))
   end
-  local inner = view.inner(v, 2)
+  local inner = view.inner(v)
   if key < 1 or key > inner.count or key % 1 ~= 0 then
-    error(("there is no record %s of %d"):format(tostring(key), inner.count), 2)
+    blame.fail("there is no record %s of %d", tostring(key), inner.count)
   end
   return view.row(inner, key - 1)
 end
 
 function View.__newindex(_, key)
-  error(("records cannot be changed: [%s]"):format(tostring(key)), 2)
+  blame.fail("records cannot be changed: [%s]", tostring(key))
 end
 
 function View.__tostring(v)
@@ -177,13 +159,13 @@ end
 
 View.__metatable = "records"
 
-function methods.count(v) return view.inner(v, 2).count end
+function methods.count(v) return view.inner(v).count end
 
 -- for i, row in v:rows() do … end
 function methods.rows(v)
-  local inner, k = view.inner(v, 2), 0
+  local inner, k = view.inner(v), 0
   return function()
-    closed(inner.owner, 2)
+    check_open(inner.owner)
     if k >= inner.count then return nil end
     k = k + 1
     return k, view.row(inner, k - 1)
@@ -193,29 +175,44 @@ end
 function View.__ipairs(v) return methods.rows(v) end
 View.__pairs = View.__ipairs
 
+local function at_most(inner, limit)
+  if limit ~= nil and (type(limit) ~= "number" or limit ~= limit or limit < 0) then
+    blame.fail("how many rows? %s is no count", tostring(limit))
+  end
+  return math.min(limit and math.floor(limit) or inner.count, inner.count)
+end
+
 -- JSON text of the first `limit` rows, or of all.
 function methods.json(v, limit)
-  local inner = view.inner(v, 2)
+  local inner = view.inner(v)
   local indexes
   if inner.ids then
     indexes = {}
-    for k = 0, math.min(limit or inner.count, inner.count) - 1 do indexes[k + 1] = inner.ids[k] + 1 end
+    for k = 0, at_most(inner, limit) - 1 do indexes[k + 1] = inner.ids[k] + 1 end
   end
   return inner.batch:json(indexes, limit)
 end
 
--- The first `limit` rows, or all, as plain tables that outlive the window.
-function methods.copy(v, limit)
-  local inner, list = view.inner(v, 2), {}
-  for k = 0, math.min(limit or inner.count, inner.count) - 1 do
-    list[k + 1] = plain_of(inner, inner.ids and inner.ids[k] or k)
+-- What a list made of these records remembers of them (see list.lua).
+function view.about(inner)
+  local keys, counters, gauges = {}, {}, {}
+  for i, field in ipairs(inner.class.keys) do keys[i] = field.name end
+  for i, field in ipairs(inner.class.counters) do
+    counters[i], gauges[field.name] = field.name, record.is_gauge(field) or nil
   end
-  return list
+  return { keys = #keys > 0 and keys or nil, counters = counters, gauges = gauges, seconds = inner.owner.seconds }
+end
+
+-- The first `limit` rows, or all, as a list of plain tables that outlives the window.
+function methods.copy(v, limit)
+  local inner, rows = view.inner(v), {}
+  for k = 0, at_most(inner, limit) - 1 do rows[k + 1] = plain_of(inner, view.index(inner, k)) end
+  return list.new(rows, view.about(inner))
 end
 
 -- The names of the fields, in order.
 function methods.fields(v)
-  return { unpack(view.inner(v, 2).class.names) }
+  return { unpack(view.inner(v).class.names) }
 end
 
 -- Frees the records. Views of the same window, and rows, cannot be used any more.

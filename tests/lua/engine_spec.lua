@@ -163,7 +163,7 @@ describe("loss", function()
     local self, out = made()
     close(self, 1, simple(500, 500))
     local closed = simple(20, 20, { { dst = "10.0.0.1", ip_version = 4, packets = 12 } }, { packets = 5 })
-    closed[1].records[0].f6 = 3 -- truncated
+    closed[1]:put(1, "truncated", 3)
     close(self, 0.1, closed)
     local window, records = of(out, "window")[2], of(out, "records")
     assert.same({ 5, 3 }, { window.loss.map_full, window.loss.not_parsed })

@@ -3,86 +3,143 @@
 -- A batch made of plain tables, with the interface of the runtime's: for specs of view and shape.
 --
 --   fake.new({ { "src", "address", key = true }, { "bytes", "uint", 8 } }, { { src = "10.0.0.1", bytes = 5 }, … })
+--
+-- A field may also have signed, names (of an enum: number → name), bit and bits, dims (counts, outermost first, or
+-- { count =, stride = }) and offset; without one it follows the field before. A value of 64 bits may be a cdata, one of
+-- 128 { low, high }.
 
 local bit = require "bit"
 local ffi = require "ffi"
 
 local fake = {}
 
-local SIZES = { address = 16, time = 8, bool = 1 }
+local SIZES = { address = 16, ipv4 = 4, time = 8, bool = 1, pointer = 8, ifindex = 4, protocol = 1 }
+local PROTOCOLS, INTERFACES = { [6] = "tcp", [17] = "udp" }, { [1] = "lo", [2] = "eth0" }
 local made = 0
 
-local function ctype(field)
-  local name = "f" .. field.index
-  if field.kind == "address" or field.kind == "text" or field.kind == "bytes" then
-    return ("uint8_t %s[%d];"):format(name, field.size * field.count)
+local function dims_of(spec, size)
+  if not spec.dims then return nil, 1, size end
+  local dims, count, stride = {}, 1, size
+  for i = #spec.dims, 1, -1 do
+    local dim = spec.dims[i]
+    dims[i] = type(dim) == "table" and dim or { count = dim, stride = stride }
+    count, stride = count * dims[i].count, dims[i].count * dims[i].stride
   end
-  local base = (field.kind == "int" and "int" or "uint") .. field.size * 8 .. "_t "
-  return base .. name .. (field.count > 1 and ("[%d];"):format(field.count) or ";")
+  return dims, count, stride
 end
 
-local function layout_of(specs)
-  local fields, members, offset = {}, {}, 0
+local function layout_of(specs, stride)
+  local fields, offset, last = {}, 0, 0
   for i, spec in ipairs(specs) do
-    local field = {
-      name = spec[1], kind = spec[2], size = spec[3] or SIZES[spec[2]], count = spec.count or 1, key = spec.key or false,
-      index = i - 1, offset = offset, names = spec.names,
+    local kind, size = spec[2], spec[3] or SIZES[spec[2]]
+    local dims, count, extent = dims_of(spec, size)
+    local signed = kind == "int" or spec.signed or false
+    offset = spec.offset or offset
+    fields[i] = {
+      name = spec[1], kind = kind, size = size, count = count, dims = dims, key = spec.key or false, signed = signed,
+      index = i - 1, offset = offset, bit = spec.bit, bits = spec.bits, names = spec.names,
     }
-    fields[i], members[i] = field, ctype(field)
-    offset = offset + field.size * field.count
+    offset = offset + extent
+    last = math.max(last, offset)
   end
-  local pad = -offset % 8
-  if pad > 0 then members[#members + 1] = ("uint8_t pad[%d];"):format(pad) end
   made = made + 1
-  local hash = ("%016x"):format(made)
-  return {
-    hash = hash, fields = fields, stride = offset + pad,
-    cdef = ("struct __attribute__((packed)) perilune_%s { %s };"):format(hash, table.concat(members, " ")),
-  }
+  return { hash = ("%016x"):format(made), fields = fields, stride = stride or last + -last % 8 }
 end
 
-local function address(text)
-  local a, b, c, d = text:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$")
-  return a and ("\0"):rep(10) .. "\255\255" .. string.char(a, b, c, d) or nil
-end
-
-local function raw_of(field, value)
-  if field.kind == "address" then return address(value) end
-  if field.kind == "text" then return #value <= field.size and value .. ("\0"):rep(field.size - #value) or nil end
-  if field.kind == "bytes" then return (value:gsub("(%x%x):?", function(hex) return string.char(tonumber(hex, 16)) end)) end
-  for number, name in pairs(field.names) do
-    if name == value then return string.char(number) .. ("\0"):rep(field.size - 1) end
+-- Integers as 16 bytes, lowest first.
+local function octets_of(value)
+  local words = ffi.new("uint64_t[2]")
+  if type(value) == "table" then
+    words[0], words[1] = value[1], value[2]
+  elseif type(value) == "number" then
+    words[0] = ffi.cast("int64_t", value)
+    words[1] = value < 0 and -1LL or 0
+  else
+    words[0] = value
+    words[1] = value < ffi.cast(ffi.typeof(value), 0) and -1LL or 0
   end
+  return ffi.string(words, 16)
+end
+
+local function find(names, text)
+  for number, name in pairs(names) do
+    if name == text then return number end
+  end
+end
+
+local function names_of(field)
+  return field.kind == "enum" and (field.names or {}) or field.kind == "protocol" and PROTOCOLS
+    or field.kind == "ifindex" and INTERFACES or {}
+end
+
+-- As layout__parse: raw bytes of a text.
+local function raw_of(field, text)
+  local kind, size = field.kind, field.size
+  if kind == "address" or kind == "ipv4" then
+    local a, b, c, d = text:match "^(%d+)%.(%d+)%.(%d+)%.(%d+)$"
+    local octets = a and string.char(a, b, c, d)
+    return octets and (kind == "ipv4" and octets or ("\0"):rep(10) .. "\255\255" .. octets)
+  end
+  if kind == "text" then return #text <= size and text .. ("\0"):rep(size - #text) or nil end
+  if kind == "bytes" then
+    return (text:gsub("(%x%x):?", function(hex) return string.char(tonumber(hex, 16)) end))
+  end
+  local number = find(names_of(field), text)
+  return number and octets_of(field.bits and number * 2 ^ field.bit or number):sub(1, size)
+end
+
+-- Of the layout's own bytes, so that it is an independent reading: a number, or cdata beyond 53 bits.
+local function number_of(field, raw)
+  local bits, value = {}, 0
+  for at = field.bit or 0, (field.bit or 0) + (field.bits or field.size * 8) - 1 do
+    bits[#bits + 1] = math.floor(raw:byte(math.floor(at / 8) + 1) / 2 ^ (at % 8)) % 2
+  end
+  for at = #bits, 1, -1 do value = value * 2 + bits[at] end
+  return field.signed and bits[#bits] == 1 and value - 2 ^ #bits or value
 end
 
 local function text_of(field, raw)
-  if field.kind == "address" then return table.concat({ raw:byte(13, 16) }, ".") end
-  if field.kind == "text" then return raw:match("^%Z*") end
-  if field.kind == "bytes" then
-    local hex = raw:gsub(".", function(c) return (":%02x"):format(c:byte()) end)
-    return hex:sub(2)
+  local kind = field.kind
+  if kind == "address" then return table.concat({ raw:byte(13, 16) }, ".") end
+  if kind == "ipv4" then return table.concat({ raw:byte(1, 4) }, ".") end
+  if kind == "text" then return raw:match "^%Z*" end
+  if kind == "pointer" then return "0x" .. (raw:reverse():gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+    :gsub("^0+(.)", "%1")) end
+  if kind == "bytes" then return (raw:gsub(".", function(c) return (":%02x"):format(c:byte()) end):sub(2)) end
+  local number = number_of(field, raw)
+  return names_of(field)[number] or ("%.0f"):format(number)
+end
+
+local function store_bits(p, field, value)
+  local octets = octets_of(type(value) == "boolean" and (value and 1 or 0) or value)
+  for n = 0, field.bits - 1 do
+    local at = field.bit + n
+    local byte, mask = math.floor(at / 8), bit.lshift(1, at % 8)
+    local set = math.floor(octets:byte(math.floor(n / 8) + 1) / 2 ^ (n % 8)) % 2 == 1
+    p[byte] = set and bit.bor(p[byte], mask) or bit.band(p[byte], bit.bnot(mask))
   end
-  return field.names[raw:byte()] or tostring(raw:byte())
 end
 
-local function swapped(value, size)
-  if size == 2 then return bit.rshift(bit.bswap(value), 16) end
-  return bit.bswap(value)
-end
+local TEXTS = { address = true, ipv4 = true, text = true, bytes = true }
 
-local function store(record, field, value)
-  local name = "f" .. field.index
-  if field.kind == "address" or field.kind == "text" or field.kind == "bytes" then
-    ffi.copy(record[name], assert(raw_of(field, value)), field.size)
-  elseif field.kind == "be_uint" then
-    record[name] = swapped(value, field.size)
-  elseif field.kind == "bool" then
-    record[name] = value and 1 or 0
-  elseif field.count > 1 then
-    for i, element in ipairs(value) do record[name][i - 1] = element end
+local function store(p, field, value)
+  local kind, size = field.kind, field.size
+  if field.bits then return store_bits(p, field, value) end
+  if TEXTS[kind] then return ffi.copy(p, assert(raw_of(field, value)), size) end
+  if kind == "float" then
+    ffi.copy(p, ffi.new(size == 4 and "float[1]" or "double[1]", value), size)
+  elseif kind == "bool" then
+    p[0] = value and 1 or 0
   else
-    record[name] = value
+    local octets = octets_of(value):sub(1, size)
+    ffi.copy(p, kind == "be_uint" and octets:reverse() or octets, size)
   end
+end
+
+local function store_all(p, field, dims, depth, value)
+  local dim = dims and dims[depth]
+  if not dim then return store(p, field, value) end
+  for i = 1, dim.count do store_all(p + (i - 1) * dim.stride, field, dims, depth + 1, value[i]) end
 end
 
 local Batch = {}
@@ -94,18 +151,41 @@ function Batch:count() self:open() return self.n end
 function Batch:layout() return self.about end
 function Batch:close() self.closed = true end
 
-function Batch:text(index, which)
+function Batch:bytes(field, i, e)
+  local offset = (i - 1) * self.about.stride + field.offset
+  for d = #(field.dims or {}), 1, -1 do
+    local dim = field.dims[d]
+    offset, e = offset + e % dim.count * dim.stride, math.floor(e / dim.count)
+  end
+  return ffi.string(self.records + offset, field.size)
+end
+
+function Batch:element_text(index, i, e)
   self:open()
   local field = self.about.fields[index + 1]
-  if type(which) == "number" then
-    local base = ffi.cast("const char *", self.records) + (which - 1) * self.about.stride
-    which = ffi.string(base + field.offset, field.size)
+  return text_of(field, self:bytes(field, i, e))
+end
+
+function Batch:text(index, which)
+  self:open()
+  local field, parts = self.about.fields[index + 1], {}
+  if type(which) == "string" then assert(#which == field.size * field.count, "not the size of this field") end
+  for e = 0, field.count - 1 do
+    parts[e + 1] = text_of(field, type(which) == "string" and which:sub(e * field.size + 1, (e + 1) * field.size)
+      or self:bytes(field, which, e))
   end
-  return text_of(field, which)
+  return table.concat(parts, " ")
 end
 
 function Batch:raw(index, text)
-  return raw_of(self.about.fields[index + 1], text)
+  local field = self.about.fields[index + 1]
+  return not field.dims and raw_of(field, text) or nil
+end
+
+-- Stores a field of record i, from 1.
+function Batch:put(i, name, value)
+  local field = self.by_name[name]
+  store_all(self.records + ((i - 1) * self.about.stride + field.offset), field, field.dims, 1, value)
 end
 
 -- What was asked for, instead of JSON.
@@ -113,23 +193,26 @@ function Batch:json(indexes, limit)
   return (indexes and table.concat(indexes, ",") or "all") .. " limit " .. tostring(limit)
 end
 
--- `rows` is a list, or a count and a function(i, record) that fills the struct of record i (from 0).
-function fake.new(specs, rows, fill)
-  local layout = layout_of(specs)
-  ffi.cdef(layout.cdef)
-  layout.cdef = "" -- already known, and a struct can be defined once only
-  local n = fill and rows or #rows
-  local records = ffi.new(("struct perilune_%s[?]"):format(layout.hash), math.max(n, 1))
-  for i = 0, n - 1 do
+-- `rows` is a list, or a count and a function(i, put) that stores fields of record i (from 0): put("bytes", 5).
+-- options.stride; options.noise: what lies in the record besides its fields.
+function fake.new(specs, rows, fill, options)
+  options = options or {}
+  local layout = layout_of(specs, options.stride)
+  local n, by_name = fill and rows or #rows, {}
+  local records = ffi.new("uint8_t[?]", math.max(n, 1) * layout.stride)
+  if options.noise then ffi.fill(records, n * layout.stride, options.noise) end
+  for _, field in ipairs(layout.fields) do by_name[field.name] = field end
+  local batch = setmetatable({ about = layout, by_name = by_name, records = records, n = n, closed = false }, Batch)
+  for i = 1, n do
     if fill then
-      fill(i, records[i])
+      fill(i - 1, function(name, value) batch:put(i, name, value) end)
     else
-      for _, field in ipairs(layout.fields) do
-        if rows[i + 1][field.name] ~= nil then store(records[i], field, rows[i + 1][field.name]) end
+      for name, value in pairs(rows[i]) do
+        if by_name[name] then batch:put(i, name, value) end
       end
     end
   end
-  return setmetatable({ about = layout, records = records, n = n, closed = false }, Batch)
+  return batch
 end
 
 return fake

@@ -8,7 +8,7 @@ local fake = dofile("tests/lua/fake_batch.lua")
 local FIELDS = {
   { "src", "address", key = true }, { "dst", "address", key = true }, { "dport", "be_uint", 2, key = true },
   { "proto", "uint", 1, key = true }, { "comm", "text", 6 }, { "state", "enum", 4, names = { [1] = "OPEN", [2] = "SHUT" } },
-  { "seen", "bool" }, { "packets", "uint", 8 }, { "bytes", "uint", 8 }, { "drift", "int", 4 }, { "list", "uint", 4, count = 2 },
+  { "seen", "bool" }, { "packets", "uint", 8 }, { "bytes", "uint", 8 }, { "drift", "int", 4 }, { "list", "uint", 4, dims = { 2 } },
 }
 
 local ROWS = {
@@ -136,8 +136,9 @@ describe("verbs on records", function()
   end)
 
   it("find the top of many as sorting does, from all and from a choice", function()
-    local many = view.new(fake.new({ { "id", "uint", 4 }, { "value", "uint", 8 } }, 5000, function(i, r)
-      r.f0, r.f1 = i, (i * 7919) % 613
+    local many = view.new(fake.new({ { "id", "uint", 4 }, { "value", "uint", 8 } }, 5000, function(i, put)
+      put("id", i)
+      put("value", (i * 7919) % 613)
     end))
     for _, n in ipairs { 1, 2, 7, 100, 4999, 5000 } do
       assert.same(column(many:sort("value", "descending"), "id")[n], many:top(n, "value")[n].id)
@@ -226,10 +227,13 @@ describe("hot loops", function()
     v = view.new(fake.new({
       { "dst", "address", key = true }, { "dport", "be_uint", 2 }, { "proto", "uint", 1 }, { "flags", "uint", 4 },
       { "packets", "uint", 8 }, { "bytes", "uint", 8 }, { "first", "time" },
-    }, ROWS_OF_FLOOD, function(i, r)
-      r.f0[10], r.f0[11], r.f0[12] = 255, 255, 10
-      r.f0[13], r.f0[14], r.f0[15] = math.floor(i / 65536), math.floor(i / 256) % 256, i % 256
-      r.f1, r.f2, r.f3, r.f4, r.f5 = i % 65536, i % 2 == 0 and 6 or 17, i, i % 97, i * 10
+    }, ROWS_OF_FLOOD, function(i, put)
+      put("dst", ("10.%d.%d.%d"):format(math.floor(i / 65536), math.floor(i / 256) % 256, i % 256))
+      put("dport", i % 65536)
+      put("proto", i % 2 == 0 and 6 or 17)
+      put("flags", i)
+      put("packets", i % 97)
+      put("bytes", i * 10)
     end))
   end)
 

@@ -7,7 +7,7 @@ local FLOWS = {
   { "src", "address", key = true }, { "dport", "be_uint", 2, key = true }, { "proto", "uint", 1, key = true },
   { "packets", "uint", 8 }, { "bytes", "uint", 8 }, { "drift", "int", 8 }, { "first", "time" }, { "seen", "bool" },
   { "state", "enum", 4, names = { [1] = "OPEN", [2] = "SHUT" } }, { "comm", "text", 6 }, { "mac", "bytes", 6 },
-  { "sizes", "uint", 4, count = 3 }, { "net", "be_uint", 4 }, { "big", "be_uint", 8 },
+  { "sizes", "uint", 4, dims = { 3 } }, { "net", "be_uint", 4 }, { "big", "be_uint", 8 },
 }
 
 local function flows()
@@ -116,7 +116,7 @@ describe("a view of records", function()
   end)
 
   it("shows itself", function()
-    local small = view.new(fake.new({ { "src", "address" }, { "a", "uint", 4, count = 2 } }, { { src = "1.2.3.4", a = { 5, 6 } } }))
+    local small = view.new(fake.new({ { "src", "address" }, { "a", "uint", 4, dims = { 2 } } }, { { src = "1.2.3.4", a = { 5, 6 } } }))
     assert.equal("src=1.2.3.4 a=[5 6]", tostring(small[1]))
     assert.equal("records of window ? (1 rows)", tostring(small))
     assert.same({ "src", "a" }, small:fields())
