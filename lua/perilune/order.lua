@@ -16,8 +16,9 @@ local indexes = ffi.typeof("uint32_t[?]")
 local numbers = ffi.typeof("double[?]")
 local pointers = ffi.typeof("const uint64_t *")
 
--- Puts a row at `at` of a heap whose worst row lies on top, at 0; of equal values the later row is worse.
-local function sift_down(values, places, at, size, value, place)
+-- Puts a row in the place of the worst, which lies at 0; of equal values the later row is worse.
+local function sift_down(values, places, size, value, place)
+  local at = 0
   while true do
     local child = 2 * at + 1
     if child >= size then break end
@@ -35,17 +36,19 @@ end
 local ROOM = 1024
 local found_values, found_places = numbers(ROOM), indexes(ROOM)
 
--- Makes a heap of the `size` rows with the largest values.
+-- Makes a heap of the `size` rows with the largest values: first of any rows, then of those that beat the worst.
 local function best_rows(inner, run, values, places, size)
-  local from = run(inner.q, inner.ids, inner.count, 0, 0 / 0, values, places, size)
-  for at = math.floor(size / 2) - 1, 0, -1 do sift_down(values, places, at, size, values[at], places[at]) end
+  for at = 0, size - 1 do values[at], places[at] = -math.huge, 0xffffffff end -- worse than any row
+  local from, missing = 0, size
   while from < inner.count do
-    local on, found = run(inner.q, inner.ids, inner.count, from, values[0], found_values, found_places, ROOM)
-    from = on
+    local worst, room = values[0], ROOM
+    if missing > 0 then worst, room = 0 / 0, math.min(ROOM, missing) end
+    local on, found = run(inner.q, inner.ids, inner.count, from, worst, found_values, found_places, room)
     for m = 0, found - 1 do
       local value = found_values[m]
-      if value > values[0] then sift_down(values, places, 0, size, value, found_places[m]) end
+      if missing > 0 or value > values[0] then sift_down(values, places, size, value, found_places[m]) end
     end
+    from, missing = on, missing - found
   end
 end
 
@@ -63,7 +66,7 @@ function verbs.top(v, n, name)
   for left = size - 1, 0, -1 do -- the worst goes last, then the worst of the others
     local place, value, last = places[0], values[left], places[left]
     out[left] = view.index(inner, place)
-    sift_down(values, places, 0, left, value, last)
+    sift_down(values, places, left, value, last)
   end
   return view.choose(inner, out, size)
 end
