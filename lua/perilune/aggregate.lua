@@ -29,9 +29,9 @@ local function parts_of(said)
     return kind, field, q ~= "" and q or nil
   end
   if type(said) ~= "table" then return nil end
-  local field, probe = rawget(said, "field") or said[2], rawget(said, "probe")
+  local field, probe = rawget(said, "field") or rawget(said, 2), rawget(said, "probe")
   if probe and field then field = probe .. "." .. field end
-  return rawget(said, "kind") or said[1], field, rawget(said, "q") or said[3]
+  return rawget(said, "kind") or rawget(said, 1), field, rawget(said, "q") or rawget(said, 3)
 end
 
 -- { name =, kind =, field = (text), q = } from what is said under `name`.

@@ -95,12 +95,12 @@ function Engine:due()
 end
 
 -- Views of the probes' batches by name, and the totals of the hook.
-local function open_views(planned, batches, seq)
+local function open_views(planned, batches, closed)
   local views = { rows = {}, other = {} }
   for position, declared in ipairs(planned.windows) do
     local batch = batches[position]
     if batch then
-      local opened = view.new(batch, { window = seq })
+      local opened = view.new(batch, { window = closed.seq, seconds = closed.seconds })
       if declared.role == "totals" then
         views.totals = opened
       else
@@ -156,6 +156,7 @@ end
 
 local function sample_of(self, closed, views)
   local observed = {}
+  for _, probe in ipairs(self.decl.probes) do observed[probe.name] = false end -- runs, but not at this level
   for _, name in ipairs(closed.level.probes) do observed[name] = views.rows[name] ~= nil end
   local sample = {
     seq = closed.seq,
@@ -305,7 +306,7 @@ function Engine:close(cut, wall, mono, batches)
   -- A window that a level change cut short is too short to judge by; it is counted like any other.
   closed.decisive = cut == "clock"
   closed.unused = self:unused(closed.level)
-  local views = open_views(self.planned, batches, closed.seq)
+  local views = open_views(self.planned, batches, closed)
   local totals = read_totals(views, self.directions)
   self:emit_window(closed, views, totals, wall)
   local result = self.decide:step(sample_of(self, closed, views))

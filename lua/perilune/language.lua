@@ -16,7 +16,7 @@ local language = {}
 local LATER = {
   "schedule", "receiver", "metrics", "notify", "capture", "emit", "source", "test", "tests", "pcap",
   "members", "only",
-  "min", "max", "distinct", "quantile", "entropy", "cap", "drop",
+  "entropy", "cap", "drop",
 }
 
 local SHORTEST_WINDOW, LONGEST_WINDOW = 0.005, 86400

@@ -6,6 +6,7 @@
 --
 --   rate "to.syn"   sum "to.bytes"   mean "to.bytes"   count "to"   share("to.syn", "to.packets")
 --   + - * / between measures, options, numbers and texts with a unit; :named "openings" names an expression
+--   sum "bytes"   count()   min "bytes"   distinct "dport"   quantile("bytes", 0.99): what group() makes of records
 --   m:above(x)   m:below(x)   condition:lasting "10s"   all { … }   any { … }   function(w, key) … end
 
 local sandbox = require "perilune.sandbox"
@@ -15,16 +16,17 @@ local words = require "perilune.words"
 
 local measure = {}
 
-local Value, Condition = {}, {}
+local Value, Condition, Aggregate = {}, {}, {}
 local value_methods, condition_methods = {}, {}
 
 local fail = sandbox.fail
 
+local ONLY_AGGREGATES = { min = true, max = true, distinct = true, quantile = true }
 local LATER = { over = true, ewma = true, baseline = true, delta = true }
 
 local function kind_of(thing)
   local meta = getmetatable(thing)
-  return meta == Value and "value" or meta == Condition and "condition" or nil
+  return meta == Value and "value" or meta == Condition and "condition" or meta == Aggregate and "aggregate" or nil
 end
 
 local function node(fields)
@@ -59,8 +61,20 @@ local function described(thing)
   return type(thing) == "string" and ('"%s"'):format(thing) or "a " .. type(thing)
 end
 
+-- What is wrong with an aggregate where a measure is wanted, and the remedy.
+local function no_measure(thing)
+  local kind, field = rawget(thing, "kind"), rawget(thing, "field")
+  if kind == "count" then return "count takes the name of a probe, got nothing", 'like count "to": its rows' end
+  if ONLY_AGGREGATES[kind] then
+    return ("the measure %s is not built yet"):format(kind), ('it works within group(), as %s "bytes"'):format(kind)
+  end
+  return ('%s takes the text "probe.field", got %s'):format(kind, described(field)),
+    ('like %s "totals.packets"'):format(kind)
+end
+
 -- Anything that can stand in an expression or as a threshold, as a node.
 local function operand(thing, where)
+  if kind_of(thing) == "aggregate" then fail(nil, no_measure(thing)) end
   if kind_of(thing) == "value" then
     if thing.kind == "value" then
       fail(nil, ("%s: %s is not a number"):format(where, described(thing)),
@@ -88,8 +102,14 @@ local function field_of(word, path)
   return probe, field
 end
 
+-- What group() makes of a field of records. Whether one is meant or a measure without its probe shows where it is used.
+local function aggregate(kind, field, q)
+  return setmetatable({ kind = kind, field = field, q = q }, Aggregate)
+end
+
 local function of_field(kind)
   return function(path)
+    if type(path) == "string" and path:find "^[%w_]+$" then return aggregate(kind, path) end
     local probe, field = field_of(kind, path)
     return node { kind = kind, probe = probe, field = field, text = kind .. " " .. path }
   end
@@ -99,7 +119,18 @@ end
 local vocabulary = { rate = of_field "rate", sum = of_field "sum", mean = of_field "mean" }
 measure.vocabulary = vocabulary
 
+for kind in pairs(ONLY_AGGREGATES) do
+  vocabulary[kind] = function(field, q)
+    if type(field) ~= "string" then
+      fail(nil, ("%s takes the name of a field, got %s"):format(kind, described(field)),
+        ('like %s "bytes"'):format(kind))
+    end
+    return aggregate(kind, field, q)
+  end
+end
+
 function vocabulary.count(probe)
+  if probe == nil then return aggregate "count" end
   if type(probe) ~= "string" or not probe:find("^[%w_]+$") then
     fail(nil, ("count takes the name of a probe, got %s"):format(described(probe)),
       'like count "to": its rows')
@@ -214,6 +245,7 @@ function measure.condition(thing)
     local at = sandbox.origin(thing) or sandbox.here() or false
     return setmetatable({ kind = "function", fn = thing, at = at }, Condition)
   end
+  if kind_of(thing) == "aggregate" then return nil, no_measure(thing) end
   if kind_of(thing) == "value" then
     return nil, ("%s is a measure, not a condition"):format(thing.text), 'compare it, like :above "2k/s"'
   end
@@ -251,6 +283,12 @@ local function methods_of(known, noun)
     if LATER[name] then fail(nil, name .. " is not built yet", "leave it out") end
     fail(nil, ("%s has no %s"):format(noun, tostring(name)), words.suggest(name, words.keys(known)))
   end
+end
+
+for _, operator in ipairs { "__add", "__sub", "__mul", "__div", "__unm" } do Aggregate[operator] = Value[operator] end
+function Aggregate.__tostring(a) return a.kind .. " " .. tostring(a.field or "") end
+function Aggregate.__index(a, name)
+  if type(name) == "string" then fail(nil, no_measure(a)) end
 end
 
 Value.__index = methods_of(value_methods, "a measure")

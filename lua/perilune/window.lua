@@ -8,28 +8,29 @@
 --   w.sets.victims                                   the members of a set, a list of texts
 --
 -- A field that does not exist is an error that names the nearest one.
+local blame = require "perilune.blame"
 local words = require "perilune.words"
 
 local window = {}
 
-local function split(path)
-  local probe, field = path:match "^([^.]+)%.([^.]+)$"
-  if not probe then error(('"%s" is not "probe.field"'):format(tostring(path)), 4) end
-  return probe, field
+-- A probe that runs at no level is a mistake; one that does not run at this level was not observed.
+local function observed(sample, probe)
+  local runs = sample.observed[probe]
+  if runs == nil then
+    blame.fail("there is no probe %s (%s)", tostring(probe), words.suggest(probe, words.keys(sample.observed)))
+  end
+  return runs
 end
 
 local methods = {}
 
 local function sum(sample, path)
-  local probe, field = split(path)
-  if not sample.observed[probe] then return nil end
-  return (sample.total(probe, field)) -- no tail call, here and below: errors count the calls to the policy's line
+  local probe, field = tostring(path):match "^([^.]+)%.(.+)$"
+  if not probe then blame.fail('"%s" is not "probe.field"', tostring(path)) end
+  return observed(sample, probe) and sample.total(probe, field) or nil
 end
 
-function methods.sum(sample, path)
-  local total = sum(sample, path)
-  return total
-end
+methods.sum = sum
 
 function methods.rate(sample, path)
   local total = sum(sample, path)
@@ -37,8 +38,7 @@ function methods.rate(sample, path)
 end
 
 function methods.count(sample, probe)
-  if not sample.observed[probe] then return nil end
-  return sample.rows(probe)
+  return observed(sample, probe) and sample.rows(probe) or nil
 end
 
 local function members(decider)
@@ -66,9 +66,9 @@ function window.new(closed, views, sample, decider)
         return function(_, path) return methods[name](sample, path) end
       end
       if views[name] then return views[name] end
-      error(("a window has no %s (%s)"):format(tostring(name), words.suggest(name, known)), 2)
+      blame.fail("a window has no %s (%s)", tostring(name), words.suggest(name, known))
     end,
-    __newindex = function() error("a window cannot be changed", 2) end,
+    __newindex = function() blame.fail "a window cannot be changed" end,
     __metatable = false,
   })
 end

@@ -88,14 +88,15 @@ local function raw_of(field, text)
   return number and octets_of(field.bits and number * 2 ^ field.bit or number):sub(1, size)
 end
 
--- Of the layout's own bytes, so that it is an independent reading: a number, or cdata beyond 53 bits.
+-- Bit by bit, and of a negative number the complement, so that small ones of 64 bits are exact.
 local function number_of(field, raw)
   local bits, value = {}, 0
   for at = field.bit or 0, (field.bit or 0) + (field.bits or field.size * 8) - 1 do
     bits[#bits + 1] = math.floor(raw:byte(math.floor(at / 8) + 1) / 2 ^ (at % 8)) % 2
   end
-  for at = #bits, 1, -1 do value = value * 2 + bits[at] end
-  return field.signed and bits[#bits] == 1 and value - 2 ^ #bits or value
+  local negative = field.signed and bits[#bits] == 1
+  for at = #bits, 1, -1 do value = value * 2 + (negative and 1 - bits[at] or bits[at]) end
+  return negative and -value - 1 or value
 end
 
 local function text_of(field, raw)
@@ -186,6 +187,12 @@ end
 function Batch:put(i, name, value)
   local field = self.by_name[name]
   store_all(self.records + ((i - 1) * self.about.stride + field.offset), field, field.dims, 1, value)
+end
+
+-- Sets all bytes of record i, from 1.
+function Batch:fill(i, bytes)
+  assert(#bytes == self.about.stride)
+  ffi.copy(self.records + (i - 1) * self.about.stride, bytes, #bytes)
 end
 
 -- What was asked for, instead of JSON.
