@@ -57,9 +57,9 @@ local function word_of(class, field, element)
   return at("u64", from), (offset - from) * 8 + low, 64
 end
 
--- 2^bits - 1 as text of a 64-bit literal.
-local function mask(bits)
-  return "0x" .. bit.tohex(bit.rshift(-1ULL, 64 - bits)) .. "ULL"
+-- `bits` ones, `low` zeros after them, as text of a 64-bit literal.
+local function mask(bits, low)
+  return "0x" .. bit.tohex(bit.lshift(bit.rshift(-1ULL, 64 - bits), low or 0)) .. "ULL"
 end
 
 -- Text of a bitfield's value, and of which type it is: "number", "u64" or "i64".
@@ -151,6 +151,19 @@ local function is_dense(field)
   return not field.bits
 end
 
+-- The bytes of a bitfield with nothing but its own bits, as text of what goes into scratch[0] and, after it, [1].
+-- (Masked where they lie: LuaJIT 2.1.0-beta3 compiles a shift of a 64-bit `band` wrongly.)
+local function own_bits(class, field)
+  assert(little, "bitfields are read on little-endian machines only")
+  local offset, low, bits = field.offset, field.bit, field.bits
+  local from = math.min(offset, class.stride - 8)
+  local word = at("u64", from)
+  if from < offset then word = ("rshift(%s, %d)"):format(word, (offset - from) * 8) end
+  local lowest = ("band(%s, %s)"):format(word, mask(bits, low))
+  if field.size <= 8 then return lowest end
+  return ("%s scratch[1] = band(r[%d], %d)"):format(lowest, offset + 8, 2 ^ (low + bits - 64) - 1)
+end
+
 -- What makes a field equal to another: lines, and text of a string. For most it is their bytes as they lie; of text,
 -- those up to the NUL; of a bitfield, its own bits where they lie and zeros. nil for a list that lies scattered.
 function load.raw(class, field)
@@ -164,10 +177,7 @@ function load.raw(class, field)
     return ("local t%d = str(r + %d, %d) "):format(n, offset, size) .. cut, "t" .. n
   end
   if field.bits then
-    local value = bits_of(class, field, false, false)
-    local high = size > 8 and (" scratch[1] = rshift(w, %d)"):format(64 - field.bit) or ""
-    return ("local t%d do local w = %s + 0ULL scratch[0] = lshift(w, %d)%s t%d = str(scratch, %d) end\n")
-      :format(n, value, field.bit, high, n, size), "t" .. n
+    return ("scratch[0] = %s local t%d = str(scratch, %d)\n"):format(own_bits(class, field), n, size), "t" .. n
   end
   return "", ("str(r + %d, %d)"):format(offset, size)
 end
