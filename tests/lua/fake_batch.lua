@@ -15,7 +15,7 @@ local fake = {}
 
 local SIZES = { address = 16, ipv4 = 4, time = 8, bool = 1, pointer = 8, ifindex = 4, protocol = 1 }
 local PROTOCOLS, INTERFACES = { [6] = "tcp", [17] = "udp" }, { [1] = "lo", [2] = "eth0" }
-local made = 0
+local hashes, made = {}, 0 -- of descriptions of layouts
 
 local function dims_of(spec, size)
   if not spec.dims then return nil, 1, size end
@@ -26,6 +26,24 @@ local function dims_of(spec, size)
     count, stride = count * dims[i].count, dims[i].count * dims[i].stride
   end
   return dims, count, stride
+end
+
+-- Equal layouts have equal hashes.
+local function describe(thing)
+  if type(thing) ~= "table" then return tostring(thing) end
+  local parts = {}
+  for key, value in pairs(thing) do parts[#parts + 1] = tostring(key) .. "=" .. describe(value) end
+  table.sort(parts)
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function hash_of(fields, stride)
+  local text = describe { fields, stride }
+  if not hashes[text] then
+    made = made + 1
+    hashes[text] = ("%016x"):format(made)
+  end
+  return hashes[text]
 end
 
 local function layout_of(specs, stride)
@@ -42,8 +60,8 @@ local function layout_of(specs, stride)
     offset = offset + extent
     last = math.max(last, offset)
   end
-  made = made + 1
-  return { hash = ("%016x"):format(made), fields = fields, stride = stride or last + -last % 8 }
+  stride = stride or last + -last % 8
+  return { hash = hash_of(fields, stride), fields = fields, stride = stride }
 end
 
 -- Integers as 16 bytes, lowest first.

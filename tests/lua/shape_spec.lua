@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
 
-local funcinfo = require("jit.util").funcinfo
 local shape = require "perilune.shape"
 local view = require "perilune.view"
 local fake = dofile("tests/lua/fake_batch.lua")
@@ -216,78 +215,5 @@ describe("verbs on records", function()
     fails('the sum of "a" reaches 2^53', huge.group, huge, "g", { a = "sum a" })
     local message = fails('"b" is beyond 2^53', function() local _ = huge:sum("b") end)
     assert.truthy(message:find("shape_spec.lua", 1, true), message)
-  end)
-end)
-
-describe("hot loops", function()
-  local ROWS_OF_FLOOD = 60000
-  local v
-
-  setup(function()
-    v = view.new(fake.new({
-      { "dst", "address", key = true }, { "dport", "be_uint", 2 }, { "proto", "uint", 1 }, { "flags", "uint", 4 },
-      { "packets", "uint", 8 }, { "bytes", "uint", 8 }, { "first", "time" },
-    }, ROWS_OF_FLOOD, function(i, put)
-      put("dst", ("10.%d.%d.%d"):format(math.floor(i / 65536), math.floor(i / 256) % 256, i % 256))
-      put("dport", i % 65536)
-      put("proto", i % 2 == 0 and 6 or 17)
-      put("flags", i)
-      put("packets", i % 97)
-      put("bytes", i * 10)
-    end))
-  end)
-
-  -- Runs fn and returns how many traces were made of generated loops, and the aborts in them. A trace that begins
-  -- at a function's head (pc 0; LuaJIT counts by hashed addresses, so that can happen) and meets the loop is none.
-  local function traces(fn)
-    local made, aborts = 0, {}
-    local current
-    local function watch(what, _, func, pc)
-      if what == "start" then
-        current = pc > 0 and funcinfo(func).source or nil
-      elseif current and current:find("^=perilune%.") then
-        if what == "stop" then made = made + 1 end
-        if what == "abort" then aborts[#aborts + 1] = current end
-      end
-    end
-    jit.flush()
-    jit.attach(watch, "trace")
-    local ok, message = pcall(fn)
-    jit.attach(watch)
-    assert(ok, message)
-    return made, aborts
-  end
-
-  local HOT = {
-    total = function() return shape.total(v, "packets") end,
-    max = function() return v:max("bytes") end,
-    groups = function() return shape.groups(v, "dst", { "packets", "bytes" }) end,
-    ["groups of few"] = function() return shape.groups(v, "proto", { "packets" }) end,
-    top = function() return v:top(100, "bytes") end,
-    ["top of a choice"] = function() return v:where("packets > 3"):top(10, "packets") end,
-    where = function() return v:where("bytes > 1e5 and dport == 53 or proto == 17") end,
-    ["where an address is"] = function() return v:where { dst = "10.0.0.77" } end,
-    group = function() return v:group("proto", { bytes = "sum bytes", least = "min first" }) end,
-    column = function() return v:column("packets") end,
-  }
-
-  for name, fn in pairs(HOT) do
-    it("are compiled: " .. name, function()
-      local made, aborts = traces(fn)
-      assert.same({}, aborts)
-      assert.is_true(made > 0)
-    end)
-  end
-
-  it("group 60,000 rows well within a window", function()
-    local best = math.huge
-    for _ = 1, 5 do
-      collectgarbage()
-      local start = os.clock()
-      local _, count = shape.groups(v, "dst", { "packets", "bytes" })
-      best = math.min(best, os.clock() - start)
-      assert.equal(ROWS_OF_FLOOD, count)
-    end
-    assert.is_true(best < 0.2, "took " .. best .. " s")
   end)
 end)
