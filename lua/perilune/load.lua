@@ -27,7 +27,6 @@ load.scratch = ffi.new("uint64_t[2]") -- where the bytes of a bitfield are put b
 local little = ffi.abi("le")
 local UNSIGNED = { [2] = "u16", [4] = "u32", [8] = "u64" }
 local SIGNED = { [1] = "i8", [2] = "i16", [4] = "i32", [8] = "i64" }
-local FLOATS = { [4] = "f32", [8] = "f64" }
 
 -- The number made of `size` bytes (at most 9) at p, without its lowest `shift` bits (fewer than 8).
 function load.gather(p, size, shift)
@@ -107,10 +106,23 @@ local function checked(field, before, raw, beyond)
     :format(n, before, raw, beyond, n, n)
 end
 
+-- A NaN from outside may have any payload, and LuaJIT would take one that is not its own for a value of another
+-- type (a nil, a pointer to follow): it is told by its bits, and never read as a float.
+local function float_of(field)
+  local n, offset = field.index, field.offset
+  local test, exponent, ctype = "h > 0x7f800000", offset, "f32"
+  if field.size == 8 then
+    test = ("h > 0x7ff00000 or h == 0x7ff00000 and %s ~= 0"):format(at("u32", offset))
+    exponent, ctype = offset + 4, "f64"
+  end
+  return ("local v%d do local h = band(%s, 0x7fffffff) if %s then v%d = nan else v%d = %s end end\n")
+    :format(n, at("u32", exponent), test, n, n, at(ctype, offset))
+end
+
 -- Reads a number or boolean into local v<index>.
 function load.value(class, field, element)
   local n, kind, size = field.index, field.kind, field.size
-  if kind == "float" then return ("local v%d = %s\n"):format(n, at(FLOATS[size], field.offset)) end
+  if kind == "float" then return float_of(field) end
   if size == 16 then
     local ctype = field.signed and "i64" or "u64"
     local high = ("local high = %s "):format(at(ctype, field.offset + 8))

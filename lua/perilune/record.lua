@@ -101,7 +101,7 @@ end
 local PROVIDED = {
   tonumber = tonumber, str = ffi.string, find = string.find, sub = string.sub, cast = ffi.cast, bswap = bit.bswap,
   rshift = bit.rshift, lshift = bit.lshift, arshift = bit.arshift, band = bit.band, bor = bit.bor, abs = math.abs,
-  gather = load.gather, scratch = load.scratch,
+  nan = 0 / 0, gather = load.gather, scratch = load.scratch,
 }
 for name, ctype in pairs(load.ctypes) do PROVIDED[name] = ctype end
 
