@@ -201,13 +201,12 @@ static void add_object(struct builder *b, const struct field *from, const struct
 }
 
 /* A whole key or value. */
-static void add_part(struct builder *b, const struct layout *layout, const struct field *from,
-		     const struct field *to)
+static void add_part(struct builder *b, const struct field *from, const struct field *to)
 {
 	if (from < to && !from->path[0])
 		add_leaf(b, from, 0);
-	else if (from < to && layout->cpus > 1 && !from->key)
-		add_structs(b, from, to, 0, 0);
+	else if (from < to)
+		add_structs(b, from, to, 0, 0); /* of all CPUs, or a value that is an array */
 	else
 		add_object(b, from, to, 0, 0);
 }
@@ -220,12 +219,12 @@ static void add_pair(struct builder *b, const struct layout *layout, size_t keys
 	add_text(b, "{", 1);
 	if (layout->key_size) {
 		add_name(b, "key", 3);
-		add_part(b, layout, fields, fields + keys);
+		add_part(b, fields, fields + keys);
 		add_text(b, layout->value_size ? "," : "", layout->value_size ? 1 : 0);
 	}
 	if (layout->value_size) {
 		add_name(b, value, strlen(value));
-		add_part(b, layout, fields + keys, end);
+		add_part(b, fields + keys, end);
 	}
 	add_text(b, "}", 1);
 }
@@ -255,7 +254,7 @@ static const struct field *add_row_member(struct builder *b, const struct layout
 	}
 	if (layout->cpus > 1 && !from->key) {
 		add_name(b, "values", 6);
-		add_part(b, layout, from, end);
+		add_part(b, from, end);
 		return end;
 	}
 	if (in_key(layout, keys, from)) {
