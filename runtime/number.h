@@ -5,6 +5,7 @@
 #ifndef PERILUNE_NUMBER_H
 #define PERILUNE_NUMBER_H
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -84,6 +85,8 @@ static inline size_t number__float(char *out, double value, bool narrow)
 
 	if (isnan(value)) /* in C, its sign may show */
 		return (size_t)(stpcpy(out, "nan") - out);
+	if (fabs(value) < (narrow ? (double)FLT_MIN : DBL_MIN))
+		digits = 1; /* subnormal: has fewer digits than others */
 	do {
 		double back;
 
