@@ -229,45 +229,59 @@ static void add_pair(struct builder *b, const struct layout *layout, size_t keys
 	add_text(b, "}", 1);
 }
 
-/* Whether the key has a member of this name too. */
-static bool in_key(const struct layout *layout, size_t keys, const struct field *f)
+/* What the part of a row is called that begins at this field: a member, or a whole key or value that is no struct. */
+static size_t row_name(const struct layout *layout, const struct field *f, const char **out)
 {
-	for (size_t i = 0; i < keys && !f->key; i++)
-		if (same_member(&layout->fields[i], f, 0))
-			return true;
-	return false;
+	if (f->path[0] && layout->cpus > 1 && !f->key) {
+		*out = "values";
+		return 6;
+	}
+	if (f->path[0])
+		return component(f, 0, out);
+	*out = f->name;
+	return strlen(f->name);
 }
 
-/* Members by their own name; one of the value that the key has too is "value.NAME". */
+/* Adds the name; "value.NAME" for what the key has too. */
+static void add_row_name(struct builder *b, const struct layout *layout, size_t keys,
+			 const struct field *f)
+{
+	const char *name = "", *other = "";
+	size_t len = row_name(layout, f, &name);
+	bool taken = false;
+	char *full = NULL;
+	int full_len;
+
+	for (size_t i = 0; i < keys && !f->key && !taken; i++)
+		taken = row_name(layout, &layout->fields[i], &other) == len &&
+			memcmp(name, other, len) == 0;
+	if (!taken) {
+		add_name(b, name, len);
+		return;
+	}
+	full_len = asprintf(&full, "value.%.*s", (int)len, name);
+	if (full_len < 0) {
+		b->err = -ENOMEM;
+		return;
+	}
+	add_name(b, full, (size_t)full_len);
+	free(full);
+}
+
+/* Members by their own name, but all CPUs' values as a list. Returns where the next one begins. */
 static const struct field *add_row_member(struct builder *b, const struct layout *layout,
 					  size_t keys, const struct field *from)
 {
 	const struct field *end = layout->fields + layout->nfields;
-	const char *name = "";
-	size_t len = component(from, 0, &name);
-	char *full = NULL;
 
+	add_row_name(b, layout, keys, from);
 	if (!from->path[0]) {
-		add_name(b, from->name, strlen(from->name));
 		add_leaf(b, from, 0);
 		return from + 1;
 	}
 	if (layout->cpus > 1 && !from->key) {
-		add_name(b, "values", 6);
 		add_part(b, from, end);
 		return end;
-	}
-	if (in_key(layout, keys, from)) {
-		int full_len = asprintf(&full, "value.%.*s", (int)len, name);
-
-		if (full_len < 0) {
-			b->err = -ENOMEM;
-			return end;
-		}
-		add_name(b, full, (size_t)full_len);
-		free(full);
-	} else {
-		add_name(b, name, len);
 	}
 	return add_member(b, from, end, 0, 0);
 }
