@@ -54,10 +54,15 @@ static int grow(struct builder *b)
 	return 0;
 }
 
-/* Only names of the key can be taken: C has no two members of one path. */
+/*
+ * C has no two members of one path, so only the key can have taken a name; or, once something is called "value.x" for that
+ * reason, it and the x of a member `value` are in each other's way.
+ */
 static bool name_taken(const struct builder *b, const char *name)
 {
-	for (size_t i = 0; i < b->keys; i++)
+	size_t n = strncmp(name, "value.", strlen("value.")) == 0 ? b->n : b->keys;
+
+	for (size_t i = 0; i < n; i++)
 		if (strcmp(b->fields[i].name, name) == 0)
 			return true;
 	return false;
@@ -66,10 +71,14 @@ static bool name_taken(const struct builder *b, const char *name)
 /* name and path in one allocation, at `name`. */
 static int set_names(const struct builder *b, const char *name, const char *path, struct field *f)
 {
-	const char *prefix = !b->key && name_taken(b, name) ? "value." : "";
-	char *text = NULL;
-	int len = asprintf(&text, "%s%s%c%s", prefix, name, '\0', path);
+	char *text = NULL, *shorter;
+	int len = asprintf(&text, "%s%c%s", name, '\0', path);
 
+	while (len >= 0 && !b->key && name_taken(b, text)) {
+		shorter = text;
+		len = asprintf(&text, "value.%s%c%s", shorter, '\0', path);
+		free(shorter);
+	}
 	if (len < 0)
 		return -ENOMEM;
 	f->name = text;
