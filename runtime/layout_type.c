@@ -193,14 +193,24 @@ void layout_type__apply_tag(const struct btf *btf, uint32_t type, uint32_t membe
 	bool number = element->kind == FIELD_UINT || element->kind == FIELD_INT ||
 		      element->kind == FIELD_BE_UINT;
 	uint32_t last = element->ndims ? element->dims[element->ndims - 1].count : 1;
+	const struct btf_type *t = btf__type_by_id(btf, element->type);
 
 	if (!meaning)
 		return;
+	if (!meaning->size && element->kind == FIELD_BYTES && element->ndims < LAYOUT_DIMS &&
+	    btf_is_int(t) && t->size == 1) {
+		element->dims[element->ndims++] = (struct field_dim){.count = element->size,
+								     .stride = 1};
+		element->kind = FIELD_UINT; /* bytes that are numbers, each of its own */
+		element->size = 1;
+		number = true;
+	}
 	if (meaning->kind == FIELD_ADDRESS && number && (uint64_t)element->size * last == 16) {
 		element->ndims -= element->ndims > 0; /* __u32 words[4] */
 		element->size = 16;
-	} else if (element->size != (meaning->size ? meaning->size : element->size) ||
-		   !(number || (element->kind == FIELD_BYTES && meaning->size))) {
+	} else if (meaning->size ? element->size != meaning->size : element->size > 8) {
+		return;
+	} else if (!(number || (element->kind == FIELD_BYTES && meaning->size))) {
 		return;
 	}
 	element->kind = meaning->kind;
