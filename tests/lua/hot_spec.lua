@@ -10,8 +10,8 @@ local ROWS = 20000
 local v, half, earlier, narrow
 
 -- Runs fn and returns which generated functions (and whether quantile.lua) had traces made of them, and the aborts; a
--- selection has loops in a loop, which LuaJIT has to try in another order first. A trace that begins at a function's head (pc 0; LuaJIT counts by hashed addresses, so that can happen) and
--- meets the loop is none.
+-- selection has loops in a loop, which LuaJIT has to try in another order first. A trace that begins at a function's
+-- head (pc 0; LuaJIT counts by hashed addresses, so that can happen) and meets the loop is none.
 local function traces(fn)
   local made, aborts = {}, {}
   local current
