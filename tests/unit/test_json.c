@@ -99,7 +99,7 @@ static void fill(const struct layout *layout, unsigned char *record)
 				   .high = 1,
 				   .where = (const void *)0xffff888000000000,
 				   .many = {[1] = {3, -4}},
-				   .big = (__int128)1 << 127};
+				   .big = (__int128)((unsigned __int128)1 << 127)};
 
 	memset(record, 0, layout->stride);
 	memcpy(record, &key, sizeof(key));

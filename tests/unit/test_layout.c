@@ -535,7 +535,7 @@ static void reads_and_writes_text(void **state)
 			       .middle = 8191,
 			       .where = (const void *)0xffff888000000000,
 			       .many = {{.y = -1}, {.y = -2}},
-			       .big = (__int128)1 << 127};
+			       .big = (__int128)((unsigned __int128)1 << 127)};
 
 	(void)state;
 	memcpy(record + layout->value_offset, &v, sizeof(v));
