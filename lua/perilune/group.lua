@@ -111,7 +111,7 @@ local function group(v, by, wanted)
     if a.kind == "quantile" then a.results = quantiles(inner, a, order, group_of) end
   end
   for i, g in ipairs(order) do order[i] = finish(inner, keys, aggregates, g) end
-  return list.new(order, { keys = names, seconds = inner.owner.seconds })
+  return list.new(order, { keys = names, enums = class.enums, seconds = inner.owner.seconds })
 end
 
 return { group = group }

@@ -13,8 +13,9 @@ local list = {}
 local methods = {}
 local List = {}
 
--- rows → what is known of them: keys (names of the fields that tell rows apart), seconds (of their window), gauges (set
--- of fields that may fall). Apart, so that a list holds nothing but its rows.
+-- rows → what is known of them: keys (names of the fields that tell rows apart), seconds (of their window), counters
+-- (what delta compares), gauges (set of those that may fall), enums (set of fields that are names or numbers). Apart,
+-- so that a list holds nothing but its rows.
 local abouts = setmetatable({}, { __mode = "k" })
 
 function List.__index(_, key)

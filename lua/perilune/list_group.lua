@@ -13,11 +13,11 @@ end
 
 local function group(rows, by, wanted)
   local names, aggregates = aggregate.parse(by, wanted)
-  local groups, order, seconds = {}, {}, list.about(rows).seconds
+  local groups, order, about = {}, {}, list.about(rows)
   for _, row in ipairs(rows) do
     local key = list.keys(row, names)
     if not groups[key] then
-      groups[key] = list.new({}, { seconds = seconds })
+      groups[key] = list.new({}, { seconds = about.seconds })
       order[#order + 1] = groups[key]
     end
     groups[key][#groups[key] + 1] = row
@@ -28,7 +28,7 @@ local function group(rows, by, wanted)
     for _, a in ipairs(aggregates) do result[a.name] = value_of(a, members) end
     order[i] = result
   end
-  return list.new(order, { keys = names, seconds = seconds })
+  return list.new(order, { keys = names, enums = about.enums, seconds = about.seconds })
 end
 
 return { group = group }

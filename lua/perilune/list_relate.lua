@@ -22,7 +22,8 @@ end
 
 -- What a call names: texts, or one list of them.
 function list_relate.names(...)
-  local names = type(...) == "table" and (...) or { ... }
+  local first = ...
+  local names = type(first) == "table" and first or { ... }
   for _, name in ipairs(names) do
     if type(name) ~= "string" then blame.fail("delta: expected the name of a field, got a %s", type(name)) end
   end
@@ -70,9 +71,11 @@ function list_relate.columns(ours, theirs, keys, wanted)
   for _, from in ipairs(wanted or theirs) do
     if wanted or not keyed[from] then add(from, free(from)) end
   end
-  for _, name in ipairs(words.keys(wanted or {})) do
-    if type(name) == "string" then add(wanted[name], name) end
+  local renamed = {}
+  for name, from in pairs(wanted or {}) do
+    if type(name) == "string" then renamed[name] = from end
   end
+  for _, name in ipairs(words.keys(renamed)) do add(renamed[name], name) end
   return columns
 end
 
@@ -107,7 +110,8 @@ function list_relate.join(rows, other, by, wanted)
       result[#result + 1] = pair
     end
   end
-  return list.new(result, { keys = keys.left, seconds = list.about(rows).seconds })
+  local about = list.about(rows)
+  return list.new(result, { keys = keys.left, enums = about.enums, seconds = about.seconds })
 end
 
 local function counters_of(rows, about)

@@ -10,12 +10,13 @@ local KINDS = { number = "uint", boolean = "bool", table = "list" }
 
 -- A field of rows as comparison.lua wants it.
 local function new_field(rows, name, index)
-  local kind, mixed
+  local kind, mixed = nil, (list.about(rows).enums or {})[name]
   for _, row in ipairs(rows) do
     local this = KINDS[type(list.value(row, name))] or "text"
-    if kind and kind ~= this then kind, mixed = "text", true end
+    mixed = mixed or (kind and kind ~= this)
     kind = kind or this
   end
+  if mixed then kind = "text" end
   return {
     name = name, index = index, kind = kind, mixed = mixed, list = kind == "list", count = 0, textual = kind == "text",
   }

@@ -28,7 +28,7 @@ local classes, kept_classes = {}, 0
 local function new_class(layout)
   local class = {
     hash = layout.hash, stride = layout.stride, fields = {}, by_name = {}, names = {}, keys = {}, counters = {},
-    code = {}, kept = 0,
+    enums = {}, code = {}, kept = 0,
   }
   for i, f in ipairs(layout.fields) do
     local list = f.dims ~= nil
@@ -39,6 +39,7 @@ local function new_class(layout)
       known = {}, nknown = 0, -- of an enum: number → name or number, as seen so far
     }
     class.fields[i], class.names[i], class.by_name[f.name] = field, f.name, field
+    class.enums[f.name] = f.kind == "enum" and not list or nil
     if f.key then
       class.keys[#class.keys + 1] = field
     elseif field.numeric and COUNTERS[field.kind] then

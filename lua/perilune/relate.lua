@@ -93,7 +93,8 @@ function verbs.join(v, other, by, wanted)
   local there = view.inner(other)
   local keys = list_relate.keys_of(by)
   local columns = list_relate.columns(inner.class.names, there.class.names, keys, wanted)
-  return list.new(join_views(inner, there, keys, columns), { keys = keys.left, seconds = inner.owner.seconds })
+  local about = { keys = keys.left, enums = inner.class.enums, seconds = inner.owner.seconds }
+  return list.new(join_views(inner, there, keys, columns), about)
 end
 
 -- The fields that delta is of, as named or all.

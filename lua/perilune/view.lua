@@ -200,7 +200,10 @@ function view.about(inner)
   for i, field in ipairs(inner.class.counters) do
     counters[i], gauges[field.name] = field.name, record.is_gauge(field) or nil
   end
-  return { keys = #keys > 0 and keys or nil, counters = counters, gauges = gauges, seconds = inner.owner.seconds }
+  return {
+    keys = #keys > 0 and keys or nil, counters = counters, gauges = gauges, enums = inner.class.enums,
+    seconds = inner.owner.seconds,
+  }
 end
 
 -- The first `limit` rows, or all, as a list of plain tables that outlives the window.
