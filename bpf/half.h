@@ -5,23 +5,25 @@
  *
  * A packet's half is fixed when it arrives (struct packet.half) and never
  * looked up again, so every map of a window is cut at the same packet. The
- * runtime knows these maps by their names: X with X_0 and X_1 for a hash, X
- * alone for an array. They are never LRU: an LRU map loses rows without an
+ * runtime knows these maps by their names, and a manifest by their kind: X with
+ * X_0 and X_1, kind "map", for maps of rows and for queues; X alone, kind
+ * "array", for arrays. They are never LRU: an LRU map loses rows without an
  * error. What does not fit is counted by the caller instead.
+ *
+ *	WINDOWED_HASH		half__row	count__shared
+ *	WINDOWED_PERCPU_HASH	half__row	count__own
+ *	WINDOWED_ARRAY		half__value	count__own
+ *	WINDOWED_SHARED_ARRAY	half__value	count__shared
+ *	WINDOWED_QUEUE, _STACK	half__push
  */
 #ifndef PERILUNE_HALF_H
 #define PERILUNE_HALF_H
 
-/* A hash of KEY → VALUE whose rows all CPUs share: count in them with
- * count__shared(). The runtime sets max_entries. */
-#define WINDOWED_HASH(MAP, KEY, VALUE) WINDOWED_HASH_(MAP, KEY, VALUE)
-#define WINDOWED_HASH_(MAP, KEY, VALUE)                                                            \
-	struct MAP##_half {                                                                        \
-		__uint(type, BPF_MAP_TYPE_HASH);                                                   \
-		__type(key, KEY);                                                                  \
-		__type(value, VALUE);                                                              \
-		__uint(max_entries, 65536);                                                        \
-	} MAP##_0 SEC(".maps"), MAP##_1 SEC(".maps");                                              \
+#define WINDOWED_ENTRIES 65536 /* of each half, unless the runtime sets max_entries */
+
+/* The two halves of MAP, both a struct MAP_half, in the array that packets find theirs in. */
+#define WINDOWED_HALVES_(MAP)                                                                      \
+	struct MAP##_half MAP##_0 SEC(".maps"), MAP##_1 SEC(".maps");                              \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                          \
 		__uint(max_entries, 2);                                                            \
@@ -29,15 +31,54 @@
 		__array(values, struct MAP##_half);                                                \
 	} MAP SEC(".maps") = {.values = {&MAP##_0, &MAP##_1}}
 
-/* ENTRIES values, indexed by KEY (an enum or __u32), of which each CPU has its
- * own: count with count__own(). */
-#define WINDOWED_ARRAY(MAP, VALUE, ENTRIES)                                                        \
+#define WINDOWED_ROWS_(MAP, TYPE, KEY, VALUE)                                                      \
+	struct MAP##_half {                                                                        \
+		__uint(type, TYPE);                                                                \
+		__type(key, KEY);                                                                  \
+		__type(value, VALUE);                                                              \
+		__uint(max_entries, WINDOWED_ENTRIES);                                             \
+	};                                                                                         \
+	WINDOWED_HALVES_(MAP)
+
+#define WINDOWED_PUSHED_(MAP, TYPE, VALUE)                                                         \
+	struct MAP##_half {                                                                        \
+		__uint(type, TYPE);                                                                \
+		__type(value, VALUE);                                                              \
+		__uint(max_entries, WINDOWED_ENTRIES);                                             \
+	};                                                                                         \
+	WINDOWED_HALVES_(MAP)
+
+#define WINDOWED_SLOTS_(MAP, TYPE, FLAGS, VALUE, ENTRIES)                                          \
 	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                           \
+		__uint(type, TYPE);                                                                \
+		__uint(map_flags, FLAGS);                                                          \
 		__uint(max_entries, 2 * (ENTRIES));                                                \
 		__type(key, __u32);                                                                \
 		__type(value, VALUE);                                                              \
 	} MAP SEC(".maps")
+
+/* A hash of KEY → VALUE whose rows all CPUs share: count in them with
+ * count__shared(). */
+#define WINDOWED_HASH(MAP, KEY, VALUE) WINDOWED_ROWS_(MAP, BPF_MAP_TYPE_HASH, KEY, VALUE)
+
+/* The same with a value of its own for each CPU: count with count__own(). For
+ * few rows: with 1M of them it takes seconds to make. */
+#define WINDOWED_PERCPU_HASH(MAP, KEY, VALUE)                                                      \
+	WINDOWED_ROWS_(MAP, BPF_MAP_TYPE_PERCPU_HASH, KEY, VALUE)
+
+/* VALUEs one after the other, the first one first, or the last one. */
+#define WINDOWED_QUEUE(MAP, VALUE) WINDOWED_PUSHED_(MAP, BPF_MAP_TYPE_QUEUE, VALUE)
+#define WINDOWED_STACK(MAP, VALUE) WINDOWED_PUSHED_(MAP, BPF_MAP_TYPE_STACK, VALUE)
+
+/* ENTRIES values, indexed by KEY (an enum or __u32), of which each CPU has its
+ * own: count with count__own(). */
+#define WINDOWED_ARRAY(MAP, VALUE, ENTRIES)                                                        \
+	WINDOWED_SLOTS_(MAP, BPF_MAP_TYPE_PERCPU_ARRAY, 0, VALUE, ENTRIES)
+
+/* The same for all CPUs together: count with count__shared(). Read without a
+ * system call. */
+#define WINDOWED_SHARED_ARRAY(MAP, VALUE, ENTRIES)                                                 \
+	WINDOWED_SLOTS_(MAP, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, VALUE, ENTRIES)
 
 #define count__shared(counter, n) ((void)__sync_fetch_and_add(&(counter), (n)))
 #define count__own(counter, n) ((void)((counter) += (n)))
@@ -58,6 +99,15 @@ static __always_inline void *half__row(void *outer, __u32 half, const void *key,
 	 * result of the insert does not matter. */
 	bpf_map_update_elem(inner, key, fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(inner, key);
+}
+
+/* Puts `value` into this half of a windowed queue or stack. Not 0 when it is
+ * full. */
+static __always_inline long half__push(void *outer, __u32 half, const void *value)
+{
+	void *inner = bpf_map_lookup_elem(outer, &half);
+
+	return inner ? bpf_map_push_elem(inner, value, 0) : -1;
 }
 
 /* This half's value number `index` of a windowed array with `entries` values.

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lua_probe_impl.h"
+#include "lua_table.h"
 
 struct lua_probe *lua_probe__check(lua_State *L)
 {
@@ -76,7 +77,8 @@ static void work(void *arg)
 	case WORK_DRAIN:
 		p->code = window__grace(p->window, &p->grace, error);
 		if (!p->code)
-			p->code = window__drain(p->window, p->maps, false, p->batches, error);
+			p->code = window__drain(p->window, p->maps, false, p->batches, &p->read,
+						error);
 		break;
 	}
 }
@@ -96,7 +98,7 @@ static int push_result(lua_State *L, struct lua_probe *p, int anchor)
 		return 1;
 	default:
 		lua_probe__push_batches(L, p, anchor);
-		lua_pushnumber(L, p->grace);
+		lua_probe__push_cost(L, p);
 		return 2;
 	}
 }
@@ -160,62 +162,6 @@ static int probe_load(lua_State *L)
 	return lua_probe__start(L, p, WORK_LOAD, 2);
 }
 
-static lua_Integer field_integer(lua_State *L, int table, const char *name, lua_Integer otherwise)
-{
-	lua_Integer value;
-
-	lua_getfield(L, table, name);
-	value = luaL_optinteger(L, -1, otherwise);
-	lua_pop(L, 1);
-	return value;
-}
-
-/* The string stays valid as long as the table holds it. */
-static const char *field_string(lua_State *L, int table, const char *name)
-{
-	const char *value;
-
-	lua_getfield(L, table, name);
-	value = lua_tostring(L, -1);
-	lua_pop(L, 1);
-	return value;
-}
-
-static int probe_windows(lua_State *L)
-{
-	struct lua_probe *p = lua_probe__check(L);
-	struct window_spec specs[WINDOW_MAPS_MAX];
-	struct error error = {0};
-	size_t count = lua_objlen(L, 2);
-	int err;
-
-	luaL_checktype(L, 2, LUA_TTABLE);
-	luaL_argcheck(L, count <= WINDOW_MAPS_MAX, 2, "too many windowed maps");
-	luaL_argcheck(L, p->loaded && !p->window && !p->busy, 1,
-		      "windows are opened once, after load");
-	for (size_t i = 0; i < count; i++) {
-		const char *kind;
-
-		lua_rawgeti(L, 2, (int)i + 1);
-		kind = field_string(L, -1, "kind");
-		specs[i] = (struct window_spec){
-			.map = field_string(L, lua_gettop(L), "map"),
-			.kind = kind && !strcmp(kind, "hash") ? WINDOW_HASH : WINDOW_ARRAY,
-			.entries = (uint32_t)field_integer(L, lua_gettop(L), "entries", 1),
-			.index = field_string(L, lua_gettop(L), "index"),
-		};
-		luaL_argcheck(L, specs[i].map, 2, "a windowed map needs a name");
-		lua_pop(L, 1);
-	}
-	err = window__new(p->probe, specs, count, &p->window, &error);
-	if (err)
-		return lua_vm__fail(L, err, &error);
-	for (size_t i = 0; i < count; i++)
-		batch__init(&p->batches[i], window__layout(p->window, i));
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
 static int probe_attach(lua_State *L)
 {
 	static const char *const hooks[] = {"xdp", "tc.ingress", "tc.egress", NULL};
@@ -231,8 +177,8 @@ static int probe_attach(lua_State *L)
 	lua_getfield(L, 2, "mode");
 	p->mode = (enum attach_mode)luaL_checkoption(L, -1, "auto", modes);
 	lua_pop(L, 2);
-	p->ifindex = (int)field_integer(L, 2, "ifindex", 0);
-	program = field_string(L, 2, "program");
+	p->ifindex = (int)lua_table__integer(L, 2, "ifindex", 0);
+	program = lua_table__string(L, 2, "program");
 	luaL_argcheck(L, program && strlen(program) < sizeof(p->program), 2, "program");
 	strcpy(p->program, program);
 	return lua_probe__start(L, p, WORK_ATTACH, 3);
@@ -276,13 +222,8 @@ static int probe_gc(lua_State *L)
 int luaopen_perilune_core_probe(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"entries", probe_entries},
-		{"load", probe_load},
-		{"windows", probe_windows},
-		{"attach", probe_attach},
-		{"detach", probe_detach},
-		{"close", probe_close},
-		{NULL, NULL},
+		{"entries", probe_entries}, {"load", probe_load},   {"attach", probe_attach},
+		{"detach", probe_detach},   {"close", probe_close}, {NULL, NULL},
 	};
 	static const luaL_Reg functions[] = {{"open", probe_open}, {NULL, NULL}};
 

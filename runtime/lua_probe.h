@@ -5,13 +5,14 @@
  *	open(object, name)              → probe | nil, message, code
  *	probe:entries(map, n)           before load: entries of a map (of each half)
  *	probe:load(done)                on a worker; done(true) | done(nil, message, code)
- *	probe:windows{ {map=, kind="hash"|"array", entries=, index=}, … }   after load: the windowed maps, in this order
+ *	probe:windows{ {map=, kind="map"|"array", entries=, index=, fold=}, … }   after load: the windowed maps, in this order;
+ *					fold of per-CPU values: "sum"|"min"|"max"|"last", or { field = one of them, … }
  *	probe:attach({hook=, ifindex=, mode=, program=}, done)              done(mode)
  *	probe:detach(done)              done(count)
  *	probe:flip(level)               one store: ends the window, next one at level (an index from 0); → wall µs, monotonic s; "EBUSY" while
  *	                                the last window is not drained
  *	probe:drain(maps, done)         on a worker, after the grace period; maps: {true|false, …} by position;
- *	                                done({ [position] = batch }, grace seconds)
+ *	                                done({ [position] = batch }, { grace =, read =, skew = 0 }), in seconds
  *	probe:drain_now(maps)           without grace period, rows sorted: for replays; → { [position] = batch }
  *	probe:lease(seconds|nil)        the deep level falls back by itself this long from now
  *	probe:clock()                   sets the programs' wall clock right

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <linux/types.h>
+#include <string.h>
 #include <time.h>
 
 #include "../bpf/ctl.h"
 #include "lua_batch.h"
 #include "lua_capture.h"
 #include "lua_probe_impl.h"
+#include "lua_table.h"
 #include "replay.h"
 
 /* Gives the batches read to Lua: { [position] = batch }. */
@@ -20,6 +22,69 @@ void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor)
 		lua_batch__push(L, &p->batches[i], anchor);
 		lua_rawseti(L, -2, (int)i + 1);
 	}
+}
+
+/* All maps of a probe are cut by one store: there is no skew. */
+void lua_probe__push_cost(lua_State *L, const struct lua_probe *p)
+{
+	lua_createtable(L, 0, 3);
+	lua_pushnumber(L, p->grace);
+	lua_setfield(L, -2, "grace");
+	lua_pushnumber(L, p->read);
+	lua_setfield(L, -2, "read");
+	lua_pushnumber(L, 0);
+	lua_setfield(L, -2, "skew");
+}
+
+/* "hash" is what a map of rows was called when there was no other. */
+static enum window_kind check_kind(lua_State *L, int table)
+{
+	const char *kind = lua_table__string(L, table, "kind");
+
+	if (kind && !strcmp(kind, "array"))
+		return WINDOW_ARRAY;
+	if (!kind || (strcmp(kind, "map") != 0 && strcmp(kind, "hash") != 0))
+		luaL_error(L, "the kind of a windowed map is map or array, not %s",
+			   kind ? kind : "missing");
+	return WINDOW_MAP;
+}
+
+static int probe_windows(lua_State *L)
+{
+	struct lua_probe *p = lua_probe__check(L);
+	struct window_spec specs[WINDOW_MAPS_MAX];
+	struct lua_folds folds = {.count = 0};
+	struct error error = {0};
+	size_t count = lua_objlen(L, 2);
+	int err;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	luaL_argcheck(L, count <= WINDOW_MAPS_MAX, 2, "too many windowed maps");
+	luaL_argcheck(L, p->loaded && !p->window && !p->busy, 1,
+		      "windows are opened once, after load");
+	for (size_t i = 0; i < count; i++) {
+		int at;
+
+		lua_rawgeti(L, 2, (int)i + 1);
+		at = lua_gettop(L);
+		luaL_checktype(L, at, LUA_TTABLE);
+		specs[i] = (struct window_spec){
+			.map = lua_table__string(L, at, "map"),
+			.kind = check_kind(L, at),
+			.entries = (uint32_t)lua_table__integer(L, at, "entries", 1),
+			.index = lua_table__string(L, at, "index"),
+		};
+		specs[i].nfolds = lua_table__folds(L, at, &folds, &specs[i].folds);
+		luaL_argcheck(L, specs[i].map, 2, "a windowed map needs a name");
+		lua_pop(L, 1);
+	}
+	err = window__new(p->probe, specs, count, &p->window, &error);
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	for (size_t i = 0; i < count; i++)
+		batch__init(&p->batches[i], window__layout(p->window, i));
+	lua_pushboolean(L, 1);
+	return 1;
 }
 
 static struct lua_probe *check_window(lua_State *L)
@@ -75,7 +140,7 @@ static int probe_drain_now(lua_State *L)
 	if (p->busy)
 		return lua_probe__fail(L, -EBUSY, "the probe is busy");
 	p->maps = check_maps(L, 2);
-	err = window__drain(p->window, p->maps, true, p->batches, &error);
+	err = window__drain(p->window, p->maps, true, p->batches, NULL, &error);
 	if (err)
 		return lua_vm__fail(L, err, &error);
 	lua_probe__push_batches(L, p, 1);
@@ -122,7 +187,8 @@ static int probe_run(lua_State *L)
 }
 
 const luaL_Reg lua_probe_window_methods[] = {
-	{"flip", probe_flip},	{"drain", probe_drain}, {"drain_now", probe_drain_now},
-	{"lease", probe_lease}, {"clock", probe_clock}, {"run", probe_run},
-	{NULL, NULL},
+	{"windows", probe_windows}, {"flip", probe_flip},
+	{"drain", probe_drain},	    {"drain_now", probe_drain_now},
+	{"lease", probe_lease},	    {"clock", probe_clock},
+	{"run", probe_run},	    {NULL, NULL},
 };

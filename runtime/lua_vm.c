@@ -18,6 +18,7 @@
 #include "lua_loop.h"
 #include "lua_probe.h"
 #include "lua_term.h"
+#include "lua_twin.h"
 
 static const char vm_key; /* its address is the registry key of the VM */
 
@@ -58,6 +59,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.loop", luaopen_perilune_core_loop},
 	{"perilune.core.probe", luaopen_perilune_core_probe},
 	{"perilune.core.term", luaopen_perilune_core_term},
+	{"perilune.core.twin", luaopen_perilune_core_twin},
 	{"perilune.core.vm", luaopen_perilune_core_vm},
 	{NULL, NULL},
 };

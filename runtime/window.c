@@ -3,24 +3,18 @@
 
 #include <errno.h>
 #include <linux/types.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "../bpf/ctl.h"
+#include "window_grace.h"
 
 struct windowed_map {
 	struct layout *layout;
-	enum window_kind kind;
-	struct extract_map half[2];
-	struct extract *extract[2];
+	struct extract *half[2];
 };
 
 struct window {
@@ -28,94 +22,67 @@ struct window {
 	struct windowed_map maps[WINDOW_MAPS_MAX];
 	size_t count;
 	bool quiet; /* a half waits to be drained */
-	int grace_outer;
-	int grace_inner;
+	struct grace grace;
 };
 
-/* A private array-of-maps with one slot: the kernel answers an update only when all running programs have ended. */
-static int grace__open(struct window *window, struct error *error)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts);
+/* After the grace period nobody else writes to a half. */
+static const struct extract_options options = {.quiet = true};
 
-	window->grace_inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "perilune_grace", 4, 4, 1, NULL);
-	if (window->grace_inner < 0)
-		return error__set(error, window->grace_inner, "cannot create a map: %s",
-				  strerror(-window->grace_inner));
-	opts.inner_map_fd = (__u32)window->grace_inner;
-	window->grace_outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "perilune_grace", 4, 4, 1,
-					     &opts);
-	if (window->grace_outer < 0)
-		return error__set(error, window->grace_outer, "cannot create an array of maps: %s",
-				  strerror(-window->grace_outer));
-	return 0;
-}
-
-static int half_fd(struct bpf_object *object, const char *name, int half, struct extract_map *out)
+static struct bpf_map *half_of(struct bpf_object *object, const char *name, int half)
 {
 	char full[128];
-	struct bpf_map *map;
 
 	snprintf(full, sizeof(full), "%s_%d", name, half);
-	map = bpf_object__find_map_by_name(object, full);
-	if (!map)
-		return -ENOENT;
-	*out = (struct extract_map){.fd = bpf_map__fd(map),
-				    .type = bpf_map__type(map),
-				    .flags = bpf_map__map_flags(map),
-				    .max_entries = bpf_map__max_entries(map)};
-	return 0;
+	return bpf_object__find_map_by_name(object, full);
 }
 
-static int add_hash(struct windowed_map *map, struct bpf_object *object,
-		    const struct window_spec *spec, struct error *error)
+static int add_map(struct windowed_map *map, struct bpf_object *object,
+		   const struct window_spec *spec, struct error *error)
 {
-	struct bpf_map *half;
-	char full[128];
+	int err = 0;
 
-	for (int i = 0; i < 2; i++)
-		if (half_fd(object, spec->map, i, &map->half[i]))
-			return error__set(error, -ENOENT, "there is no windowed hash %s",
+	for (int i = 0; !err && i < 2; i++) {
+		const struct bpf_map *half = half_of(object, spec->map, i);
+		struct extract_map what;
+
+		if (!half)
+			return error__set(error, -ENOENT, "there is no windowed map %s", spec->map);
+		if (window_map__is_lru(half))
+			return error__set(error, -EINVAL,
+					  "windowed map %s: an LRU map loses rows, so it cannot be "
+					  "a window's",
 					  spec->map);
-	snprintf(full, sizeof(full), "%s_0", spec->map);
-	half = bpf_object__find_map_by_name(object, full);
-	return layout__new(&(struct layout_spec){.btf = bpf_object__btf(object),
-						 .key_type = bpf_map__btf_key_type_id(half),
-						 .key_size = bpf_map__key_size(half),
-						 .value_type = bpf_map__btf_value_type_id(half),
-						 .value_size = bpf_map__value_size(half)},
-			   &map->layout, error);
+		if (!i)
+			err = window_map__layout(object, half, NULL, spec->folds, spec->nfolds,
+						 &map->layout, error);
+		window_map__describe(half, &what);
+		if (!err)
+			err = extract__open(&what, map->layout, &options, &map->half[i], error);
+	}
+	return err;
 }
 
 static int add_array(struct windowed_map *map, struct bpf_object *object,
 		     const struct window_spec *spec, struct error *error)
 {
-	struct bpf_map *array = bpf_object__find_map_by_name(object, spec->map);
-	const struct btf *btf = bpf_object__btf(object);
-	int index = 0;
+	const struct bpf_map *array = bpf_object__find_map_by_name(object, spec->map);
+	int err;
 
-	if (!array || bpf_map__max_entries(array) < 2 * spec->entries)
+	if (!array || !window_map__is_array(array) ||
+	    bpf_map__max_entries(array) < 2 * (uint64_t)spec->entries)
 		return error__set(error, -ENOENT, "there is no windowed array %s of %u entries",
 				  spec->map, spec->entries);
-	if (spec->index) {
-		index = btf__find_by_name_kind(btf, spec->index, BTF_KIND_ENUM);
-		if (index < 0)
-			return error__set(error, index, "windowed array %s: there is no enum %s",
-					  spec->map, spec->index);
+	err = window_map__layout(object, array, spec->index, spec->folds, spec->nfolds,
+				 &map->layout, error);
+	for (uint32_t i = 0; !err && i < 2; i++) {
+		struct extract_map what;
+
+		window_map__describe(array, &what);
+		what.first = i * spec->entries;
+		what.entries = spec->entries;
+		err = extract__open(&what, map->layout, &options, &map->half[i], error);
 	}
-	for (uint32_t i = 0; i < 2; i++)
-		map->half[i] = (struct extract_map){.fd = bpf_map__fd(array),
-						    .type = bpf_map__type(array),
-						    .flags = bpf_map__map_flags(array),
-						    .max_entries = bpf_map__max_entries(array),
-						    .first = i * spec->entries,
-						    .entries = spec->entries};
-	return layout__new(&(struct layout_spec){.btf = btf,
-						 .key_type = (uint32_t)index,
-						 .key_size = bpf_map__key_size(array),
-						 .value_type = bpf_map__btf_value_type_id(array),
-						 .value_size = bpf_map__value_size(array),
-						 .index = true},
-			   &map->layout, error);
+	return err;
 }
 
 int window__new(struct probe *probe, const struct window_spec *specs, size_t count,
@@ -132,18 +99,12 @@ int window__new(struct probe *probe, const struct window_spec *specs, size_t cou
 	if (!window)
 		return error__set(error, -ENOMEM, "out of memory");
 	window->ctl = probe__ctl(probe);
-	window->grace_inner = window->grace_outer = -1;
-	err = grace__open(window, error);
+	err = grace__open(&window->grace, error);
 	for (size_t i = 0; !err && i < count; i++) {
 		struct windowed_map *map = &window->maps[window->count++];
 
-		map->kind = specs[i].kind;
-		err = map->kind == WINDOW_HASH ? add_hash(map, object, &specs[i], error)
-					       : add_array(map, object, &specs[i], error);
-		for (int half = 0; !err && half < 2; half++)
-			err = extract__open(&map->half[half], map->layout,
-					    &(struct extract_options){.quiet = true},
-					    &map->extract[half], error);
+		err = specs[i].kind == WINDOW_MAP ? add_map(map, object, &specs[i], error)
+						  : add_array(map, object, &specs[i], error);
 	}
 	if (err) {
 		window__free(window);
@@ -158,14 +119,11 @@ void window__free(struct window *window)
 	if (!window)
 		return;
 	for (size_t i = 0; i < window->count; i++) {
-		for (int half = 0; half < 2; half++)
-			extract__free(window->maps[i].extract[half]);
+		extract__free(window->maps[i].half[0]);
+		extract__free(window->maps[i].half[1]);
 		layout__free(window->maps[i].layout);
 	}
-	if (window->grace_outer >= 0)
-		close(window->grace_outer);
-	if (window->grace_inner >= 0)
-		close(window->grace_inner);
+	grace__close(&window->grace);
 	free(window);
 }
 
@@ -203,50 +161,36 @@ int window__flip(struct window *window, uint32_t level)
 	return 0;
 }
 
-/* Builds for tests can leave the grace period out, to show what it is for. */
-static bool grace_left_out(void)
-{
-#ifdef PERILUNE_FAULTS
-	return getenv("PERILUNE_FAULT_NO_GRACE") != NULL;
-#else
-	return false;
-#endif
-}
-
 int window__grace(struct window *window, double *seconds, struct error *error)
 {
-	__u32 slot = 0, inner = (__u32)window->grace_inner;
-	struct timespec start, end;
-	int err = 0;
+	uint64_t start = grace__now();
+	int err = grace__wait(&window->grace, error);
 
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	if (!grace_left_out())
-		err = bpf_map_update_elem(window->grace_outer, &slot, &inner, BPF_ANY);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	*seconds = (double)(end.tv_sec - start.tv_sec) +
-		   (double)(end.tv_nsec - start.tv_nsec) / 1e9;
-	return err ? error__set(error, err, "the grace period failed: %s", strerror(-err)) : 0;
+	*seconds = grace__seconds(start);
+	return err;
 }
 
 int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
-		  struct error *error)
+		  double *seconds, struct error *error)
 {
 	uint32_t half = (load_state(window).epoch & 1) ^ 1;
+	uint64_t start = grace__now();
 	int err = 0;
 
 	for (size_t i = 0; i < window->count; i++) {
-		const struct windowed_map *map = &window->maps[i];
 		int one;
 
 		if (!(maps & (1ULL << i)))
 			continue;
-		one = extract__read(map->extract[half], true, &batches[i]);
+		one = extract__read(window->maps[i].half[half], true, &batches[i]);
 		if (one && !err)
 			err = error__set(error, one, "reading a window's records failed: %s",
 					 strerror(-one));
-		if (!one && sorted)
+		if (!one && sorted && batches[i].layout->key_size) /* a queue has its own order */
 			batch__sort(&batches[i]);
 	}
 	window->quiet = false;
+	if (seconds)
+		*seconds = grace__seconds(start);
 	return err;
 }

@@ -20,10 +20,14 @@
 #include "error.h"
 #include "extract.h"
 #include "probe.h"
+#include "window_map.h"
 
 #define WINDOW_MAPS_MAX 64
 
-enum window_kind { WINDOW_HASH, WINDOW_ARRAY };
+enum window_kind {
+	WINDOW_MAP,   /* X_0 and X_1, of any type but LRU; per-CPU or not */
+	WINDOW_ARRAY, /* an array with both halves, one after the other; per-CPU or not */
+};
 
 struct window_spec {
 	const char *map; /* as the program names it */
@@ -31,6 +35,8 @@ struct window_spec {
 	uint32_t entries; /* arrays: values in each half */
 	const char *
 		index; /* arrays: enum that the index is shown as, and its name in a record; NULL: "index" */
+	const struct window_fold *folds; /* per-CPU maps: other than as their types say */
+	size_t nfolds;
 };
 
 struct window;
@@ -54,9 +60,9 @@ int window__grace(struct window *window, double *seconds, struct error *error);
 /*
  * After the grace period (or where nothing runs concurrently, as in a replay): reads and clears the quiet half of the maps whose bit is
  * set in `maps`, each into batches[map]. What cannot be read stays in its half and comes with the window that half serves next: late,
- * but not lost. For a worker.
+ * but not lost. *seconds (if not NULL) says how long it took. For a worker.
  */
 int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
-		  struct error *error);
+		  double *seconds, struct error *error);
 
 #endif

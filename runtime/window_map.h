@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What window and twin share: from a map of an object to the layout of its records and to what extract wants to know.
+ */
+#ifndef PERILUNE_WINDOW_MAP_H
+#define PERILUNE_WINDOW_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "extract.h"
+#include "layout.h"
+
+struct bpf_map;
+struct bpf_object;
+
+/* How the values of several CPUs become one. */
+struct window_fold {
+	const char *field; /* NULL: every field that can be folded so */
+	enum field_fold fold;
+};
+
+#define WINDOW_FOLDS_MAX 32 /* of one map */
+
+/*
+ * The layout of `map`'s records, folded as `folds` says. `index`: an enum that an array's index is shown as, or NULL.
+ * -ENOENT, -EINVAL: there is no such enum or field, or the fold makes no sense for it.
+ */
+int window_map__layout(struct bpf_object *object, const struct bpf_map *map, const char *index,
+		       const struct window_fold *folds, size_t nfolds, struct layout **out,
+		       struct error *error);
+
+/* For extract__open: the whole map. */
+void window_map__describe(const struct bpf_map *map, struct extract_map *out);
+
+bool window_map__is_array(const struct bpf_map *map);
+bool window_map__is_lru(const struct bpf_map *map);
+bool window_map__is_outer(const struct bpf_map *map); /* its values are maps */
+
+#endif
