@@ -181,8 +181,9 @@ int twin__load(struct twin *twin, struct error *error)
 {
 	int err = not_loaded(twin, error);
 
-	if (!err)
-		err = twin__prepare(twin, twin->objects[0], error);
+	if (err)
+		return err;
+	err = twin__prepare(twin, twin->objects[0], error);
 	if (!err)
 		err = probe_load__load(twin->objects[0], twin->name, error);
 	if (!err)

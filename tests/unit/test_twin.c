@@ -67,7 +67,7 @@ static const char nested_source[] = FOREIGN_HEAD
 	"SEC(\"tc\") int watch" PASSES "add(0);\n	add(1);\n	return -1;\n}\n" LICENCE;
 
 static const char refused_source[] = FOREIGN_HEAD "SEC(\"tc\") int watch" PASSES
-						  "return *(int *)0;\n}\n" LICENCE;
+						  "return *(volatile int *)0;\n}\n" LICENCE;
 
 static unsigned char *object;
 static size_t object_len;

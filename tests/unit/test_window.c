@@ -30,7 +30,7 @@ enum { TOTALS, ROWS, OTHER, MAPS };
 
 static const struct window_spec specs[MAPS] = {
 	[TOTALS] = {.map = "hook_totals", .kind = WINDOW_ARRAY, .entries = 2, .index = "direction"},
-	[ROWS] = {.map = "all_rows", .kind = WINDOW_HASH},
+	[ROWS] = {.map = "all_rows", .kind = WINDOW_MAP},
 	[OTHER] = {.map = "all_other", .kind = WINDOW_ARRAY, .entries = 1},
 };
 
@@ -128,8 +128,10 @@ static void drain(struct fixture *f)
 
 	assert_int_equal(window__grace(f->window, &seconds, &error), 0);
 	assert_true(seconds >= 0);
-	if (window__drain(f->window, ALL, true, f->batches, &error))
+	seconds = -1;
+	if (window__drain(f->window, ALL, true, f->batches, &seconds, &error))
 		fail_msg("%s", error.message);
+	assert_true(seconds >= 0);
 }
 
 static void flip(struct fixture *f, uint32_t level)
@@ -206,7 +208,7 @@ static void drains_only_what_is_asked_for(void **state)
 
 	assert_int_equal(run(f->program, 1, 3), 0);
 	flip(f, 1);
-	assert_int_equal(window__drain(f->window, 1U << TOTALS, false, f->batches, &error), 0);
+	assert_int_equal(window__drain(f->window, 1U << TOTALS, false, f->batches, NULL, &error), 0);
 	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 3);
 	assert_int_equal(f->batches[ROWS].count, 0);
 	flip(f, 1);
@@ -254,16 +256,15 @@ static void an_error_loses_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct error error = {0};
-	const struct layout *own = f->batches[ROWS].layout;
 
 	assert_int_equal(run(f->program, 1, 5), 0);
 	flip(f, 1);
-	f->batches[ROWS].layout = f->batches[TOTALS].layout; /* the records do not fit */
-	assert_int_equal(window__drain(f->window, ALL, false, f->batches, &error), -EINVAL);
+	f->batches[ROWS].layout = window__layout(f->window, OTHER); /* which is refused */
+	assert_int_equal(window__drain(f->window, ALL, false, f->batches, NULL, &error), -EINVAL);
 	assert_non_null(strstr(error.message, "reading a window"));
 	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 5);
 	assert_int_equal(f->batches[ROWS].count, 0);
-	f->batches[ROWS].layout = own;
+	f->batches[ROWS].layout = window__layout(f->window, ROWS);
 	assert_int_equal(run(f->program, 1, 2), 0);
 	flip(f, 1); /* the failed drain is over: no -EBUSY for ever */
 	drain(f);
@@ -276,11 +277,11 @@ static void an_error_loses_nothing(void **state)
 static void refuses_maps_that_are_not_there(void **state)
 {
 	static const struct window_spec wrong[] = {
-		{.map = "no_map", .kind = WINDOW_HASH},
+		{.map = "no_map", .kind = WINDOW_MAP},
 		{.map = "no_map", .kind = WINDOW_ARRAY, .entries = 1},
 		{.map = "hook_totals", .kind = WINDOW_ARRAY, .entries = 3},
 		{.map = "hook_totals", .kind = WINDOW_ARRAY, .entries = 2, .index = "no_enum"},
-		{.map = "hook_totals", .kind = WINDOW_HASH},
+		{.map = "hook_totals", .kind = WINDOW_MAP},
 	};
 	struct fixture *f = *state;
 
