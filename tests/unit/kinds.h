@@ -6,7 +6,8 @@
 #ifndef PERILUNE_TESTS_KINDS_H
 #define PERILUNE_TESTS_KINDS_H
 
-#define KINDS_SLOTS 4	  /* entries of `own` and `shared`; a packet counts in the one its source falls to */
+#define KINDS_SLOTS                                                                                \
+	4 /* entries of `own` and `shared`; a packet counts in the one its source falls to */
 #define KINDS_PUSHED 8192 /* room in the queue and in the stack */
 
 static const char kinds_source[] =

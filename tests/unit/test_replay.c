@@ -19,7 +19,7 @@ enum { TOTALS, ROWS, MAPS };
 
 static const struct window_spec specs[MAPS] = {
 	[TOTALS] = {.map = "hook_totals", .kind = WINDOW_ARRAY, .entries = 2, .index = "direction"},
-	[ROWS] = {.map = "all_rows", .kind = WINDOW_HASH},
+	[ROWS] = {.map = "all_rows", .kind = WINDOW_MAP},
 };
 
 /* As the programs have them; the key in front is padded to 8 octets. */
@@ -82,7 +82,7 @@ static struct totals counted(void)
 	struct totals totals;
 
 	assert_int_equal(window__flip(window, 1), 0);
-	assert_int_equal(window__drain(window, 3, true, batches, NULL), 0);
+	assert_int_equal(window__drain(window, 3, true, batches, NULL, NULL), 0);
 	assert_int_equal(batches[TOTALS].layout->stride, sizeof(totals));
 	assert_int_equal(batches[ROWS].layout->stride, sizeof(struct row));
 	memcpy(&totals, batches[TOTALS].records, sizeof(totals));

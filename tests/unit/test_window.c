@@ -208,7 +208,8 @@ static void drains_only_what_is_asked_for(void **state)
 
 	assert_int_equal(run(f->program, 1, 3), 0);
 	flip(f, 1);
-	assert_int_equal(window__drain(f->window, 1U << TOTALS, false, f->batches, NULL, &error), 0);
+	assert_int_equal(window__drain(f->window, 1U << TOTALS, false, f->batches, NULL, &error),
+			 0);
 	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 3);
 	assert_int_equal(f->batches[ROWS].count, 0);
 	flip(f, 1);

@@ -272,10 +272,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(each_kind_has_its_window),
-		TEST(queues_and_stacks_have_their_order),
-		TEST(what_does_not_fit_is_counted),
-		TEST(folds_are_as_declared),
+		TEST(each_kind_has_its_window),	    TEST(queues_and_stacks_have_their_order),
+		TEST(what_does_not_fit_is_counted), TEST(folds_are_as_declared),
 		TEST(refuses_what_cannot_be),
 	};
 
