@@ -36,14 +36,13 @@ void lua_probe__push_cost(lua_State *L, const struct lua_probe *p)
 	lua_setfield(L, -2, "skew");
 }
 
-/* "hash" is what a map of rows was called when there was no other. */
 static enum window_kind check_kind(lua_State *L, int table)
 {
 	const char *kind = lua_table__string(L, table, "kind");
 
 	if (kind && !strcmp(kind, "array"))
 		return WINDOW_ARRAY;
-	if (!kind || (strcmp(kind, "map") != 0 && strcmp(kind, "hash") != 0))
+	if (!kind || strcmp(kind, "map") != 0)
 		luaL_error(L, "the kind of a windowed map is map or array, not %s",
 			   kind ? kind : "missing");
 	return WINDOW_MAP;
@@ -74,7 +73,7 @@ static int probe_windows(lua_State *L)
 			.entries = (uint32_t)lua_table__integer(L, at, "entries", 1),
 			.index = lua_table__string(L, at, "index"),
 		};
-		specs[i].nfolds = lua_table__folds(L, at, &folds, &specs[i].folds);
+		specs[i].nfolds = lua_table__folds(L, at, &folds, &specs[i].folds, &specs[i].keep);
 		luaL_argcheck(L, specs[i].map, 2, "a windowed map needs a name");
 		lua_pop(L, 1);
 	}

@@ -2,6 +2,7 @@
 #include "lua_table.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 lua_Integer lua_table__integer(lua_State *L, int table, const char *name, lua_Integer otherwise)
 {
@@ -33,18 +34,23 @@ static void add(lua_State *L, struct lua_folds *folds, const char *field)
 		luaL_error(L, "more than %d folds", LUA_FOLDS_MAX);
 	fold->field = field;
 	if (!word || layout__fold_by_name(word, &fold->fold))
-		luaL_error(L, "fold%s%s is sum, min, max or last", field ? " of " : "",
-			   field ? field : "");
+		luaL_error(L, "fold%s%s is sum, min, max or last%s", field ? " of " : "",
+			   field ? field : "", field ? "" : ", or none");
 	folds->count++;
 }
 
 size_t lua_table__folds(lua_State *L, int table, struct lua_folds *folds,
-			const struct window_fold **first)
+			const struct window_fold **first, bool *keep)
 {
 	size_t before = folds->count;
 
 	*first = &folds->items[before];
 	lua_getfield(L, table, "fold");
+	*keep = lua_type(L, -1) == LUA_TSTRING && !strcmp(lua_tostring(L, -1), "none");
+	if (*keep) {
+		lua_pop(L, 1);
+		return 0;
+	}
 	if (lua_istable(L, -1)) {
 		lua_pushnil(L);
 		while (lua_next(L, -2)) {

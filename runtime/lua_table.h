@@ -23,9 +23,10 @@ struct lua_folds {
 
 /*
  * Reads `fold` ("sum", "min", "max", "last", or a table of field = one of these) behind those that `folds` has. Returns how many,
- * *first where they begin. A Lua error for any other word or thing. The texts are valid as long as the table holds them.
+ * *first where they begin. "none": *keep, and no folds. A Lua error for any other word or thing. The texts are valid as long as
+ * the table holds them.
  */
 size_t lua_table__folds(lua_State *L, int table, struct lua_folds *folds,
-			const struct window_fold **first);
+			const struct window_fold **first, bool *keep);
 
 #endif

@@ -371,7 +371,7 @@ static void read_specs(lua_State *L, struct windows *windows, size_t count)
 			.total_index = -1,
 		};
 		luaL_argcheck(L, spec->map, 2, "a windowed map needs a name");
-		spec->nfolds = lua_table__folds(L, at, &windows->folds, &spec->folds);
+		spec->nfolds = lua_table__folds(L, at, &windows->folds, &spec->folds, &spec->keep);
 		read_total(L, at, spec);
 		lua_pop(L, 1);
 	}

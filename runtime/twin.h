@@ -38,6 +38,7 @@ struct twin_spec {
 		map; /* as the source names it; ".bss" is its global variables that start as zero */
 	const struct window_fold *folds;
 	size_t nfolds;
+	bool keep; /* per-CPU maps: no fold, a record has every CPU's values; such a map has no total */
 	/*
 	 * What an LRU map has evicted is a total less what its rows add up to. `field` of this map is added up over all rows,
 	 * `total_field` over the records of `total`, another windowed map, or at index `total_index` of it. NULL: no total.

@@ -161,11 +161,14 @@ static int open_map(const struct pair *pair, size_t i, struct twin_map *map, str
 	static const struct extract_options quiet = {.quiet = true};
 	struct bpf_object *objects[] = {pair->twin->objects[0], pair->object};
 	const struct twin_spec *spec = &pair->specs[i];
+	const struct window_shape shape = {.folds = spec->folds,
+					   .nfolds = spec->nfolds,
+					   .keep = spec->keep};
 	int err = twin__copy_name(map->name, spec->map, error);
 
 	if (!err)
-		err = window_map__layout(objects[0], first_map(pair, spec->map), NULL, spec->folds,
-					 spec->nfolds, &map->layout, error);
+		err = window_map__layout(objects[0], first_map(pair, spec->map), &shape,
+					 &map->layout, error);
 	for (int side = 0; !err && side < 2; side++) {
 		struct extract_map what;
 

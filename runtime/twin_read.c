@@ -37,6 +37,7 @@ static int open_live(struct twin *twin, const char *name, int side, struct twin_
 static int add(struct twin *twin, const struct bpf_map *found, const char *name, size_t *number,
 	       struct error *error)
 {
+	static const struct window_shape plain = {0};
 	struct twin_map *map = &twin->others[twin->nothers];
 	int err;
 
@@ -45,8 +46,7 @@ static int add(struct twin *twin, const struct bpf_map *found, const char *name,
 				  TWIN_MAPS_MAX);
 	err = twin__copy_name(map->name, name, error);
 	if (!err)
-		err = window_map__layout(twin->objects[0], found, NULL, NULL, 0, &map->layout,
-					 error);
+		err = window_map__layout(twin->objects[0], found, &plain, &map->layout, error);
 	if (!err)
 		err = open_live(twin, name, 0, map, error);
 	if (err) {

@@ -39,6 +39,9 @@ static struct bpf_map *half_of(struct bpf_object *object, const char *name, int 
 static int add_map(struct windowed_map *map, struct bpf_object *object,
 		   const struct window_spec *spec, struct error *error)
 {
+	const struct window_shape shape = {.folds = spec->folds,
+					   .nfolds = spec->nfolds,
+					   .keep = spec->keep};
 	int err = 0;
 
 	for (int i = 0; !err && i < 2; i++) {
@@ -53,8 +56,7 @@ static int add_map(struct windowed_map *map, struct bpf_object *object,
 					  "a window's",
 					  spec->map);
 		if (!i)
-			err = window_map__layout(object, half, NULL, spec->folds, spec->nfolds,
-						 &map->layout, error);
+			err = window_map__layout(object, half, &shape, &map->layout, error);
 		window_map__describe(half, &what);
 		if (!err)
 			err = extract__open(&what, map->layout, &options, &map->half[i], error);
@@ -66,14 +68,17 @@ static int add_array(struct windowed_map *map, struct bpf_object *object,
 		     const struct window_spec *spec, struct error *error)
 {
 	const struct bpf_map *array = bpf_object__find_map_by_name(object, spec->map);
+	const struct window_shape shape = {.index = spec->index,
+					   .folds = spec->folds,
+					   .nfolds = spec->nfolds,
+					   .keep = spec->keep};
 	int err;
 
 	if (!array || !window_map__is_array(array) ||
 	    bpf_map__max_entries(array) < 2 * (uint64_t)spec->entries)
 		return error__set(error, -ENOENT, "there is no windowed array %s of %u entries",
 				  spec->map, spec->entries);
-	err = window_map__layout(object, array, spec->index, spec->folds, spec->nfolds,
-				 &map->layout, error);
+	err = window_map__layout(object, array, &shape, &map->layout, error);
 	for (uint32_t i = 0; !err && i < 2; i++) {
 		struct extract_map what;
 

@@ -37,6 +37,7 @@ struct window_spec {
 		index; /* arrays: enum that the index is shown as, and its name in a record; NULL: "index" */
 	const struct window_fold *folds; /* per-CPU maps: other than as their types say */
 	size_t nfolds;
+	bool keep; /* per-CPU maps: no fold, a record has every CPU's values */
 };
 
 struct window;

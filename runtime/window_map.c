@@ -109,9 +109,15 @@ static int set_folds(struct layout *layout, const char *map, const struct window
 	return err;
 }
 
-int window_map__layout(struct bpf_object *object, const struct bpf_map *map, const char *index,
-		       const struct window_fold *folds, size_t nfolds, struct layout **out,
-		       struct error *error)
+static bool is_percpu(const struct bpf_map *map)
+{
+	return bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_ARRAY ||
+	       bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_HASH ||
+	       bpf_map__type(map) == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
+
+int window_map__layout(struct bpf_object *object, const struct bpf_map *map,
+		       const struct window_shape *shape, struct layout **out, struct error *error)
 {
 	const char *name = bpf_map__name(map);
 	struct layout_spec spec = {.btf = bpf_object__btf(object),
@@ -124,21 +130,23 @@ int window_map__layout(struct bpf_object *object, const struct bpf_map *map, con
 	if (window_map__is_array(map)) {
 		spec.index = true;
 		spec.key_type = 0;
-		if (index) {
-			int id = btf__find_by_name_kind(spec.btf, index, BTF_KIND_ENUM);
+		if (shape->index) {
+			int id = btf__find_by_name_kind(spec.btf, shape->index, BTF_KIND_ENUM);
 
 			if (id < 0)
 				return error__set(error, id, "map %s: there is no enum %s", name,
-						  index);
+						  shape->index);
 			spec.key_type = (__u32)id;
 		}
 	}
 	if (!spec.value_type && spec.btf)
 		spec.value_type = declared_value(spec.btf, name);
+	if (shape->keep && is_percpu(map))
+		spec.cpus = (uint32_t)libbpf_num_possible_cpus();
 	err = layout__new(&spec, out, error);
 	if (err)
 		return err;
-	err = set_folds(*out, name, folds, nfolds, error);
+	err = set_folds(*out, name, shape->folds, shape->nfolds, error);
 	if (err) {
 		layout__free(*out);
 		*out = NULL;

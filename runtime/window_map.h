@@ -24,13 +24,18 @@ struct window_fold {
 
 #define WINDOW_FOLDS_MAX 32 /* of one map */
 
-/*
- * The layout of `map`'s records, folded as `folds` says. `index`: an enum that an array's index is shown as, or NULL.
- * -ENOENT, -EINVAL: there is no such enum or field, or the fold makes no sense for it.
- */
-int window_map__layout(struct bpf_object *object, const struct bpf_map *map, const char *index,
-		       const struct window_fold *folds, size_t nfolds, struct layout **out,
-		       struct error *error);
+/* How a map's records are to look. */
+struct window_shape {
+	const char *
+		index; /* an enum that an array's index is shown as, and its name in a record; NULL: "index" */
+	const struct window_fold *folds; /* per-CPU maps: other than as their types say */
+	size_t nfolds;
+	bool keep; /* per-CPU maps: no fold, a record has every CPU's values */
+};
+
+/* -ENOENT, -EINVAL: there is no such enum or field, or the fold makes no sense for it. */
+int window_map__layout(struct bpf_object *object, const struct bpf_map *map,
+		       const struct window_shape *shape, struct layout **out, struct error *error);
 
 /* For extract__open: the whole map. */
 void window_map__describe(const struct bpf_map *map, struct extract_map *out);

@@ -4,6 +4,8 @@
 -- nothing here touches the kernel.
 --
 -- The source is written to be read: `perilune check --source` prints it.
+local template = require "perilune.template"
+
 local plan = {}
 
 -- What an operator calls a hook → the hooks of the kernel it stands for.
@@ -91,6 +93,18 @@ local function root_source(root, levels)
   return table.concat(out, "\n")
 end
 
+-- How a windowed map's values of several CPUs become one, where not as their types say: by field, or a word for all.
+local function folds_of(probe, declared)
+  if type(probe.fold) == "string" then return probe.fold end
+  local folds = {}
+  if declared.role == "rows" or declared.role == "other" then
+    for _, field in ipairs(template.fields(probe.manifest, nil, probe.features)) do folds[field.name] = field.fold end
+    for field, fold in pairs(probe.fold or {}) do folds[field] = fold end
+  end
+  for field, fold in pairs(declared.fold or {}) do folds[field] = folds[field] or fold end
+  return next(folds) and folds or nil
+end
+
 -- Windowed maps by position: the hook's totals first, then each probe's.
 local function windows_of(decl)
   local windows = { { map = "hook_totals", kind = "array", entries = 2, index = "direction", role = "totals" } }
@@ -102,9 +116,9 @@ local function windows_of(decl)
       local map = ("%s_%s"):format(c_name(probe.name), declared.map)
       windows[#windows + 1] = {
         map = map, kind = declared.kind, entries = size, role = declared.role, probe = probe.name,
-        index = declared.index,
+        index = declared.index, fold = folds_of(probe, declared),
       }
-      if declared.kind == "hash" then entries[#entries + 1] = { map = map, entries = size } end
+      if declared.kind ~= "array" then entries[#entries + 1] = { map = map, entries = size } end
     end
   end
   return windows, entries

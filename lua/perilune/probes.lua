@@ -6,6 +6,7 @@
 local form = require "perilune.form"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
+local template = require "perilune.template"
 local units = require "perilune.units"
 local words = require "perilune.words"
 
@@ -13,7 +14,7 @@ local probes = {}
 
 local function spec_of(manifest)
   local keys = {
-    features = { type = "table" },
+    features = { type = "table" }, fold = { type = "any" },
     filter = { later = true }, scope = { later = true }, sample = { later = true },
   }
   if manifest.key then
@@ -57,6 +58,54 @@ local function features_of(manifest, given, at, title)
   return list
 end
 
+local function all_fields(manifest)
+  return template.fields(manifest, nil, words.keys(manifest.features or {}))
+end
+
+-- What a fold can be, by the unit of a field; "sum" is for amounts only.
+local FOLDS = {
+  name = { "last" }, address = { "last" }, port = { "last" },
+  number = { "min", "max", "last" }, time = { "min", "max", "last" },
+}
+local ANY_FOLD = { "sum", "min", "max", "last" }
+
+local function has(list, word)
+  for _, one in ipairs(list) do
+    if one == word then return true end
+  end
+  return false
+end
+
+-- fold = "max" for all fields, "none" to keep every CPU's values apart, or { field = "max" }.
+local function fold_of(manifest, features, given, at, title)
+  if given == nil then return nil end
+  if type(given) == "string" then
+    if given == "none" or has(ANY_FOLD, given) then return given end
+    sandbox.fail(at, ('%s: unknown fold "%s"'):format(title, given), 'one of "sum", "min", "max", "last", "none"')
+  end
+  if type(given) ~= "table" then
+    sandbox.fail(at, title .. ": fold takes a word or fields with words", 'like fold = { packets = "max" }')
+  end
+  local fields, names = {}, {}
+  for _, field in ipairs(all_fields(manifest)) do
+    if not field.feature or has(features, field.feature) then
+      fields[field.name], names[#names + 1] = field, field.name
+    end
+  end
+  for name, word in pairs(given) do
+    local field = fields[name]
+    if not field then
+      sandbox.fail(at, ("%s: there is no field %s to fold"):format(title, tostring(name)), words.suggest(name, names))
+    end
+    local possible = FOLDS[field.unit] or ANY_FOLD
+    if not has(possible, word) then
+      sandbox.fail(at, ("%s: %s cannot be folded as %s"):format(title, name, tostring(word)),
+        #possible == 1 and "only last" or "one of " .. table.concat(possible, ", "))
+    end
+  end
+  return given
+end
+
 -- The word for one template.
 function probes.word(manifest)
   local spec = spec_of(manifest)
@@ -65,10 +114,11 @@ function probes.word(manifest)
     local values = form.parse(spec, body, at, name ~= manifest.name and ('"%s"'):format(name) or nil)
     local knobs = {}
     for knob in pairs(manifest.knobs or {}) do knobs[knob] = values[knob] end
+    local features = features_of(manifest, values.features, at, title)
     return form.new {
       form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
       key_name = manifest.key and values.key, key = manifest.key and manifest.key.choices[values.key],
-      features = features_of(manifest, values.features, at, title), knobs = knobs,
+      features = features, knobs = knobs, fold = fold_of(manifest, features, values.fold, at, title),
     }
   end, { default_name = manifest.name, identifier = true, form = "probe" })
 end
@@ -76,27 +126,11 @@ end
 -- Fields that describe a row instead of counting something: adding them up means nothing.
 local NO_SUM = { name = true, number = true, address = true, port = true, time = true }
 
--- All fields a template can count: { name, unit, feature }; a feature's may be bare names that share its
--- unit.
-local function countable(manifest)
-  local list = {}
-  local function take(field, unit, feature)
-    local name = type(field) == "table" and field.name or field
-    list[#list + 1] = { name = name, unit = type(field) == "table" and field.unit or unit, feature = feature }
-  end
-  for _, field in ipairs(manifest.fields) do take(field) end
-  for _, feature in ipairs(words.keys(manifest.features or {})) do
-    local declared = manifest.features[feature]
-    for _, field in ipairs(declared.fields or {}) do take(field, declared.unit, feature) end
-  end
-  return list
-end
-
 -- The unit ("count", "size") of a field that a probe counts; or nil, message, remedy.
 function probes.field(probe, name)
   local known, on, found = {}, {}, nil
   for _, feature in ipairs(probe.features) do on[feature] = true end
-  for _, field in ipairs(countable(probe.manifest)) do
+  for _, field in ipairs(all_fields(probe.manifest)) do
     if field.name == name then found = field end
     if (not field.feature or on[field.feature])
       and not NO_SUM[field.unit] then known[#known + 1] = field.name end
@@ -105,6 +139,9 @@ function probes.field(probe, name)
   if found and found.feature and not on[found.feature] then
     return nil, ("%s needs the feature %s of probe %s"):format(own, found.feature, probe.name),
       ('features = { "%s" }'):format(found.feature)
+  end
+  if found and probe.fold == "none" then
+    return nil, own .. " has a value for every CPU, not one", 'fold = "sum", or a function that reads them'
   end
   if found and NO_SUM[found.unit] then
     return nil, ("%s cannot be measured: it is a %s, not an amount"):format(own, found.unit),

@@ -41,6 +41,29 @@ end
 local required = { "name", "help", "fields", "features", "knobs", "hooks", "windows" }
 local known = { "name", "help", "rows", "key", "key_fields", "fields", "features", "knobs", "hooks", "windows" }
 
+local FOLDS = { "sum", "min", "max", "last" }
+
+-- How the values of several CPUs become one: of each field, and of what a windowed map says otherwise.
+local function check_folds(manifest, path)
+  local function check(name, fold)
+    if fold == nil then return nil end
+    for _, known_fold in ipairs(FOLDS) do
+      if fold == known_fold then return nil end
+    end
+    return ("%s: %s: unknown fold %s (%s)"):format(path, name, tostring(fold), words.list(FOLDS))
+  end
+  local message
+  for _, field in ipairs(template.fields(manifest, nil, words.keys(manifest.features))) do
+    message = message or check(field.name, field.fold)
+  end
+  for _, window in ipairs(manifest.windows) do
+    for field, fold in pairs(window.fold or {}) do
+      message = message or check(("%s, %s"):format(window.map, field), fold)
+    end
+  end
+  return message
+end
+
 local function check(manifest, name, path)
   if type(manifest) ~= "table" then return nil, path .. ": a manifest returns a table" end
   for key in pairs(manifest) do
@@ -56,6 +79,8 @@ local function check(manifest, name, path)
   if manifest.name ~= name then
     return nil, ("%s: it calls itself %s (a template's name is its directory's)"):format(path, tostring(manifest.name))
   end
+  local message = check_folds(manifest, path)
+  if message then return nil, message end
   return manifest
 end
 
@@ -82,8 +107,9 @@ function Registry:get(name)
   return nil, ("there is no template %s (%s)"):format(tostring(name), words.suggest(name, names))
 end
 
---- All fields a record of this probe has, in order: key, then counters, then those of its features.
---- `features` is a list of names; `key` a list of key fields.
+--- All fields a record of this probe has, in order: key, then counters, then those of its features, each
+--- { name, unit, help, fold, feature }. `features` is a list of names; `key` a list of key fields. In a manifest
+--- a feature's field may be a bare name; it takes unit and help from its feature.
 function template.fields(manifest, key, features)
   local fields = {}
   for _, field in ipairs(manifest.key_fields or {}) do
@@ -94,8 +120,12 @@ function template.fields(manifest, key, features)
   for _, field in ipairs(manifest.fields) do fields[#fields + 1] = field end
   for _, feature in ipairs(features or {}) do
     local declared = manifest.features[feature]
-    for _, name in ipairs(declared.fields) do
-      fields[#fields + 1] = { name = name, unit = declared.unit, help = declared.help, feature = feature }
+    for _, field in ipairs(declared.fields) do
+      local own = type(field) == "table" and field or { name = field }
+      fields[#fields + 1] = {
+        name = own.name, unit = own.unit or declared.unit, help = own.help or declared.help, fold = own.fold,
+        feature = feature,
+      }
     end
   end
   return fields

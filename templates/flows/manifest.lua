@@ -34,7 +34,7 @@ return {
     },
     timing = {
       help = "when the row's first and last packet of the window came",
-      fields = { "first", "last" },
+      fields = { { name = "first", fold = "min" }, { name = "last", fold = "max" } },
       unit = "time",
     },
   },
@@ -50,7 +50,7 @@ return {
   },
   hooks = { "xdp", "tc.ingress", "tc.egress" },
   windows = {
-    { map = "rows", kind = "hash", entries = "entries", role = "rows" },
+    { map = "rows", kind = "map", entries = "entries", role = "rows" },
     { map = "other", kind = "array", entries = 1, role = "other" },
   },
 }

@@ -90,13 +90,28 @@ describe("a plan", function()
     local p = planned("tc")
     local seen = {}
     for i, window in ipairs(p.windows) do seen[i] = ("%s %s %s %s"):format(window.map, window.kind, window.entries, window.role) end
-    assert.same({ "hook_totals array 2 totals", "totals_rows array 2 rows", "to_rows hash 100 rows", "to_other array 1 other",
-      "from_rows hash 65536 rows", "from_other array 1 other" }, seen)
+    assert.same({ "hook_totals array 2 totals", "totals_rows array 2 rows", "to_rows map 100 rows", "to_other array 1 other",
+      "from_rows map 65536 rows", "from_other array 1 other" }, seen)
     assert.equal("direction", p.windows[1].index)
     assert.equal("direction", p.windows[2].index)
     assert.is_nil(p.windows[1].probe)
     assert.equal("from", p.windows[5].probe)
     assert.same({ { map = "to_rows", entries = 100 }, { map = "from_rows", entries = 65536 } }, p.entries)
+  end)
+
+  it("folds as the manifest says, and as the probe says otherwise", function()
+    local function folds(body)
+      local decl = assert(policy.load { name = "p.lua", templates = templates, source = ([[
+        return policy "x" { attach = { iface = "lo", hook = "tc" }, always = { flows "to" { %s } } }]]):format(body) })
+      local windows = plan.build(decl, { share = "/share" }).windows
+      assert.same(windows[2].fold, windows[3].fold) -- rows and what did not fit
+      return windows[2].fold
+    end
+    assert.is_nil(folds "")
+    assert.same({ first = "min", last = "max" }, folds 'features = { "timing" }')
+    assert.same({ first = "min", last = "last", bytes = "max" },
+      folds 'features = { "timing" }, fold = { last = "last", bytes = "max" }')
+    assert.equal("none", folds 'features = { "timing" }, fold = "none"')
   end)
 
   it("reads at each level the maps of that level and of the base", function()

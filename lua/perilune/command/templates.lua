@@ -42,8 +42,10 @@ local function show(name, context)
   end
   for _, feature in ipairs(words.keys(manifest.features)) do
     local declared = manifest.features[feature]
+    local adds = {}
+    for i, field in ipairs(declared.fields) do adds[i] = type(field) == "table" and field.name or field end
     features[#features + 1] = { feature, "", declared.help }
-    features[#features + 1] = { "", "", "adds " .. table.concat(declared.fields, " ") }
+    features[#features + 1] = { "", "", "adds " .. table.concat(adds, " ") }
   end
   for _, knob in ipairs(words.keys(manifest.knobs)) do
     local declared = manifest.knobs[knob]
