@@ -197,6 +197,10 @@ void layout_type__apply_tag(const struct btf *btf, uint32_t type, uint32_t membe
 
 	if (!meaning)
 		return;
+	/* In network order only an address is what its bytes say; for the others the number is worth more than the name. */
+	if (element->kind == FIELD_BE_UINT && meaning->kind != FIELD_IPV4 &&
+	    meaning->kind != FIELD_ADDRESS)
+		return;
 	if (!meaning->size && element->kind == FIELD_BYTES && element->ndims < LAYOUT_DIMS &&
 	    btf_is_int(t) && t->size == 1) {
 		element->dims[element->ndims++] = (struct field_dim){.count = element->size,

@@ -361,6 +361,36 @@ static void shows_what_tags_say(void **state)
 	btf__free(tagged);
 }
 
+/* A tag does not take from a number in network order that it is one. */
+static void a_tag_keeps_the_byte_order(void **state)
+{
+	static const struct {
+		const char *tag;
+		enum field_kind kind;
+	} expected[] = {
+		{"show_as:ipv4", FIELD_IPV4},
+		{"show_as:ifindex", FIELD_BE_UINT},
+		{"show_as:protocol", FIELD_BE_UINT},
+	};
+	struct btf *btf = btf__new_empty();
+	struct layout *layout;
+	int u32, be32, id;
+
+	(void)state;
+	u32 = btf__add_int(btf, "u32", 4, 0);
+	be32 = btf__add_typedef(btf, "__be32", u32);
+	id = btf__add_struct(btf, "tagged", 12);
+	for (uint32_t i = 0; i < 3; i++)
+		btf__add_field(btf, expected[i].tag + 8, be32, i * 32, 0);
+	for (int i = 0; i < 3; i++)
+		btf__add_decl_tag(btf, expected[i].tag, id, i);
+	assert_int_equal(test_layout(btf, 0, 4, (uint32_t)id, 12, &layout, NULL), 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(layout->fields[i + 1].kind, expected[i].kind);
+	layout__free(layout);
+	btf__free(btf);
+}
+
 static void fold(const struct layout *layout, struct test_value *into,
 		 const struct test_value *more)
 {
@@ -582,6 +612,7 @@ int main(void)
 		cmocka_unit_test(describes_every_field),
 		cmocka_unit_test(describes_arrays_bits_and_unions),
 		cmocka_unit_test(shows_what_tags_say),
+		cmocka_unit_test(a_tag_keeps_the_byte_order),
 		cmocka_unit_test(knows_the_names_of_enums),
 		cmocka_unit_test(has_equal_hashes_for_equal_layouts),
 		cmocka_unit_test(takes_plain_keys_and_values),
