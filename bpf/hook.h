@@ -145,8 +145,8 @@ static __always_inline void packet__from_xdp(struct packet *p, struct xdp_md *xd
 }
 
 /*
- * LEVEL(tc, NAME, calls) and LEVEL(xdp, NAME, calls): the level's function for that kind of
- * program. `TEMPLATES` is a static function that takes the packet.
+ * LEVEL_TC(NAME, templates) and LEVEL_XDP(NAME, templates): the level's function for that kind of
+ * program. `TEMPLATES` is a static function that takes the packet and the program's context.
  */
 #define LEVEL_OF(CONTEXT, FROM, NAME, TEMPLATES)                                                   \
 	__noinline int NAME(CONTEXT *ctx, __u32 half, enum direction direction)                    \
@@ -156,7 +156,7 @@ static __always_inline void packet__from_xdp(struct packet *p, struct xdp_md *xd
 		hook__delay();                                                                     \
 		FROM(&p, ctx);                                                                     \
 		hook__count(&p);                                                                   \
-		TEMPLATES(&p);                                                                     \
+		TEMPLATES(&p, ctx);                                                                \
 		return 0;                                                                          \
 	}
 

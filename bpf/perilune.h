@@ -24,6 +24,8 @@
 
 #include "hook.h"
 
+#include "filter.h"
+
 #include "clock.h"
 
 #include "tcp_flags.h"

@@ -14,6 +14,7 @@
 #include "lua_capture.h"
 #include "lua_compile.h"
 #include "lua_files.h"
+#include "lua_filter.h"
 #include "lua_kernel.h"
 #include "lua_loop.h"
 #include "lua_probe.h"
@@ -55,6 +56,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.capture", luaopen_perilune_core_capture},
 	{"perilune.core.compile", luaopen_perilune_core_compile},
 	{"perilune.core.files", luaopen_perilune_core_files},
+	{"perilune.core.filter", luaopen_perilune_core_filter},
 	{"perilune.core.kernel", luaopen_perilune_core_kernel},
 	{"perilune.core.loop", luaopen_perilune_core_loop},
 	{"perilune.core.probe", luaopen_perilune_core_probe},

@@ -2,6 +2,7 @@
 -- From a declaration to a probe that is loaded and verified but attached to nothing: plan → compile → open →
 -- load → windows.
 local compile = require "perilune.core.compile"
+local filter = require "perilune.core.filter"
 local core_probe = require "perilune.core.probe"
 local planner = require "perilune.plan"
 local vm = require "perilune.core.vm"
@@ -34,10 +35,21 @@ local function load(decl, planned, object, info, done)
   if not started then done(nil, message, code) end
 end
 
+--- plan.build with this machine's filters; nil, message for what cannot be planned.
+function build.plan(decl, options)
+  return planner.build(decl, {
+    share = options.share, replay = options.replay, delay = test_delay(), filter = filter.source,
+  })
+end
+
 --- Compiles `decl` on the loop. `options`: share, replay. done(object, { planned, cached, seconds }) or
 --- done(nil, message, code); returns the compilation, which can be cancelled.
 function build.compile(decl, options, done)
-  local planned = planner.build(decl, { share = options.share, replay = options.replay, delay = test_delay() })
+  local planned, message = build.plan(decl, options)
+  if not planned then
+    done(nil, message, "EINVAL")
+    return { cancel = function() end }
+  end
   return compile.start({ name = ("<policy %s>"):format(decl.name), source = planned.source, args = planned.args },
     function(object, info, code)
       if not object then return done(nil, info, code) end

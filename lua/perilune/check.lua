@@ -239,7 +239,8 @@ local function plain_probe(probe)
   return {
     name = probe.name, template = probe.template, manifest = probe.manifest, key = probe.key,
     key_name = probe.key_name,
-    features = probe.features, knobs = probe.knobs, fold = probe.fold, line = probe.at.line, file = probe.at.file,
+    features = probe.features, knobs = probe.knobs, fold = probe.fold, filter = probe.filter,
+    line = probe.at.line, file = probe.at.file,
   }
 end
 

@@ -5,6 +5,7 @@
 --
 -- The source is written to be read: `perilune check --source` prints it.
 local template = require "perilune.template"
+local units = require "perilune.units"
 
 local plan = {}
 
@@ -23,8 +24,10 @@ local kinds = {
 }
 
 local contexts = {
-  xdp = { section = "xdp.frags", type = "struct xdp_md", pass = "XDP_PASS", level = "LEVEL_XDP" },
-  tc = { section = "tc", type = "struct __sk_buff", pass = "TC_PASS", level = "LEVEL_TC" },
+  xdp = {
+    section = "xdp.frags", type = "struct xdp_md", pass = "XDP_PASS", level = "LEVEL_XDP", filter = "FILTER_XDP",
+  },
+  tc = { section = "tc", type = "struct __sk_buff", pass = "TC_PASS", level = "LEVEL_TC", filter = "FILTER_TC" },
 }
 
 -- Names in policies may hold what C's may not.
@@ -61,17 +64,61 @@ local function probe_source(probe)
     table.concat(defines, "\n"), probe.manifest.dir, probe.template, table.concat(undefines, "\n"))
 end
 
--- A level's templates, and its function for each kind of program that a hook needs.
-local function level_source(level, index, used)
+-- The filters of all probes, each expression once, and the functions that evaluate them: source and a map from
+-- expression to number. nil, message for what is no filter.
+local function filters_source(decl, used, translate)
+  local out, numbers, count = {}, {}, 0
+  for _, probe in ipairs(decl.probes) do
+    if probe.filter and not numbers[probe.filter] then
+      local name = ("filter_%d"):format(count)
+      local source, message = translate(probe.filter, name)
+      if not source then
+        return nil, ("%s:%s: %s %s: %s"):format(probe.file, probe.line, probe.template, units.quote(probe.name),
+          message)
+      end
+      out[#out + 1] = ("\n/* %s: %s */\n%s"):format(name, probe.filter:gsub("[*/\\%c]", "_"), source)
+      for _, kind in ipairs { "xdp", "tc" } do
+        if used[kind] then
+          out[#out + 1] = ("%s(%s_%s, %s)\n"):format(contexts[kind].filter, kind, name, name)
+        end
+      end
+      numbers[probe.filter], count = count, count + 1
+    end
+  end
+  return table.concat(out), numbers
+end
+
+-- What a level does with a packet: first its filters, each once, then the templates.
+local function templates_source(level, kind, decl, numbers)
+  local out, asked, filters = {}, {}, {}
+  for _, probe in ipairs(decl.probes) do filters[probe.name] = probe.filter end
+  out[#out + 1] = ("static __always_inline void %s_templates_%s(struct packet *p, %s *ctx)\n{"):format(kind,
+    c_name(level.name), contexts[kind].type)
+  for _, name in ipairs(level.probes) do
+    local number = numbers[filters[name]]
+    if number and not asked[number] then
+      asked[number] = true
+      out[#out + 1] = ("\tint matches_%d = %s_filter_%d(ctx);"):format(number, kind, number)
+    end
+  end
+  for _, name in ipairs(level.probes) do
+    local number = numbers[filters[name]]
+    if number then out[#out + 1] = ("\tif (matches_%d)"):format(number) end
+    out[#out + 1] = ("%s\t%s_on_packet(p);"):format(number and "\t" or "", c_name(name))
+  end
+  out[#out + 1] = "}"
+  return table.concat(out, "\n")
+end
+
+-- A level's templates and its function, for each kind of program that a hook needs.
+local function level_source(level, index, used, decl, numbers)
   local out = {}
   local name = c_name(level.name)
   out[#out + 1] = ("\n/* level %d: %s */"):format(index - 1, level.name)
-  out[#out + 1] = ("static __always_inline void level_%s(struct packet *p)\n{"):format(name)
-  for _, probe in ipairs(level.probes) do out[#out + 1] = ("\t%s_on_packet(p);"):format(c_name(probe)) end
-  out[#out + 1] = "}"
   for _, kind in ipairs { "xdp", "tc" } do
     if used[kind] then
-      out[#out + 1] = ("%s(%s_level_%s, level_%s)"):format(contexts[kind].level, kind, name, name)
+      out[#out + 1] = templates_source(level, kind, decl, numbers)
+      out[#out + 1] = ("%s(%s_level_%s, %s_templates_%s)"):format(contexts[kind].level, kind, name, kind, name)
     end
   end
   return table.concat(out, "\n") .. "\n"
@@ -146,8 +193,9 @@ local function maps_of(decl, windows)
 end
 
 --- `options`: share (directory that holds bpf/), replay (boolean), delay (test builds: iterations between
---- epoch and count). → { source, args, roots, windows, entries = {{map, entries}}, maps = by level {position
---- → boolean} }
+--- epoch and count), filter (perilune.core.filter's source, or a function like it). → { source, args, roots,
+--- windows, entries = {{map, entries}}, maps = by level {position → boolean} }
+--- | nil, message for a filter that is none
 function plan.build(decl, options)
   local roots = roots_of(decl, options.replay)
   local used = {}
@@ -157,7 +205,10 @@ function plan.build(decl, options)
     ("/* Generated for the policy %s. */\n#include <perilune.h>\n"):format(decl.name:gsub("[*/]", "_")),
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
-  for i, level in ipairs(decl.levels) do source[#source + 1] = level_source(level, i, used) end
+  local filters, numbers = filters_source(decl, used, options.filter)
+  if not filters then return nil, numbers end
+  source[#source + 1] = filters
+  for i, level in ipairs(decl.levels) do source[#source + 1] = level_source(level, i, used, decl, numbers) end
   for _, root in ipairs(roots) do source[#source + 1] = root_source(root, decl.levels) end
   source[#source + 1] = "\nchar LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n"
 

@@ -54,10 +54,10 @@ describe("a plan", function()
 
   it("has a function of every level for each kind of program, and calls it by the level in force", function()
     local source = planned("tc").source
-    in_order(source, { "static __always_inline void level_calm(struct packet *p)", "totals_on_packet(p);",
-      "LEVEL_TC(tc_level_calm, level_calm)",
-      "level_alert", "totals_on_packet(p);", "to_on_packet(p);", "LEVEL_TC(tc_level_alert, level_alert)",
-      "level_siege", "totals_on_packet(p);", "LEVEL_TC(tc_level_siege, level_siege)",
+    in_order(source, { "static __always_inline void tc_templates_calm(struct packet *p, struct __sk_buff *ctx)", "totals_on_packet(p);",
+      "LEVEL_TC(tc_level_calm, tc_templates_calm)",
+      "tc_templates_alert", "totals_on_packet(p);", "to_on_packet(p);", "LEVEL_TC(tc_level_alert, tc_templates_alert)",
+      "tc_templates_siege", "totals_on_packet(p);", "LEVEL_TC(tc_level_siege, tc_templates_siege)",
       'SEC("tc")', "int tc_ingress(struct __sk_buff *ctx)", "case 1:", "tc_level_alert(ctx, state.epoch, ingress);", "case 2:",
       "tc_level_siege(ctx, state.epoch, ingress);", "default:", "tc_level_calm(ctx, state.epoch, ingress);", "return TC_PASS;",
       "int tc_egress(struct __sk_buff *ctx)", "tc_level_calm(ctx, state.epoch, egress);", 'SEC("license")' })
@@ -67,7 +67,8 @@ describe("a plan", function()
 
   it("makes XDP programs for xdp and TC programs for tc", function()
     local xdp = planned("xdp")
-    in_order(xdp.source, { "LEVEL_XDP(xdp_level_calm, level_calm)", 'SEC("xdp.frags")', "int xdp(struct xdp_md *ctx)", "return XDP_PASS;" })
+    in_order(xdp.source, {
+      "LEVEL_XDP(xdp_level_calm, xdp_templates_calm)", 'SEC("xdp.frags")', "int xdp(struct xdp_md *ctx)", "return XDP_PASS;" })
     assert.equal(0, count(xdp.source, "__sk_buff"))
     assert.same({ { hook = "xdp", kind = "xdp", direction = "ingress", program = "xdp" } }, xdp.roots)
     assert.same({ { hook = "tc.egress", kind = "tc", direction = "egress", program = "tc_egress" } }, planned("tc.egress").roots)
@@ -97,6 +98,26 @@ describe("a plan", function()
     assert.is_nil(p.windows[1].probe)
     assert.equal("from", p.windows[5].probe)
     assert.same({ { map = "to_rows", entries = 100 }, { map = "from_rows", entries = 65536 } }, p.entries)
+  end)
+
+  it("evaluates each filter once, and runs the templates that it lets through", function()
+    local function build(translate)
+      local decl = assert(policy.load { name = "p.lua", templates = templates, source = [[
+        return policy "x" { attach = { iface = "lo", hook = "tc" }, always = { counter "all" {},
+          counter "web" { filter = "port 80" }, flows "to" { filter = "port 80" },
+          counter "names" { filter = "port 53" } }, levels = { level "calm" {}, level "deep" {} } }]] })
+      return plan.build(decl, { share = "/share", filter = translate })
+    end
+    local source = build(function(expression, name) return ("/* %s for %s */\n"):format(name, expression) end).source
+    in_order(source, { "filter_0 for port 80", "FILTER_TC(tc_filter_0, filter_0)", "filter_1 for port 53",
+      "FILTER_TC(tc_filter_1, filter_1)", "tc_templates_calm", "matches_0 = tc_filter_0(ctx)", "matches_1 = tc_filter_1(ctx)",
+      "\tall_on_packet(p);", "if (matches_0)\n\t\tweb_on_packet(p);", "if (matches_0)\n\t\tto_on_packet(p);",
+      "if (matches_1)\n\t\tnames_on_packet(p);", "tc_templates_deep" })
+    assert.equal(2, count(source, "FILTER_TC("))
+    assert.equal(2, count(source, "tc_filter_0(ctx)")) -- once a level
+    local planned_none, message = build(function() return nil, "no good" end)
+    assert.is_nil(planned_none)
+    assert.equal('p.lua:2: counter "web": no good', message)
   end)
 
   it("folds as the manifest says, and as the probe says otherwise", function()

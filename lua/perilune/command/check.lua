@@ -2,7 +2,6 @@
 -- perilune check: everything that can be wrong with a policy, without attaching it.
 local build = require "perilune.build"
 local kernel = require "perilune.core.kernel"
-local planner = require "perilune.plan"
 local session = require "perilune.session"
 
 local check = {
@@ -57,8 +56,9 @@ function check.run(parsed, context)
     if not decl then
       status = context.fail(message, code)
     elseif parsed.source then
-      context.out(planner.build(decl, { share = context.share }).source)
-      status = context.exit.done
+      local planned, why = build.plan(decl, { share = context.share })
+      status = planned and context.exit.done or context.fail(why)
+      if planned then context.out(planned.source) end
     else
       status = session.drive(function(finished) return checker(decl, context, finished) end, context)
     end
