@@ -101,6 +101,7 @@ local function templates_source(level, kind, decl, numbers)
       out[#out + 1] = ("\tint matches_%d = %s_filter_%d(ctx);"):format(number, kind, number)
     end
   end
+  if not next(asked) then out[#out + 1] = "\t(void)ctx;" end
   for _, name in ipairs(level.probes) do
     local number = numbers[filters[name]]
     if number then out[#out + 1] = ("\tif (matches_%d)"):format(number) end
