@@ -26,6 +26,8 @@
 
 #include "filter.h"
 
+#include "scope.h"
+
 #include "clock.h"
 
 #include "tcp_flags.h"

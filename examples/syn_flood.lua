@@ -12,7 +12,7 @@ local function attempts(probe)
 end
 
 local to   = flows "to"   { key = "dst", features = { "tcp_flags" } }
-local from = flows "from" { key = "src", features = { "tcp_flags" } }
+local from = flows "from" { key = "src", features = { "tcp_flags" }, scope = "victims" }
 
 return policy "syn-flood" {
   attach = { iface = iface, hook = hook },

@@ -14,6 +14,7 @@
  *	probe:drain(maps, done)         on a worker, after the grace period; maps: {true|false, …} by position;
  *	                                done({ [position] = batch }, { grace =, read =, skew = 0 }), in seconds
  *	probe:drain_now(maps)           without grace period, rows sorted: for replays; → { [position] = batch }
+ *	probe:member(set, member, in)   puts an address or subnet into a set that limits probes, or takes it out
  *	probe:lease(seconds|nil)        the deep level falls back by itself this long from now
  *	probe:clock()                   sets the programs' wall clock right
  *	probe:run(program, capture)     replays the capture's current frame through an XDP program

@@ -11,6 +11,7 @@
 #include "lua_probe_impl.h"
 #include "lua_table.h"
 #include "replay.h"
+#include "scope.h"
 
 /* Gives the batches read to Lua: { [position] = batch }. */
 void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor)
@@ -146,6 +147,19 @@ static int probe_drain_now(lua_State *L)
 	return 1;
 }
 
+static int probe_member(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	struct error error = {0};
+	int err = scope__set(p->probe, luaL_checkstring(L, 2), luaL_checkstring(L, 3),
+			     lua_toboolean(L, 4), &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 static int probe_lease(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
@@ -186,8 +200,13 @@ static int probe_run(lua_State *L)
 }
 
 const luaL_Reg lua_probe_window_methods[] = {
-	{"windows", probe_windows}, {"flip", probe_flip},
-	{"drain", probe_drain},	    {"drain_now", probe_drain_now},
-	{"lease", probe_lease},	    {"clock", probe_clock},
-	{"run", probe_run},	    {NULL, NULL},
+	{"windows", probe_windows},
+	{"flip", probe_flip},
+	{"drain", probe_drain},
+	{"drain_now", probe_drain_now},
+	{"lease", probe_lease},
+	{"clock", probe_clock},
+	{"run", probe_run},
+	{"member", probe_member},
+	{NULL, NULL},
 };

@@ -15,6 +15,17 @@ local function test_delay()
   return text and tonumber(text) or nil
 end
 
+-- Who is in the sets from the start.
+local function put_members(decl, probe)
+  for _, set in ipairs(decl.sets or {}) do
+    for _, member in ipairs(set.scope and set.members or {}) do
+      local ok, message, code = probe:member(planner.scope_map(set.name), member, true)
+      if not ok then return nil, ("%s:%s: set %q: %s"):format(set.file, set.line, set.name, message), code end
+    end
+  end
+  return true
+end
+
 -- Sizes and loading; done(probe, { planned, cached, seconds }) or done(nil, message, code).
 local function load(decl, planned, object, info, done)
   local probe, message, code = core_probe.open(object, decl.name)
@@ -29,6 +40,8 @@ local function load(decl, planned, object, info, done)
     if not ok then return done(nil, failure, failure_code) end
     ok, failure, failure_code = probe:windows(planned.windows)
     if not ok then return done(nil, failure, failure_code) end
+    ok, failure, failure_code = put_members(decl, probe)
+    if not ok then return done(nil, failure, failure_code) end
     probe:clock()
     done(probe, { planned = planned, cached = info.cached, seconds = info.seconds })
   end)
@@ -40,6 +53,11 @@ function build.plan(decl, options)
   return planner.build(decl, {
     share = options.share, replay = options.replay, delay = test_delay(), filter = filter.source,
   })
+end
+
+--- For the engine: who enters and leaves sets that limit a probe's programs.
+function build.scope(probe)
+  return function(set, member, present) return probe:member(planner.scope_map(set), member, present) end
 end
 
 --- Compiles `decl` on the loop. `options`: share, replay. done(object, { planned, cached, seconds }) or

@@ -14,7 +14,7 @@ local fail = sandbox.fail
 
 local MODES_OF_XDP = { auto = true, native = true, generic = true }
 local MODES_OF_TC = { auto = true, tcx = true, clsact = true }
-local DEEP_FIELDS = { sport = "port", dport = "port", src = "address", dst = "address" }
+local DEEP_FIELDS = { sport = "port", dport = "port", src = "address", dst = "address", host = "address" }
 
 local function known_names(map) return words.keys(map) end
 
@@ -169,6 +169,47 @@ local function acts_of(rule, per, sets)
   return rule.values.act
 end
 
+-- Whether text looks like an address or a subnet. Whether it is one, the kernel's side says at load.
+local function is_address(text)
+  local address = text:gsub("/%d+$", "")
+  return address:find "^%d+%.%d+%.%d+%.%d+$" or address:find "^[%x:.]+$" and address:find(":", 1, true)
+end
+
+-- Who is in a set from the start.
+local function members_of(set)
+  local list = {}
+  for key, member in pairs(set.values.members or {}) do
+    if type(key) ~= "number" or type(member) ~= "string" or DEEP_FIELDS[set.values.of] ~= "address"
+      or not is_address(member) then
+      fail(set.at, ('set "%s": %s is no member'):format(set.name, tostring(type(key) == "number" and member or key)),
+        DEEP_FIELDS[set.values.of] == "address" and 'like members = { "10.0.0.0/8", "2001:db8::1" }'
+          or "only sets of addresses have members from the start")
+    end
+    list[#list + 1] = member
+  end
+  if #list > set.values.max then
+    fail(set.at, ('set "%s": %d members and max = %d'):format(set.name, #list, set.values.max), "raise max")
+  end
+  return list
+end
+
+-- Notes at the set that a probe is limited by it, so that it gets a map in the kernel.
+local function scope_of(probe, by_name_of, sets)
+  local name = probe.scope
+  if not name then return end
+  local title = probes.title(probe) .. ': scope "' .. name .. '"'
+  local set = by_name_of[name]
+  if not set then
+    fail(probe.at, title .. ": no such set", words.suggest(name, known_names(by_name_of), "declare it in sets = { … }"))
+  end
+  if DEEP_FIELDS[set.values.of] ~= "address" then
+    fail(probe.at, title .. (": the set is of %s"):format(set.values.of), "a scope is a set of src, dst or host")
+  end
+  for _, declared in ipairs(sets) do
+    if declared.name == name then declared.scope = true end
+  end
+end
+
 -- Going to a level where the rule's own probes do not run would clear it at once, and back again, for ever.
 local function hold_of(rule, used, levels)
   local name = rule.values.hold
@@ -240,6 +281,7 @@ local function plain_probe(probe)
     name = probe.name, template = probe.template, manifest = probe.manifest, key = probe.key,
     key_name = probe.key_name,
     features = probe.features, knobs = probe.knobs, fold = probe.fold, filter = probe.filter,
+    scope = probe.scope,
     line = probe.at.line, file = probe.at.file,
   }
 end
@@ -264,9 +306,10 @@ function check.declare(policy, file, options)
   for i, set in ipairs(values.sets) do
     decl.sets[i] = {
       name = set.name, of = set.values.of, max = set.values.max, ttl = set.values.ttl, line = set.at.line,
-      file = set.at.file,
+      file = set.at.file, members = members_of(set), scope = false,
     }
   end
+  for _, probe in ipairs(list) do scope_of(probe, sets, decl.sets) end
   by_name(values.rules, "rule")
   for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, sets) end
   by_name(values.exports, "records")

@@ -52,6 +52,7 @@ function decide.new(decl, limits)
   }, Decide)
   for i, set in ipairs(decl.sets or {}) do
     self.members[set.name] = members.new(set)
+    for _, member in ipairs(set.members or {}) do self.members[set.name]:hold(member) end
     self.order[i] = set.name
   end
   for i, rule in ipairs(decl.rules or {}) do self.rules[i] = compile_rule(self, rule) end
@@ -282,7 +283,7 @@ function Decide:at_rest()
     if next(rule.instances) ~= nil then return false end
   end
   for _, set in pairs(self.members) do
-    if #set:list() > 0 then return false end
+    if set.count > set.held then return false end
   end
   return true
 end

@@ -32,13 +32,15 @@ end
 
 --- `decl`: a policy's declaration; `planned`: plan.build's result; `sink`: where events go (sink:event(e);
 --- sink.wants_records and sink.wants_top say what it can use; without them that work is not done); `dry_run`:
---- rules are evaluated, levels and acts are not.
+--- rules are evaluated, levels and acts are not; scope(set, member, in): puts a member into a set in the kernel, or
+--- takes it out; nil, message when that fails.
 function engine.new(options)
   local self = setmetatable({
     decl = options.decl,
     planned = options.planned,
     sink = options.sink,
     dry_run = options.dry_run,
+    scope = options.scope,
     decide = decide.new(options.decl),
     ladder = ladder.new(options.decl.levels),
     seq = 0,
@@ -49,7 +51,9 @@ function engine.new(options)
     loss = zeros(LOSS),
     not_parsed_by = zeros(NOT_PARSED),
     directions = {},
+    scoped = {},
   }, Engine)
+  for _, set in ipairs(options.decl.sets or {}) do self.scoped[set.name] = set.scope end
   for _, root in ipairs(self.planned.roots) do self.directions[root.direction] = zeros(COUNTS) end
   return self
 end
@@ -271,6 +275,16 @@ function Engine:emit_decisions(result, closed, time)
   for _, action in ipairs(result.actions) do
     self:emit({ event = "action", seq = closed.seq, act = action.act, set = action.set, member = action.member,
       rule = action.rule, key = action.key, undo = action.undo or false, text = action.text }, time)
+    if self.scoped[action.set] and not self.dry_run then self:change_scope(action, time) end
+  end
+end
+
+-- Before the level changes, so that a deeper probe finds its set filled from its first packet.
+function Engine:change_scope(action, time)
+  local ok, message = self.scope(action.set, action.member, not action.undo)
+  if not ok then
+    self:emit({ event = "error", rule = action.rule, message = message,
+      hint = "probes limited by the set do not see that member" }, time)
   end
 end
 

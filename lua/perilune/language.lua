@@ -21,7 +21,7 @@ local LATER = {
 
 local SHORTEST_WINDOW, LONGEST_WINDOW = 0.005, 86400
 local MODES = { "auto", "native", "generic", "tcx", "clsact" }
-local SET_FIELDS = { "src", "dst", "sport", "dport", "proto" }
+local SET_FIELDS = { "src", "dst", "host", "sport", "dport", "proto" }
 
 local Act = {}
 
@@ -105,6 +105,7 @@ local SET = schema.new {
       help = 'which field its members are, like of = "src"' },
     max = { type = "count", min = 1, max = 1e6, required = true,
       help = "how many members it may have, like max = 1000" },
+    members = { type = "table", help = 'who is in it from the start, like members = { "10.0.0.0/8" }' },
     ttl = { type = "duration", min = SHORTEST_WINDOW }, export = { later = true },
   },
 }

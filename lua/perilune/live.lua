@@ -63,7 +63,8 @@ function Live:start()
     self.planned = info.planned
     self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
       info.cached and ", from the cache" or ""))
-    self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run }
+    self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
+      scope = build.scope(probe) }
     self:attach(1)
   end)
 end

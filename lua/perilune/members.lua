@@ -15,7 +15,7 @@ Members.__index = Members
 -- decl: { name, max, ttl (seconds) or nil }.
 function members.new(decl)
   return setmetatable({ name = decl.name, max = decl.max, ttl = decl.ttl, by_text = {}, count = 0,
-    overflow = 0 }, Members)
+    held = 0, overflow = 0 }, Members)
 end
 
 -- An owner (any value) wants a member from `now` on. Returns true when it is new; nil when it was there or
@@ -33,15 +33,23 @@ function Members:add(text, owner, now)
     self.count = self.count + 1
   end
   member.owners[owner] = true
-  if self.ttl then member.expires = now + self.ttl end
+  if self.ttl and not member.held then member.expires = now + self.ttl end
   return new or nil
+end
+
+-- Somebody who is in the set for good, whatever `ttl` is.
+function Members:hold(text)
+  self:add(text, self, 0)
+  self.by_text[text].expires = nil
+  self.by_text[text].held = true
+  self.held = self.held + 1
 end
 
 -- The reason for a member is still seen. Returns false when it is not in the set.
 function Members:renew(text, owner, now)
   local member = self.by_text[text]
   if not member or not member.owners[owner] then return false end
-  if self.ttl then member.expires = now + self.ttl end
+  if self.ttl and not member.held then member.expires = now + self.ttl end
   return true
 end
 
@@ -65,7 +73,7 @@ function Members:expire(now)
   local gone = {}
   if not self.ttl then return gone end
   for text, member in pairs(self.by_text) do
-    if member.expires <= now then gone[#gone + 1] = text end
+    if member.expires and member.expires <= now then gone[#gone + 1] = text end
   end
   table.sort(gone)
   for _, text in ipairs(gone) do forget(self, text) end

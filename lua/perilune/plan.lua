@@ -88,10 +88,38 @@ local function filters_source(decl, used, translate)
   return table.concat(out), numbers
 end
 
+-- The map of a set that limits probes. Names of probes cannot clash with it: theirs have a field behind them.
+function plan.scope_map(name)
+  return "scope_" .. c_name(name)
+end
+
+-- The maps of the sets, and of each its condition on a packet, in C.
+local function scopes_source(decl)
+  local out, conditions = {}, {}
+  for _, set in ipairs(decl.sets or {}) do
+    if set.scope then
+      local subnets = false
+      for _, member in ipairs(set.members) do subnets = subnets or member:find("/", 1, true) ~= nil end
+      local map = plan.scope_map(set.name)
+      out[#out + 1] = ("\n/* set %s: of %s */\n%s(%s, %d);\n"):format(set.name, set.of,
+        subnets and "SCOPE_NETS" or "SCOPE_ADDRESSES", map, set.max)
+      local tests = {}
+      for i, field in ipairs(set.of == "host" and { "src", "dst" } or { set.of }) do
+        tests[i] = ("scope__%s(&%s, &p->%s)"):format(subnets and "covers" or "has", map, field)
+      end
+      conditions[set.name] = table.concat(tests, " || ")
+    end
+  end
+  return table.concat(out), conditions
+end
+
 -- What a level does with a packet: first its filters, each once, then the templates.
-local function templates_source(level, kind, decl, numbers)
-  local out, asked, filters = {}, {}, {}
-  for _, probe in ipairs(decl.probes) do filters[probe.name] = probe.filter end
+local function templates_source(level, kind, decl, numbers, scopes)
+  local out, asked, filters, scope = {}, {}, {}, {}
+  for _, probe in ipairs(decl.probes) do
+    filters[probe.name] = probe.filter
+    scope[probe.name] = scopes[probe.scope]
+  end
   out[#out + 1] = ("static __always_inline void %s_templates_%s(struct packet *p, %s *ctx)\n{"):format(kind,
     c_name(level.name), contexts[kind].type)
   for _, name in ipairs(level.probes) do
@@ -104,21 +132,23 @@ local function templates_source(level, kind, decl, numbers)
   if not next(asked) then out[#out + 1] = "\t(void)ctx;" end
   for _, name in ipairs(level.probes) do
     local number = numbers[filters[name]]
-    if number then out[#out + 1] = ("\tif (matches_%d)"):format(number) end
-    out[#out + 1] = ("%s\t%s_on_packet(p);"):format(number and "\t" or "", c_name(name))
+    local tests = { number and ("matches_%d"):format(number) }
+    if scope[name] then tests[#tests + 1] = ("p->parsed == PARSED && (%s)"):format(scope[name]) end
+    if #tests > 0 then out[#out + 1] = ("\tif (%s)"):format(table.concat(tests, " && ")) end
+    out[#out + 1] = ("%s\t%s_on_packet(p);"):format(#tests > 0 and "\t" or "", c_name(name))
   end
   out[#out + 1] = "}"
   return table.concat(out, "\n")
 end
 
 -- A level's templates and its function, for each kind of program that a hook needs.
-local function level_source(level, index, used, decl, numbers)
+local function level_source(level, index, used, decl, numbers, scopes)
   local out = {}
   local name = c_name(level.name)
   out[#out + 1] = ("\n/* level %d: %s */"):format(index - 1, level.name)
   for _, kind in ipairs { "xdp", "tc" } do
     if used[kind] then
-      out[#out + 1] = templates_source(level, kind, decl, numbers)
+      out[#out + 1] = templates_source(level, kind, decl, numbers, scopes)
       out[#out + 1] = ("%s(%s_level_%s, %s_templates_%s)"):format(contexts[kind].level, kind, name, kind, name)
     end
   end
@@ -209,7 +239,9 @@ function plan.build(decl, options)
   local filters, numbers = filters_source(decl, used, options.filter)
   if not filters then return nil, numbers end
   source[#source + 1] = filters
-  for i, level in ipairs(decl.levels) do source[#source + 1] = level_source(level, i, used, decl, numbers) end
+  local sets, scopes = scopes_source(decl)
+  source[#source + 1] = sets
+  for i, level in ipairs(decl.levels) do source[#source + 1] = level_source(level, i, used, decl, numbers, scopes) end
   for _, root in ipairs(roots) do source[#source + 1] = root_source(root, decl.levels) end
   source[#source + 1] = "\nchar LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n"
 

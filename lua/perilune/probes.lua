@@ -15,7 +15,7 @@ local probes = {}
 local function spec_of(manifest)
   local keys = {
     features = { type = "table" }, fold = { type = "any" },
-    filter = { type = "text" }, scope = { later = true }, sample = { later = true },
+    filter = { type = "text" }, scope = { type = "text" }, sample = { later = true },
   }
   if manifest.key then
     keys.key = { type = "text", one_of = words.keys(manifest.key.choices), default = manifest.key.default }
@@ -118,7 +118,7 @@ function probes.word(manifest)
     return form.new {
       form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
       key_name = manifest.key and values.key, key = manifest.key and manifest.key.choices[values.key],
-      features = features, knobs = knobs, filter = values.filter,
+      features = features, knobs = knobs, filter = values.filter, scope = values.scope,
       fold = fold_of(manifest, features, values.fold, at, title),
     }
   end, { default_name = manifest.name, identifier = true, form = "probe" })

@@ -31,7 +31,7 @@ function Replay:start()
     if self.stopping or not probe then return self:finish(not self.stopping and info or nil, code) end
     self.probe = probe
     self.planned = info.planned
-    self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink }
+    self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink, scope = build.scope(probe) }
     local ok, message, failure = self:run()
     self:finish(not ok and message or nil, failure)
   end)

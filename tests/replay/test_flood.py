@@ -78,22 +78,31 @@ def flood():
 
 
 def deep_rows():
-    """At siege, `to` and `from` see every packet that the window counts (their records are cut to the first rows)."""
+    """At siege, `to` sees every packet that the window counts, and `from` those to victims (records are cut to the first rows)."""
     path, _, _, _ = scenario("flood.pcap")
     _, events = run(path)
     levels = {w["seq"]: w for w in lab.of(events, "window")}
-    checked = 0
-    for record in lab.of(events, "records"):
-        window = levels[record["seq"]]
-        if record["probe"] not in ("to", "from") or record["omitted"]:
-            continue
-        lost = record["loss"]["map_full"] + record["loss"]["not_parsed"]
-        lab.equal(window["packets"], sum(r["packets"] for r in record["rows"]) + lost,
-                  "window %d: rows + loss of %s" % (record["seq"], record["probe"]))
-        checked += 1
-    if checked < 50:
-        lab.fail("only %d records without omitted rows" % checked)
-    return checked
+    records = {(r["seq"], r["probe"]): r for r in lab.of(events, "records")}
+    checked, scoped, victims = 0, 0, {}
+    for action in lab.of(events, "action"):
+        if action.get("set") == "victims":
+            victims.setdefault(action["seq"], []).append((action["member"], action["undo"]))
+    inside = set()
+    for seq in sorted(levels):
+        to, source = records.get((seq, "to")), records.get((seq, "from"))
+        if to and not to["omitted"]:
+            lost = to["loss"]["map_full"] + to["loss"]["not_parsed"]
+            lab.equal(levels[seq]["packets"], sum(r["packets"] for r in to["rows"]) + lost, "window %d: rows + loss of to" % seq)
+            checked += 1
+        if to and source and not to["omitted"] and not source["omitted"]:
+            lab.equal(sum(r["packets"] for r in to["rows"] if r["dst"] in inside), sum(r["packets"] for r in source["rows"]),
+                      "window %d: packets to %s" % (seq, ", ".join(sorted(inside)) or "nobody"))
+            scoped += any(r["packets"] for r in source["rows"])
+        for member, undo in victims.get(seq, ()):
+            (inside.discard if undo else inside.add)(member)
+    if checked < 25 or scoped < 10:
+        lab.fail("only %d records of to and %d of from without omitted rows" % (checked, scoped))
+    return checked + scoped
 
 
 def udp():

@@ -179,7 +179,7 @@ static void load_refused(const char *body, struct error *error)
 		"%.*s"
 		"struct { __uint(type, BPF_MAP_TYPE_HASH); __type(key, __u32); __type(value, __u64);"
 		" __uint(max_entries, 1); } few SEC(\".maps\");\n"
-		"static __always_inline void level_deep(struct packet *p)\n{\n"
+		"static __always_inline void level_deep(struct packet *p, void *ctx)\n{\n"
 		"	__u32 zero = 0;\n"
 		"	bpf_map_update_elem(&few, &zero, &(__u64){0}, 0);\n"
 		"#line 4242 \"mine.bpf.h\"\n%s}\n%s",

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Members of the sets that limit probes (bpf/scope.h), in the kernel.
+ */
+#ifndef PERILUNE_SCOPE_H
+#define PERILUNE_SCOPE_H
+
+#include <stdbool.h>
+
+#include "error.h"
+#include "probe.h"
+
+/*
+ * Puts `member` into the set `map` of a loaded probe, or takes it out; neither is an error when it is so already. A member is an
+ * IPv4 or IPv6 address, or, where the set holds subnets, ADDRESS/BITS. A system call of a microsecond. -EINVAL for what is no member,
+ * -ENOENT for no set, -E2BIG or -ENOSPC when it is full.
+ */
+int scope__set(struct probe *probe, const char *map, const char *member, bool in,
+	       struct error *error);
+
+#endif
