@@ -22,9 +22,13 @@ struct hook_totals {
 	__u64 skbs;    /* what the hook saw */
 	__u64 bytes;   /* IP octets of all segments */
 	__u64 frame_bytes;
-	__u64 not_ip; /* the last three in packets: no row of any template counts them */
+	__u64 not_ip; /* these three in packets: no row of any template counts them */
 	__u64 truncated;
 	__u64 malformed;
+	/* Packets that were parsed all the same, by enum flaw. */
+	__u64 bad_length;
+	__u64 bad_headers;
+	__u64 bad_transport;
 };
 
 WINDOWED_ARRAY(hook_totals, struct hook_totals, 2);
@@ -45,6 +49,12 @@ static __always_inline void hook__count(const struct packet *p)
 		count__own(totals->truncated, p->segments);
 	else if (p->parsed == PARSED_MALFORMED)
 		count__own(totals->malformed, p->segments);
+	else if (p->flaw == FLAW_LENGTH)
+		count__own(totals->bad_length, p->segments);
+	else if (p->flaw == FLAW_HEADERS)
+		count__own(totals->bad_headers, p->segments);
+	else if (p->flaw == FLAW_TRANSPORT)
+		count__own(totals->bad_transport, p->segments);
 }
 
 /* The state for this packet. A deep level whose lease has run out is the base level: nobody renews
@@ -82,7 +92,9 @@ static __always_inline void hook__delay(void)
 }
 #endif
 
-#define HEADERS_PULLED 256 /* bytes made linear when headers are not */
+#define HEADERS_PULLED 256 /* bytes made linear when headers are not, */
+#define TUNNELS_PULLED 768 /* and when those inside a tunnel are not */
+#define TUNNELS_MAX 3	   /* tunnels in tunnels that are followed */
 
 /* How many packets on the wire this skb is (Linux: skb_shared_info.gso_segs, which a guest or tun
  * may leave 0). */
@@ -95,72 +107,188 @@ static __always_inline __u32 skb__segments(const struct __sk_buff *skb)
 	return size ? (skb->len + size - 1) / size : 1;
 }
 
-/*
- * Parsing is a global function of each kind of program: the verifier proves it once, however many levels and templates there
- * are, and goes on behind it with one state instead of one for every shape a packet can have. Returns 1 when headers were missed
- * that lie behind the linear part.
- */
-__noinline int skb_parse(struct __sk_buff *skb, struct packet *p)
+static __always_inline __u32 skb__beside(const struct __sk_buff *skb)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	return skb->vlan_present ? sizeof(struct vlan_tag) : 0;
+}
 
-	if (!p)
-		return 0;
-	p->wire = skb->len;
+static __always_inline void skb__begin(struct packet *p, const struct __sk_buff *skb,
+				       const __u32 needs)
+{
+	struct packet fresh = {.half = p->half, .direction = p->direction, .wire = skb->len};
+
+	*p = fresh;
 	p->segments = skb__segments(skb);
-	p->parsed = parse__link(p, data, end);
-	if (skb->vlan_present) { /* the outermost tag, which the kernel keeps beside the frame */
-		p->wire += sizeof(struct vlan_tag);
-		p->link += sizeof(struct vlan_tag);
-	}
-	if (p->parsed == PARSED ? p->complete : p->parsed != PARSED_TRUNCATED)
-		return 0;
-	return end - data < skb->len;
+	if ((needs & NEED_VLAN) && skb->vlan_present)
+		parse__note_tag(p, skb->vlan_tci);
 }
 
-static __always_inline void packet__from_skb(struct packet *p, struct __sk_buff *skb)
+static __always_inline bool skb__is_linear(const struct __sk_buff *skb)
 {
-	__u32 pull = skb->len < HEADERS_PULLED ? skb->len : HEADERS_PULLED;
-
-	/* Headers behind the linear part are rare (a packet ring's frames have them), and pulled only when missed. */
-	if (skb_parse(skb, p) && !bpf_skb_pull_data(skb, pull))
-		skb_parse(skb, p);
+	return (void *)(long)skb->data_end - (void *)(long)skb->data >= skb->len;
 }
 
-__noinline int xdp_parse(struct xdp_md *xdp, struct packet *p)
+static __always_inline long skb__pull(struct __sk_buff *skb, __u32 bytes)
 {
-	void *data = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;
-
-	if (!p)
-		return 0;
-	p->wire = ctl.wire ? ctl.wire : bpf_xdp_get_buff_len(xdp);
-	p->segments = 1; /* merging happens behind XDP */
-	p->parsed = parse__link(p, data, end);
-	return 0;
-}
-
-static __always_inline void packet__from_xdp(struct packet *p, struct xdp_md *xdp)
-{
-	xdp_parse(xdp, p);
+	return bpf_skb_pull_data(skb, skb->len < bytes ? skb->len : bytes);
 }
 
 /*
- * LEVEL_TC(NAME, templates) and LEVEL_XDP(NAME, templates): the level's function for that kind of
- * program. `TEMPLATES` is a static function that takes the packet and the program's context.
+ * Parsing is global functions of each level: the verifier proves them once and goes on behind them with one state instead of one
+ * for every shape a packet can have. They return 1 when headers were missed that lie behind the linear part; those are rare (a packet
+ * ring's frames have them), and pulled only when missed.
  */
-#define LEVEL_OF(CONTEXT, FROM, NAME, TEMPLATES)                                                   \
+#define PARSE_IP(NAME, CONTEXT, NEEDS)                                                             \
+	__noinline int NAME##_ip(CONTEXT *ctx, struct packet *p)                                   \
+	{                                                                                          \
+		void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;          \
+                                                                                                   \
+		return p && parse__ip(p, data, end, NEEDS);                                        \
+	}
+
+#define PARSE_TC(NAME, NEEDS)                                                                      \
+	__noinline int NAME##_link(struct __sk_buff *skb, struct packet *p)                        \
+	{                                                                                          \
+		void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;          \
+                                                                                                   \
+		if (!p)                                                                            \
+			return 0;                                                                  \
+		skb__begin(p, skb, NEEDS);                                                         \
+		return parse__link(p, data, end, NEEDS) && !skb__is_linear(skb);                   \
+	}                                                                                          \
+	PARSE_IP(NAME, struct __sk_buff, NEEDS)                                                    \
+	static __always_inline void NAME##_packet(struct packet *p, struct __sk_buff *skb)         \
+	{                                                                                          \
+		if ((NAME##_link(skb, p) || (NAME##_ip(skb, p) && !skb__is_linear(skb))) &&        \
+		    !skb__pull(skb, HEADERS_PULLED)) {                                             \
+			NAME##_link(skb, p);                                                       \
+			NAME##_ip(skb, p);                                                         \
+		}                                                                                  \
+		p->wire += skb__beside(skb); /* the tag that the kernel keeps beside the frame */  \
+		p->link += skb__beside(skb);                                                       \
+	}
+
+#define PARSE_XDP(NAME, NEEDS)                                                                     \
+	__noinline int NAME##_link(struct xdp_md *xdp, struct packet *p)                           \
+	{                                                                                          \
+		void *data = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;          \
+                                                                                                   \
+		if (!p)                                                                            \
+			return 0;                                                                  \
+		p->wire = ctl.wire ? ctl.wire : bpf_xdp_get_buff_len(xdp);                         \
+		p->segments = 1; /* merging happens behind XDP */                                  \
+		parse__link(p, data, end, NEEDS);                                                  \
+		return 0;                                                                          \
+	}                                                                                          \
+	PARSE_IP(NAME, struct xdp_md, NEEDS)                                                       \
+	static __always_inline void NAME##_packet(struct packet *p, struct xdp_md *xdp)            \
+	{                                                                                          \
+		p->xdp = 1;                                                                        \
+		NAME##_link(xdp, p);                                                               \
+		NAME##_ip(xdp, p);                                                                 \
+	}
+
+/*
+ * The headers inside a tunnel, as a function of their own. NAME_tunnel fills `inner` with the innermost that are IP, and says whether
+ * there are any.
+ */
+#define PARSE_INSIDE(NAME, CONTEXT, MORE, NEEDS)                                                   \
+	__noinline int NAME##_inside(CONTEXT *ctx, struct packet *inner, __u32 at, __u32 type)     \
+	{                                                                                          \
+		void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;          \
+                                                                                                   \
+		if (!inner || at > PARSE_AT_MAX || at > inner->wire)                               \
+			return 0;                                                                  \
+		return parse__inside(inner, data, end, at, type, NEEDS);                           \
+	}                                                                                          \
+	/* A level of tunnels; `wire`: where the packet ends that carries it. */                   \
+	static __always_inline bool NAME##_look(struct packet *inner, CONTEXT *ctx, __u32 wire,    \
+						__u32 segments, __u32 at, __be16 type)             \
+	{                                                                                          \
+		struct packet fresh = {.wire = wire, .segments = segments};                        \
+                                                                                                   \
+		*inner = fresh;                                                                    \
+		if ((NAME##_inside(ctx, inner, at, type) || NAME##_ip(ctx, inner)) && MORE(ctx)) { \
+			*inner = fresh;                                                            \
+			NAME##_inside(ctx, inner, at, type);                                       \
+			NAME##_ip(ctx, inner);                                                     \
+		}                                                                                  \
+		return inner->parsed == PARSED;                                                    \
+	}                                                                                          \
+	static __always_inline bool NAME##_tunnel(struct packet *inner, CONTEXT *ctx,              \
+						  const struct packet *p, __u32 beside)            \
+	{                                                                                          \
+		__u32 at = p->tunnel_at, wire = p->link - beside + p->ip;                          \
+		__u32 found_at = 0, found_wire = 0;                                                \
+		__be16 type = p->tunnel_type, found_type = 0;                                      \
+                                                                                                   \
+		for (int i = 0; i < TUNNELS_MAX; i++) {                                            \
+			if (!NAME##_look(inner, ctx, wire, p->segments, at, type))                 \
+				break;                                                             \
+			if (!inner->tunnel)                                                        \
+				return true;                                                       \
+			found_at = at;                                                             \
+			found_type = type;                                                         \
+			found_wire = wire;                                                         \
+			wire = inner->link + inner->ip;                                            \
+			at = inner->tunnel_at;                                                     \
+			type = inner->tunnel_type;                                                 \
+		}                                                                                  \
+		/* What is further in is not IP, or too deep. */                                   \
+		return found_at &&                                                                 \
+		       NAME##_look(inner, ctx, found_wire, p->segments, found_at, found_type);     \
+	}
+
+static __always_inline bool skb__more(struct __sk_buff *skb)
+{
+	return !skb__is_linear(skb) && !skb__pull(skb, TUNNELS_PULLED);
+}
+
+static __always_inline bool xdp__more(struct xdp_md *xdp)
+{
+	(void)xdp;
+	return false;
+}
+
+/*
+ * A level's function for a kind of program: LEVEL_TC(NAME, NEEDS, templates) and LEVEL_XDP(NAME, NEEDS, templates), and the same
+ * with _TUNNELS where NEEDS has NEED_TUNNEL. `TEMPLATES` is a static function that takes the packet and the program's context.
+ */
+#define LEVEL_OF(CONTEXT, NAME, TEMPLATES, INNER)                                                  \
 	__noinline int NAME(CONTEXT *ctx, __u32 half, enum direction direction)                    \
 	{                                                                                          \
 		struct packet p = {.half = half & 1, .direction = direction & 1};                  \
                                                                                                    \
 		hook__delay();                                                                     \
-		FROM(&p, ctx);                                                                     \
+		NAME##_packet(&p, ctx);                                                            \
 		hook__count(&p);                                                                   \
+		INNER                                                                              \
+		p.ctx = ctx;                                                                       \
 		TEMPLATES(&p, ctx);                                                                \
 		return 0;                                                                          \
 	}
 
-#define LEVEL_TC(NAME, TEMPLATES) LEVEL_OF(struct __sk_buff, packet__from_skb, NAME, TEMPLATES)
-#define LEVEL_XDP(NAME, TEMPLATES) LEVEL_OF(struct xdp_md, packet__from_xdp, NAME, TEMPLATES)
+#define LEVEL_INNER(NAME, BESIDE)                                                                  \
+	struct packet inner;                                                                       \
+	if (p.parsed == PARSED && p.tunnel && NAME##_tunnel(&inner, ctx, &p, BESIDE)) {            \
+		inner.ctx = ctx;                                                                   \
+		inner.xdp = p.xdp;                                                                 \
+		p.inner = &inner;                                                                  \
+	}
+
+#define LEVEL_TC(NAME, NEEDS, TEMPLATES)                                                           \
+	PARSE_TC(NAME, NEEDS)                                                                      \
+	LEVEL_OF(struct __sk_buff, NAME, TEMPLATES, )
+#define LEVEL_XDP(NAME, NEEDS, TEMPLATES)                                                          \
+	PARSE_XDP(NAME, NEEDS)                                                                     \
+	LEVEL_OF(struct xdp_md, NAME, TEMPLATES, )
+#define LEVEL_TC_TUNNELS(NAME, NEEDS, TEMPLATES)                                                   \
+	PARSE_TC(NAME, NEEDS)                                                                      \
+	PARSE_INSIDE(NAME, struct __sk_buff, skb__more, NEEDS)                                     \
+	LEVEL_OF(struct __sk_buff, NAME, TEMPLATES, LEVEL_INNER(NAME, skb__beside(ctx)))
+#define LEVEL_XDP_TUNNELS(NAME, NEEDS, TEMPLATES)                                                  \
+	PARSE_XDP(NAME, NEEDS)                                                                     \
+	PARSE_INSIDE(NAME, struct xdp_md, xdp__more, NEEDS)                                        \
+	LEVEL_OF(struct xdp_md, NAME, TEMPLATES, LEVEL_INNER(NAME, 0))
 
 #endif

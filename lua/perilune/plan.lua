@@ -6,6 +6,7 @@
 -- The source is written to be read: `perilune check --source` prints it.
 local template = require "perilune.template"
 local units = require "perilune.units"
+local words = require "perilune.words"
 
 local plan = {}
 
@@ -141,15 +142,37 @@ local function templates_source(level, kind, decl, numbers, scopes)
   return table.concat(out, "\n")
 end
 
+-- What the parser is asked for by a level, as a C expression: what its probes' templates, keys and features need.
+-- A template that says nothing needs addresses and transport.
+local function needs_of(level, decl)
+  local needed, by_name = {}, {}
+  local function take(list)
+    for _, need in ipairs(list or {}) do needed["NEED_" .. need:upper()] = true end
+  end
+  for _, probe in ipairs(decl.probes) do by_name[probe.name] = probe end
+  for _, name in ipairs(level.probes) do
+    local probe = by_name[name]
+    local manifest = probe.manifest
+    take(manifest.needs or { "base" })
+    for _, field in ipairs(template.fields(manifest, probe.key, probe.features)) do take(field.needs) end
+    for _, feature in ipairs(probe.features) do take(manifest.features[feature].needs) end
+    if probe.scope then take { "addresses" } end
+  end
+  local list = words.keys(needed)
+  return #list > 0 and table.concat(list, " | ") or "NEED_NOTHING", needed.NEED_TUNNEL
+end
+
 -- A level's templates and its function, for each kind of program that a hook needs.
 local function level_source(level, index, used, decl, numbers, scopes)
   local out = {}
   local name = c_name(level.name)
+  local needs, tunnels = needs_of(level, decl)
   out[#out + 1] = ("\n/* level %d: %s */"):format(index - 1, level.name)
   for _, kind in ipairs { "xdp", "tc" } do
     if used[kind] then
       out[#out + 1] = templates_source(level, kind, decl, numbers, scopes)
-      out[#out + 1] = ("%s(%s_level_%s, %s_templates_%s)"):format(contexts[kind].level, kind, name, kind, name)
+      out[#out + 1] = ("%s%s(%s_level_%s, %s, %s_templates_%s)"):format(contexts[kind].level,
+        tunnels and "_TUNNELS" or "", kind, name, needs, kind, name)
     end
   end
   return table.concat(out, "\n") .. "\n"

@@ -39,7 +39,9 @@ function Registry:names()
 end
 
 local required = { "name", "help", "fields", "features", "knobs", "hooks", "windows" }
-local known = { "name", "help", "rows", "key", "key_fields", "fields", "features", "knobs", "hooks", "windows" }
+local known = {
+  "name", "help", "rows", "key", "key_fields", "fields", "features", "knobs", "hooks", "windows", "needs",
+}
 
 local FOLDS = { "sum", "min", "max", "last" }
 
@@ -124,7 +126,7 @@ function template.fields(manifest, key, features)
       local own = type(field) == "table" and field or { name = field }
       fields[#fields + 1] = {
         name = own.name, unit = own.unit or declared.unit, help = own.help or declared.help, fold = own.fold,
-        feature = feature,
+        feature = feature, needs = own.needs,
       }
     end
   end
