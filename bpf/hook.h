@@ -112,13 +112,21 @@ static __always_inline __u32 skb__beside(const struct __sk_buff *skb)
 	return skb->vlan_present ? sizeof(struct vlan_tag) : 0;
 }
 
+static __always_inline void packet__fresh(struct packet *p, __u32 wire, __u32 segments)
+{
+	__builtin_memset(p, 0, sizeof(*p));
+	p->wire = wire;
+	p->segments = segments;
+}
+
 static __always_inline void skb__begin(struct packet *p, const struct __sk_buff *skb,
 				       const __u32 needs)
 {
-	struct packet fresh = {.half = p->half, .direction = p->direction, .wire = skb->len};
+	__u8 half = p->half, direction = p->direction;
 
-	*p = fresh;
-	p->segments = skb__segments(skb);
+	packet__fresh(p, skb->len, skb__segments(skb));
+	p->half = half;
+	p->direction = direction;
 	if ((needs & NEED_VLAN) && skb->vlan_present)
 		parse__note_tag(p, skb->vlan_tci);
 }
@@ -205,11 +213,9 @@ static __always_inline long skb__pull(struct __sk_buff *skb, __u32 bytes)
 	static __always_inline bool NAME##_look(struct packet *inner, CONTEXT *ctx, __u32 wire,    \
 						__u32 segments, __u32 at, __be16 type)             \
 	{                                                                                          \
-		struct packet fresh = {.wire = wire, .segments = segments};                        \
-                                                                                                   \
-		*inner = fresh;                                                                    \
+		packet__fresh(inner, wire, segments);                                              \
 		if ((NAME##_inside(ctx, inner, at, type) || NAME##_ip(ctx, inner)) && MORE(ctx)) { \
-			*inner = fresh;                                                            \
+			packet__fresh(inner, wire, segments);                                      \
 			NAME##_inside(ctx, inner, at, type);                                       \
 			NAME##_ip(ctx, inner);                                                     \
 		}                                                                                  \
@@ -239,6 +245,23 @@ static __always_inline long skb__pull(struct __sk_buff *skb, __u32 bytes)
 		       NAME##_look(inner, ctx, found_wire, p->segments, found_at, found_type);     \
 	}
 
+#ifdef HOOK_TUNNELS
+/* The packet inside a tunnel: it does not fit on the stack beside its outer one. A CPU has one, as it parses one frame at a time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct packet);
+	__uint(max_entries, 1);
+} hook_inner SEC(".maps");
+
+static __always_inline struct packet *hook__inner(void)
+{
+	__u32 only = 0;
+
+	return bpf_map_lookup_elem(&hook_inner, &only);
+}
+#endif
+
 static __always_inline bool skb__more(struct __sk_buff *skb)
 {
 	return !skb__is_linear(skb) && !skb__pull(skb, TUNNELS_PULLED);
@@ -254,26 +277,26 @@ static __always_inline bool xdp__more(struct xdp_md *xdp)
  * A level's function for a kind of program: LEVEL_TC(NAME, NEEDS, templates) and LEVEL_XDP(NAME, NEEDS, templates), and the same
  * with _TUNNELS where NEEDS has NEED_TUNNEL. `TEMPLATES` is a static function that takes the packet and the program's context.
  */
-#define LEVEL_OF(CONTEXT, NAME, TEMPLATES, INNER)                                                  \
-	__noinline int NAME(CONTEXT *ctx, __u32 half, enum direction direction)                    \
-	{                                                                                          \
-		struct packet p = {.half = half & 1, .direction = direction & 1};                  \
-                                                                                                   \
-		hook__delay();                                                                     \
-		NAME##_packet(&p, ctx);                                                            \
-		hook__count(&p);                                                                   \
-		INNER                                                                              \
-		p.ctx = ctx;                                                                       \
-		TEMPLATES(&p, ctx);                                                                \
-		return 0;                                                                          \
+#define LEVEL_OF(CONTEXT, NAME, TEMPLATES, INNER)                                                        \
+	__noinline int NAME(CONTEXT *ctx, __u32 half, enum direction direction)                          \
+	{                                                                                                \
+		struct packet p = {.half = half & 1, .direction = direction & 1};                        \
+                                                                                                         \
+		hook__delay();                                                                           \
+		NAME##_packet(&p, ctx);                                                                  \
+		hook__count(&p);                                                                         \
+		/* Pointers last: what a function was given a pointer to, the verifier knows no more. */ \
+		p.ctx = ctx;                                                                             \
+		p.inner = NULL;                                                                          \
+		INNER                                                                                    \
+		TEMPLATES(&p, ctx);                                                                      \
+		return 0;                                                                                \
 	}
 
 #define LEVEL_INNER(NAME, BESIDE)                                                                  \
-	struct packet inner;                                                                       \
-	if (p.parsed == PARSED && p.tunnel && NAME##_tunnel(&inner, ctx, &p, BESIDE)) {            \
-		inner.ctx = ctx;                                                                   \
-		inner.xdp = p.xdp;                                                                 \
-		p.inner = &inner;                                                                  \
+	struct packet *inner = hook__inner();                                                      \
+	if (inner && p.parsed == PARSED && p.tunnel && NAME##_tunnel(inner, ctx, &p, BESIDE)) {    \
+		p.inner = inner;                                                                   \
 	}
 
 #define LEVEL_TC(NAME, NEEDS, TEMPLATES)                                                           \

@@ -87,7 +87,7 @@ enum tunnel {
 struct packet {
 	/* Set by the hook. */
 	wall_ns time;		    /* 0 until clock__wall() is asked */
-	void *ctx;		    /* of the program; for payload__load() */
+	void *ctx;		    /* of the program, for packet__load(); of `inner`, its outer packet's */
 	const struct packet *inner; /* innermost headers of a tunnel, if they are IP; else NULL */
 	__u32 wire;		    /* bytes of the frame as the hook saw it, link header included,
 				       checksum not */

@@ -14,6 +14,13 @@
 
 #include "packet.h"
 
+/* A header ends too early: by what the headers before it say, not because no more of it was captured. */
+static __always_inline void parse__short(struct packet *p, const struct cursor *c)
+{
+	if (!c->cut)
+		parse__flaw(p, FLAW_HEADERS);
+}
+
 #include "parse_link.h"
 
 #include "parse_tunnel.h"

@@ -111,7 +111,7 @@ static __always_inline bool parse__ipv6_extensions(struct packet *p, struct curs
 			return true;
 		ext = cursor__take(c, struct ipv6_extension);
 		if (!ext) {
-			parse__flaw(p, FLAW_HEADERS);
+			parse__short(p, c);
 			return false;
 		}
 		p->payload_len = ext->length * 8;

@@ -59,7 +59,7 @@ static __always_inline void parse__tcp(struct packet *p, struct cursor *c, const
 	__u32 header;
 
 	if (!tcp) {
-		parse__flaw(p, FLAW_HEADERS);
+		parse__short(p, c);
 		return;
 	}
 	header = (tcp->offset >> 4) * 4;
@@ -83,7 +83,7 @@ static __always_inline void parse__udp(struct packet *p, struct cursor *c, const
 
 	p->headers += UDP_HEADER;
 	if (!udp) {
-		parse__flaw(p, FLAW_HEADERS);
+		parse__short(p, c);
 		return;
 	}
 	length = bpf_ntohs(udp->length);
@@ -103,7 +103,7 @@ static __always_inline void parse__icmp(struct packet *p, struct cursor *c, cons
 	const struct icmp_start *icmp = cursor__take(c, struct icmp_start);
 
 	if (!icmp) {
-		parse__flaw(p, FLAW_HEADERS);
+		parse__short(p, c);
 		return;
 	}
 	p->icmp_type = icmp->type;
@@ -130,7 +130,7 @@ static __always_inline void parse__transport(struct packet *p, struct cursor *c,
 	}
 	ports = cursor__take(c, struct ports);
 	if (!ports) {
-		parse__flaw(p, FLAW_HEADERS);
+		parse__short(p, c);
 		return;
 	}
 	p->sport = ports->source;

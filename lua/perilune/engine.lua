@@ -18,6 +18,7 @@ Engine.__index = Engine
 
 local LOSS = { "map_full", "evicted", "ring_full", "not_parsed", "late" }
 local NOT_PARSED = { "not_ip", "truncated", "malformed" }
+local FLAWS = { "bad_length", "bad_headers", "bad_transport" }
 local COUNTS = { "packets", "skbs", "bytes" }
 
 local function zeros(names)
@@ -50,6 +51,7 @@ function engine.new(options)
     totals = zeros(COUNTS),
     loss = zeros(LOSS),
     not_parsed_by = zeros(NOT_PARSED),
+    flawed_by = zeros(FLAWS),
     directions = {},
     scoped = {},
   }, Engine)
@@ -124,7 +126,7 @@ end
 
 -- What the hook counted: packets, skbs, bytes, each way, and what no row can hold.
 local function read_totals(views, directions)
-  local totals = { not_parsed_by = zeros(NOT_PARSED), directions = {} }
+  local totals = { not_parsed_by = zeros(NOT_PARSED), flawed_by = zeros(FLAWS), directions = {} }
   for _, name in ipairs(COUNTS) do totals[name] = 0 end
   for _, row in views.totals:rows() do
     if directions[row.direction] then
@@ -132,6 +134,7 @@ local function read_totals(views, directions)
     end
     for _, name in ipairs(COUNTS) do totals[name] = totals[name] + row[name] end
     for _, name in ipairs(NOT_PARSED) do totals.not_parsed_by[name] = totals.not_parsed_by[name] + row[name] end
+    for _, name in ipairs(FLAWS) do totals.flawed_by[name] = totals.flawed_by[name] + row[name] end
   end
   return totals
 end
@@ -249,6 +252,7 @@ function Engine:emit_window(closed, views, totals, time)
   add(self.totals, totals, COUNTS)
   add(self.loss, loss, LOSS)
   add(self.not_parsed_by, totals.not_parsed_by, NOT_PARSED)
+  add(self.flawed_by, totals.flawed_by, FLAWS)
   for direction, counts in pairs(totals.directions) do add(self.directions[direction], counts, COUNTS) end
   self.windows = self.windows + 1
   self.seconds = self.seconds + closed.seconds
@@ -256,7 +260,8 @@ function Engine:emit_window(closed, views, totals, time)
   self:emit({
     event = "window", seq = closed.seq, level = closed.level.name, start = closed.start, finish = closed.finish,
     seconds = closed.seconds, cut = closed.cut, packets = totals.packets, skbs = totals.skbs, bytes = totals.bytes,
-    loss = loss, not_parsed_by = totals.not_parsed_by, directions = totals.directions,
+    loss = loss, not_parsed_by = totals.not_parsed_by, flawed_by = totals.flawed_by,
+    directions = totals.directions,
     top = sink.wants_top and top_of(self, closed, views) or nil,
     sets = sink.wants_top and sets_of(self) or nil,
   }, time)
@@ -349,8 +354,8 @@ end
 function Engine:summary(time, detached)
   self:emit({ event = "summary", packets = self.totals.packets, skbs = self.totals.skbs,
     bytes = self.totals.bytes, windows = self.windows, transitions = self.transitions, loss = self.loss,
-    not_parsed_by = self.not_parsed_by, directions = self.directions, seconds = self.seconds, detached = detached },
-    time)
+    not_parsed_by = self.not_parsed_by, flawed_by = self.flawed_by, directions = self.directions,
+    seconds = self.seconds, detached = detached }, time)
 end
 
 return engine

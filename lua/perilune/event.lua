@@ -31,6 +31,12 @@ local NOT_PARSED_BY = { optional = true, object = {
   { "malformed", "count", "packets", "with headers that contradict themselves" },
 } }
 
+local FLAWED_BY = { optional = true, object = {
+  { "bad_length", "count", "packets", "whose IP header claims more than the frame has" },
+  { "bad_headers", "count", "packets", "whose extension or transport headers end too early" },
+  { "bad_transport", "count", "packets", "with a length in the transport header that cannot be" },
+} }
+
 local COUNTS = {
   { "packets", "count", "packets", "segments on the wire" },
   { "skbs", "count", "skbs", "what the hook saw" },
@@ -92,6 +98,7 @@ event.fields = {
   }, COUNTS, {
     { "loss", LOSS, nil, "what was not counted where it belongs" },
     { "not_parsed_by", NOT_PARSED_BY, nil, "not_parsed by reason" },
+    { "flawed_by", FLAWED_BY, nil, "counted, though something is wrong with them" },
     { "directions", DIRECTIONS, nil, "the totals by direction" },
   }),
   records = {
@@ -145,6 +152,7 @@ event.fields = {
     { "transitions", "count", "transitions", "changes of level" },
     { "loss", LOSS, nil, "the sum over the windows" },
     { "not_parsed_by", NOT_PARSED_BY, nil, "not_parsed by reason" },
+    { "flawed_by", FLAWED_BY, nil, "counted, though something is wrong with them" },
     { "directions", DIRECTIONS, nil, "the totals by direction" },
     { "seconds", "seconds", "s", "from the first window's begin to the last one's end" },
     { "detached", { optional = true, list = ATTACHMENT }, nil, "what was attached and is no more" },

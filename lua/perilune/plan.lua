@@ -255,8 +255,11 @@ function plan.build(decl, options)
   local used = {}
   for _, root in ipairs(roots) do used[root.kind] = true end
 
+  local tunnels = false
+  for _, level in ipairs(decl.levels) do tunnels = tunnels or select(2, needs_of(level, decl)) end
   local source = {
-    ("/* Generated for the policy %s. */\n#include <perilune.h>\n"):format(decl.name:gsub("[*/]", "_")),
+    ("/* Generated for the policy %s. */\n%s#include <perilune.h>\n"):format(decl.name:gsub("[*/]", "_"),
+      tunnels and "#define HOOK_TUNNELS\n" or ""),
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
   local filters, numbers = filters_source(decl, used, options.filter)

@@ -4,6 +4,7 @@ return {
   name = "counter",
   help = "packets and bytes that cross the hook, each way",
   rows = false,
+  needs = {},
   fields = {
     { name = "direction", unit = "name", help = "ingress or egress, as the interface sees it" },
     { name = "packets", unit = "packets", help = "segments on the wire: merged packets count as what they were" },
@@ -16,6 +17,7 @@ return {
       help = "TCP flags, each counted; syn includes the SYN/ACKs that syn_ack counts alone",
       fields = { "syn", "syn_ack", "fin", "rst", "psh", "ack", "urg", "ece", "cwr" },
       unit = "packets",
+      needs = { "transport" },
     },
   },
   knobs = {},

@@ -4,6 +4,7 @@ return {
   name = "flows",
   help = "a row for every source, destination, pair or 5-tuple, IPv4 and IPv6 alike",
   rows = true,
+  needs = {},
   key = {
     default = "5tuple",
     choices = {
@@ -14,11 +15,11 @@ return {
     },
   },
   key_fields = {
-    { name = "src", unit = "address", help = "source address" },
-    { name = "dst", unit = "address", help = "destination address" },
-    { name = "sport", unit = "port", help = "source port; 0 where there is none" },
-    { name = "dport", unit = "port", help = "destination port; 0 where there is none" },
-    { name = "proto", unit = "number", help = "IANA protocol number, behind IPv6's extension headers" },
+    { name = "src", unit = "address", needs = { "addresses" }, help = "source address" },
+    { name = "dst", unit = "address", needs = { "addresses" }, help = "destination address" },
+    { name = "sport", unit = "port", needs = { "transport" }, help = "source port; 0 where there is none" },
+    { name = "dport", unit = "port", needs = { "transport" }, help = "destination port; 0 where there is none" },
+    { name = "proto", unit = "number", needs = { "transport" }, help = "IANA protocol number, behind IPv6's extension headers" },
   },
   fields = {
     { name = "ip_version", unit = "number", help = "4 or 6; part of every key" },
@@ -31,6 +32,16 @@ return {
       help = "TCP flags, each counted; syn includes the SYN/ACKs that syn_ack counts alone",
       fields = { "syn", "syn_ack", "fin", "rst", "psh", "ack", "urg", "ece", "cwr" },
       unit = "packets",
+      needs = { "transport" },
+    },
+    tunnel = {
+      help = "of a packet in a tunnel, the key is that of the innermost IP headers, and bytes are their octets",
+      fields = {
+        { name = "tunnel", unit = "name", fold = "last",
+          help = "the outermost: ip_in_ip, ipv6_in, gre, gre_eth, vxlan, geneve, gtp_u, or no_tunnel" },
+        { name = "tunnel_id", unit = "number", fold = "last", help = "its GRE key, VNI or TEID; 0 where there is none" },
+      },
+      needs = { "transport", "tunnel" },
     },
     timing = {
       help = "when the row's first and last packet of the window came",

@@ -30,6 +30,10 @@ struct NAME(value) {
 #ifdef FEATURE_tcp_flags
 	TCP_FLAG_COUNTS;
 #endif
+#ifdef FEATURE_tunnel
+	enum tunnel tunnel;
+	__u32 tunnel_id;
+#endif
 #ifdef FEATURE_timing
 	wall_ns first;
 	wall_ns last;
@@ -73,11 +77,18 @@ static __always_inline void NAME(note_time)(struct NAME(value) * value, wall_ns 
 static __always_inline void NAME(on_packet)(struct packet *p)
 {
 	struct NAME(value) * value, fresh = {};
+	const struct packet *h = p;
 	struct NAME(key) key;
 
 	if (p->parsed != PARSED)
 		return;
-	NAME(make_key)(&key, p);
+#ifdef FEATURE_tunnel
+	if (p->inner)
+		h = p->inner;
+	fresh.tunnel = p->tunnel;
+	fresh.tunnel_id = p->tunnel_id;
+#endif
+	NAME(make_key)(&key, h);
 #ifdef FEATURE_timing
 	fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
 #endif
@@ -85,9 +96,9 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 	if (value) {
 		count__shared(value->packets, p->segments);
 		count__shared(value->skbs, 1);
-		count__shared(value->bytes, packet__bytes(p));
+		count__shared(value->bytes, packet__bytes(h));
 #ifdef FEATURE_tcp_flags
-		tcp_flags__count(value, p, count__shared);
+		tcp_flags__count(value, h, count__shared);
 #endif
 	} else {
 		value = half__value(&NAME(other), p->half, 1, 0);
@@ -95,9 +106,9 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 			return;
 		count__own(value->packets, p->segments);
 		count__own(value->skbs, 1);
-		count__own(value->bytes, packet__bytes(p));
+		count__own(value->bytes, packet__bytes(h));
 #ifdef FEATURE_tcp_flags
-		tcp_flags__count(value, p, count__own);
+		tcp_flags__count(value, h, count__own);
 #endif
 	}
 #ifdef FEATURE_timing

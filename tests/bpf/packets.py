@@ -17,6 +17,10 @@ def check(number, case, events):
     if not case.key("replay"):
         reasons[case.row] = 1
     lab.equal(reasons, window["not_parsed_by"], what + ": not parsed")
+    flaws = dict.fromkeys(("bad_length", "bad_headers", "bad_transport"), 0)
+    if case.flaw:
+        flaws[case.flaw] = 1
+    lab.equal(flaws, window["flawed_by"], what + ": flaws")
     octets = case.row[3] if case.key("replay") else 0
     lab.equal((1, 1, octets), (window["packets"], window["skbs"], window["bytes"]), what + ": packets, skbs and bytes")
     rows = lab.sum_rows([e for e in lab.of(events, "records", probe="rows") if e["seq"] == number])

@@ -18,7 +18,8 @@ local function specs(...)
   return list
 end
 
-local TOTALS = specs(DIRECTION, "packets", "skbs", "bytes", "frame_bytes", "not_ip", "truncated", "malformed")
+local TOTALS = specs(DIRECTION, "packets", "skbs", "bytes", "frame_bytes", "not_ip", "truncated", "malformed",
+  "bad_length", "bad_headers", "bad_transport")
 local COUNTER = specs(DIRECTION, "packets", "skbs", "bytes", "frame_bytes", unpack(FLAGS))
 local ROWS = specs({ "dst", "address", key = true }, { "ip_version", "uint", 1, key = true }, "packets", "skbs", "bytes", unpack(FLAGS))
 local OTHER = specs({ "index", "uint", 4, key = true }, "packets", "skbs", "bytes", unpack(FLAGS))
@@ -101,12 +102,13 @@ describe("a closed window", function()
   it("has the hook's totals, each way, and what could not be parsed", function()
     local self, out = made { hook = "tc" }
     close(self, 1, batches({
-      { direction = 0, packets = 10, skbs = 8, bytes = 400, not_ip = 1, truncated = 2, malformed = 3 },
+      { direction = 0, packets = 10, skbs = 8, bytes = 400, not_ip = 1, truncated = 2, malformed = 3, bad_length = 7 },
       { direction = 1, packets = 5, skbs = 5, bytes = 300, not_ip = 4 },
     }, {}))
     local w = of(out, "window")[1]
     assert.same({ 15, 13, 700 }, { w.packets, w.skbs, w.bytes })
     assert.same({ not_ip = 5, truncated = 2, malformed = 3 }, w.not_parsed_by)
+    assert.same({ bad_length = 7, bad_headers = 0, bad_transport = 0 }, w.flawed_by)
     assert.same({ map_full = 0, evicted = 0, ring_full = 0, not_parsed = 10, late = 0 }, w.loss)
     assert.same({ ingress = { packets = 10, skbs = 8, bytes = 400 }, egress = { packets = 5, skbs = 5, bytes = 300 } }, w.directions)
     assert.same({ 1, "calm", "clock", 1, 1000000, 2000000 }, { w.seq, w.level, w.cut, w.seconds, w.start, w.finish })

@@ -123,6 +123,9 @@ def sum_rows(events, probe=None):
             for field, value in row.items():
                 if field in KEY:
                     continue
+                if field in ("tunnel", "tunnel_id"):
+                    into[field] = value
+                    continue
                 if field in ("first", "last"):
                     value = ns_of(value)
                     choose = min if field == "first" else max

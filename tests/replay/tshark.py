@@ -13,6 +13,8 @@ FIELDS = ["frame.number", "frame.time_epoch", "frame.len", "frame.protocols", "i
           "ip.frag_offset", "ip.version", "ipv6.src", "ipv6.dst", "ipv6.plen", "ipv6.nxt", "ipv6.fraghdr.offset", "tcp.flags"]
 FIELDS += sorted(set(NEXT.values()))
 FIELDS += [name + side for name in ("tcp", "udp", "sctp", "dccp") for side in (".srcport", ".dstport")]
+# Layers in front of IP, and their octets; Ethernet's own are 14.
+LINKS = {"eth": 0, "ethertype": 0, "vlan": 4, "mpls": 4, "pppoes": 6, "ppp": 2, "llc": 8}
 FLAGS = (("fin", 1), ("syn", 2), ("rst", 4), ("psh", 8), ("ack", 16), ("urg", 32), ("ece", 64), ("cwr", 128))
 
 
@@ -34,58 +36,73 @@ def first(fields, name):
     return fields[name][0] if fields[name] else None
 
 
-def transport(fields):
-    """Behind IPv6's extension headers: (protocol number, whether ports can follow)."""
-    proto, later = int(fields["ipv6.nxt"][0]), False
-    rest = {number: list(fields[name]) for number, name in NEXT.items()}
+def at(fields, name, index):
+    """Its occurrence number `index`; None when there is none."""
+    return fields[name][index] if index < len(fields[name]) else None
+
+
+def transport(fields, index, rest):
+    """Behind the extension headers of IPv6 header number `index`: (protocol number, whether ports can follow). `rest`: fields of
+    NEXT that no header before has used."""
+    proto, later = int(fields["ipv6.nxt"][index]), False
     while proto in rest and rest[proto]:
         if proto == 44:
-            later = int(fields["ipv6.fraghdr.offset"][0], 0) != 0
+            later = int(fields["ipv6.fraghdr.offset"][len(fields["ipv6.fraghdr.offset"]) - len(rest[44])], 0) != 0
         proto = int(rest[proto].pop(0), 0)
         if later:
             break
     return proto, not later
 
 
-def packet(fields):
-    """What perilune should say of a frame: a dict, or None when no IP header is right behind Ethernet and VLAN tags."""
+def headers(fields, layers):
+    """Each IP header among the layers, outermost first, with what stands behind it: dicts. Those that ICMP quotes are none."""
+    rest = {number: list(fields[name]) for number, name in NEXT.items()}
+    seen, found = {}, []
+    for layer in layers:
+        index = seen[layer] = seen.get(layer, -1) + 1
+        if layer in ("icmp", "icmpv6"):
+            break
+        if layer == "ip" and at(fields, "ip.src", index):
+            found.append({"src": at(fields, "ip.src", index), "dst": at(fields, "ip.dst", index), "ip_version": 4,
+                          "proto": int(at(fields, "ip.proto", index)), "ports": int(at(fields, "ip.frag_offset", index)) == 0,
+                          "claimed": int(at(fields, "ip.len", index) or 0)})
+        elif layer == "ipv6" and at(fields, "ipv6.src", index):
+            proto, ports = transport(fields, index, rest)
+            found.append({"src": at(fields, "ipv6.src", index), "dst": at(fields, "ipv6.dst", index), "ip_version": 6,
+                          "proto": proto, "ports": ports, "claimed": 40 + int(at(fields, "ipv6.plen", index))})
+        elif found and layer == PORTS.get(found[-1]["proto"]) and found[-1]["ports"]:
+            found[-1].update(sport=int(at(fields, layer + ".srcport", index) or 0), dport=int(at(fields, layer + ".dstport", index) or 0),
+                             flags=int(at(fields, "tcp.flags", index) or "0", 16) if layer == "tcp" else 0)
+    return found
+
+
+def packet(fields, inner=False):
+    """What perilune should say of a frame: a dict, or None when no IP header is behind Ethernet, tags, labels, PPPoE or SNAP.
+    `inner`: of the innermost header of a tunnel."""
     layers = first(fields, "frame.protocols").split(":")
-    link = 14 + 4 * layers.count("vlan")
-    while layers[:1] and layers[0] in ("eth", "ethertype", "vlan"):
+    link = 14
+    while layers[:1] and layers[0] in LINKS:
+        link += LINKS[layers[0]]
         layers = layers[1:]
     if not layers or layers[0] not in ("ip", "ipv6") or not (fields["ip.src"] or fields["ipv6.src"]):
         return None
-    if layers[0] == "ip":
-        version, proto = 4, int(first(fields, "ip.proto"))
-        with_ports = int(first(fields, "ip.frag_offset")) == 0
-        length = int(first(fields, "ip.len") or 0)
-    else:
-        version, length = 6, 40 + int(first(fields, "ipv6.plen"))
-        proto, with_ports = transport(fields)
-    sport = dport = flags = 0
-    name = PORTS.get(proto)
-    if name and with_ports:
-        sport, dport = int(first(fields, name + ".srcport") or 0), int(first(fields, name + ".dstport") or 0)
-    if proto == 6 and with_ports:
-        flags = int(first(fields, "tcp.flags") or "0", 16)
-    ip = "ip" if version == 4 else "ipv6"
+    found = headers(fields, layers)
+    one = dict({"sport": 0, "dport": 0, "flags": 0}, **found[-1 if inner else 0])
     seconds, fraction = first(fields, "frame.time_epoch").split(".")
-    return {
-        "src": str(ipaddress.ip_address(first(fields, ip + ".src"))), "dst": str(ipaddress.ip_address(first(fields, ip + ".dst"))),
-        "sport": sport, "dport": dport, "proto": proto, "ip_version": version, "flags": flags,
-        # A header may claim more octets than the frame had on the wire; what was not sent does not count.
-        "claimed": length, "bytes": min(length, int(first(fields, "frame.len")) - link),
-        "time": int(seconds) * lab.NS + int(fraction.ljust(9, "0")),
-    }
+    # A header may claim more octets than the frame had on the wire; what was not sent does not count.
+    there = min(found[0]["claimed"], int(first(fields, "frame.len")) - link)
+    one.update(src=str(ipaddress.ip_address(one["src"])), dst=str(ipaddress.ip_address(one["dst"])),
+               bytes=min(one["claimed"], there), depth=len(found), time=int(seconds) * lab.NS + int(fraction.ljust(9, "0")))
+    return one
 
 
-def read(path):
+def read(path, inner=False):
     """(packets, frames in all, octets of all frames)"""
     packets, frames, octets = [], 0, 0
     for fields in lines(path):
         frames += 1
         octets += int(first(fields, "frame.len"))
-        one = packet(fields)
+        one = packet(fields, inner)
         if one:
             packets.append(one)
     return packets, frames, octets

@@ -25,6 +25,7 @@ static const struct window_spec specs[MAPS] = {
 /* As the programs have them; the key in front is padded to 8 octets. */
 struct totals {
 	uint64_t direction, packets, skbs, bytes, frame_bytes, not_ip, truncated, malformed;
+	uint64_t bad_length, bad_headers, bad_transport;
 };
 
 struct row {

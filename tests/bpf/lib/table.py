@@ -18,10 +18,11 @@ EVERYWHERE = ("replay", "xdp", "tc.ingress", "tc.egress")
 
 
 class Case:
-    """One packet. `row`: (proto, sport, dport, IP octets), or why it has none: not_ip, truncated, malformed."""
+    """One packet. `row`: (proto, sport, dport, IP octets), or why it has none: not_ip, truncated, malformed. `flaw`: what is wrong
+    with it though it has a row."""
 
-    def __init__(self, what, frame, src, row, flags, wire, hooks, instead):
-        self.what, self.frame, self.src, self.row, self.flags = what, frame, src, row, flags
+    def __init__(self, what, frame, src, row, flags, wire, hooks, instead, flaw):
+        self.what, self.frame, self.src, self.row, self.flags, self.flaw = what, frame, src, row, flags, flaw
         self.wire, self.hooks, self.instead = wire or len(frame), hooks, instead
 
     def at(self, hook):
@@ -45,12 +46,12 @@ class Case:
 CASES = []
 
 
-def case(what, make, row, flags=(), wire=None, hooks=EVERYWHERE, instead=None):
+def case(what, make, row, flags=(), wire=None, hooks=EVERYWHERE, instead=None, flaw=None):
     """make(source) → frame"""
     number = len(CASES) + 1
     v6 = make.__code__.co_varnames[0] == "s6"
     src = "2001:db8:9::%x" % number if v6 else "10.9.%d.%d" % (number >> 8, number & 255)
-    CASES.append(Case(what, make(src), src, row, flags, wire, hooks, instead or {}))
+    CASES.append(Case(what, make(src), src, row, flags, wire, hooks, instead or {}, flaw))
 
 
 def by_bits(bits):
@@ -89,15 +90,15 @@ case("ICMPv6 has no ports", lambda s6: eth6(ipv6(s6, DST6, 58, b"\x80\0" * 8)), 
 # ---- lengths of IPv4, true and not
 case("options of 40 octets", lambda s: eth4(ipv4(s, DST4, 17, U, options=b"\1" * 40)), (17, 1000, 2000, 72))
 case("options of 4 octets", lambda s: eth4(ipv4(s, DST4, 6, tcp(3, 4, 2), options=b"\1" * 4)), (6, 3, 4, 44), ["syn"])
-case("total length beyond the frame", lambda s: eth4(ipv4(s, DST4, 17, U, total=1500)), (17, 1000, 2000, 32))
-case("total length 65535", lambda s: eth4(ipv4(s, DST4, 17, U, total=65535)), (17, 1000, 2000, 32))
+case("total length beyond the frame", lambda s: eth4(ipv4(s, DST4, 17, U, total=1500)), (17, 1000, 2000, 32), flaw="bad_length")
+case("total length 65535", lambda s: eth4(ipv4(s, DST4, 17, U, total=65535)), (17, 1000, 2000, 32), flaw="bad_length")
 case("total length 0: all of it", lambda s: eth4(ipv4(s, DST4, 17, U, total=0)), (17, 1000, 2000, 32))
 case("total length below the header", lambda s: eth4(ipv4(s, DST4, 17, U, total=19)), "malformed")
 case("total length below a header with options", lambda s: eth4(ipv4(s, DST4, 17, U, total=23, options=b"\1" * 4)), "malformed")
-case("total length of the header alone", lambda s: eth4(ipv4(s, DST4, 17, U, total=20)), (17, 0, 0, 20))
-case("total length cuts the ports", lambda s: eth4(ipv4(s, DST4, 17, U, total=23)), (17, 0, 0, 23))
-case("total length ends behind the ports", lambda s: eth4(ipv4(s, DST4, 17, U, total=24)), (17, 1000, 2000, 24))
-case("total length cuts the TCP header", lambda s: eth4(ipv4(s, DST4, 6, tcp(5, 6, 2), total=39)), (6, 5, 6, 39))
+case("total length of the header alone", lambda s: eth4(ipv4(s, DST4, 17, U, total=20)), (17, 0, 0, 20), flaw="bad_headers")
+case("total length cuts the ports", lambda s: eth4(ipv4(s, DST4, 17, U, total=23)), (17, 0, 0, 23), flaw="bad_headers")
+case("total length ends behind the ports", lambda s: eth4(ipv4(s, DST4, 17, U, total=24)), (17, 1000, 2000, 24), flaw="bad_headers")
+case("total length cuts the TCP header", lambda s: eth4(ipv4(s, DST4, 6, tcp(5, 6, 2), total=39)), (6, 5, 6, 39), flaw="bad_headers")
 case("padding is not counted", lambda s: eth4(ipv4(s, DST4, 17, udp(5, 6))).ljust(60, b"\xff"), (17, 5, 6, 28))
 case("padding behind IPv6", lambda s6: eth6(ipv6(s6, DST6, 17, udp(5, 6))).ljust(70, b"\xff"), (17, 5, 6, 48))
 case("header length 4", lambda s: eth4(ipv4(s, DST4, 17, U, ihl=4)), "malformed")
@@ -110,21 +111,34 @@ for version in (0, 4, 5, 7):
     case("version %d where 6 belongs" % version, lambda s6: eth6(ipv6(s6, DST6, 17, U, version=version)), "malformed")
 
 # ---- lengths of IPv6
-case("payload length 0", lambda s6: eth6(ipv6(s6, DST6, 17, U, length=0)), (17, 0, 0, 40))
-case("payload length beyond the frame", lambda s6: eth6(ipv6(s6, DST6, 17, U, length=1000)), (17, 1000, 2000, 52))
-case("payload length cuts the ports", lambda s6: eth6(ipv6(s6, DST6, 17, U, length=3)), (17, 0, 0, 43))
-case("payload length cuts the TCP header", lambda s6: eth6(ipv6(s6, DST6, 6, tcp(5, 6, 2), length=19)), (6, 5, 6, 59))
+case("payload length 0", lambda s6: eth6(ipv6(s6, DST6, 17, U, length=0)), (17, 0, 0, 40), flaw="bad_headers")
+case("payload length beyond the frame", lambda s6: eth6(ipv6(s6, DST6, 17, U, length=1000)), (17, 1000, 2000, 52), flaw="bad_length")
+case("payload length cuts the ports", lambda s6: eth6(ipv6(s6, DST6, 17, U, length=3)), (17, 0, 0, 43), flaw="bad_headers")
+case("payload length cuts the TCP header", lambda s6: eth6(ipv6(s6, DST6, 6, tcp(5, 6, 2), length=19)), (6, 5, 6, 59), flaw="bad_headers")
+
+# ---- lengths in transport headers
+for length in (0x00, 0x40):
+    case("TCP, data offset %02x" % length, lambda s: eth4(ipv4(s, DST4, 6, tcp(5, 6, 2)[:12] + bytes([length]) + tcp(5, 6, 2)[13:])),
+         (6, 5, 6, 40), ["syn"], flaw="bad_transport")
+case("TCP, options beyond the packet", lambda s6: eth6(ipv6(s6, DST6, 6, tcp(5, 6, 2)[:12] + b"\xf0" + tcp(5, 6, 2)[13:])),
+     (6, 5, 6, 60), ["syn"], flaw="bad_transport")
+for length, flaw in ((0, None), (7, "bad_transport"), (8, None), (12, None), (13, "bad_transport"), (65535, "bad_transport")):
+    case("UDP, length %d" % length, lambda s: eth4(ipv4(s, DST4, 17, U[:4] + struct.pack(">H", length) + U[6:])), (17, 1000, 2000, 32),
+         flaw=flaw)
+case("UDP, length of a whole datagram in its first fragment",
+     lambda s: eth4(ipv4(s, DST4, 17, U[:4] + b"\4\0" + U[6:], flags_offset=0x2000)), (17, 1000, 2000, 32))
+case("UDP-Lite, coverage 7 is no length", lambda s: eth4(ipv4(s, DST4, 136, U[:4] + b"\0\7" + U[6:])), (136, 1000, 2000, 32))
 
 # ---- frames that end early
 case("IPv4 header cut by 1", lambda s: eth4(ipv4(s, DST4, 17, b""))[:-1], "truncated")
 case("IPv4 header cut to 1", lambda s: eth4(ipv4(s, DST4, 17, b""))[:15], "truncated")
-case("IPv4 header and no more", lambda s: eth4(ipv4(s, DST4, 17, b"")), (17, 0, 0, 20))
-case("IPv4 with 3 octets of UDP", lambda s: eth4(ipv4(s, DST4, 17, U)[:23]), (17, 0, 0, 23))
-case("IPv4 with 4 octets of TCP", lambda s: eth4(ipv4(s, DST4, 6, tcp(8, 9, 2))[:24]), (6, 8, 9, 24))
-case("IPv4 with 19 octets of TCP", lambda s: eth4(ipv4(s, DST4, 6, tcp(8, 9, 2))[:39]), (6, 8, 9, 39))
+case("IPv4 header and no more", lambda s: eth4(ipv4(s, DST4, 17, b"")), (17, 0, 0, 20), flaw="bad_headers")
+case("IPv4 with 3 octets of UDP", lambda s: eth4(ipv4(s, DST4, 17, U)[:23]), (17, 0, 0, 23), flaw="bad_length")
+case("IPv4 with 4 octets of TCP", lambda s: eth4(ipv4(s, DST4, 6, tcp(8, 9, 2))[:24]), (6, 8, 9, 24), flaw="bad_length")
+case("IPv4 with 19 octets of TCP", lambda s: eth4(ipv4(s, DST4, 6, tcp(8, 9, 2))[:39]), (6, 8, 9, 39), flaw="bad_length")
 case("IPv4, options cut short", lambda s: eth4(ipv4(s, DST4, 17, b"", options=b"\1" * 40)[:50]), "malformed")
 case("IPv6 header cut by 1", lambda s6: eth6(ipv6(s6, DST6, 17, b""))[:-1], "truncated")
-case("IPv6 header and no more", lambda s6: eth6(ipv6(s6, DST6, 17, b"")), (17, 0, 0, 40))
+case("IPv6 header and no more", lambda s6: eth6(ipv6(s6, DST6, 17, b"")), (17, 0, 0, 40), flaw="bad_headers")
 case("14 octets that promise IPv4", lambda s: eth4(b""), "truncated")
 case("14 octets that promise IPv6", lambda s: eth6(b""), "truncated")
 case("14 octets of something else", lambda s: ethernet(0x88b5, b""), "not_ip")
@@ -140,7 +154,8 @@ case("first fragment", lambda s: eth4(ipv4(s, DST4, 17, U, flags_offset=0x2000))
 case("later fragment", lambda s: eth4(ipv4(s, DST4, 17, U, flags_offset=0x2001)), (17, 0, 0, 32))
 case("last fragment", lambda s: eth4(ipv4(s, DST4, 6, tcp(1, 2, 2), flags_offset=0x1fff)), (6, 0, 0, 40))
 case("do not fragment", lambda s: eth4(ipv4(s, DST4, 17, U, flags_offset=0x4000)), (17, 1000, 2000, 32))
-case("first fragment cuts the TCP header", lambda s: eth4(ipv4(s, DST4, 6, tcp(1, 2, 2)[:8], flags_offset=0x2000)), (6, 1, 2, 28))
+case("first fragment cuts the TCP header", lambda s: eth4(ipv4(s, DST4, 6, tcp(1, 2, 2)[:8], flags_offset=0x2000)), (6, 1, 2, 28),
+     flaw="bad_headers")
 
 
 def fragment6(following, offset, more=1):
@@ -177,16 +192,57 @@ for many in (2, 7, 8):
     case("IPv6: %d extension headers" % many,
          lambda s6: eth6(ipv6(s6, DST6, 60, extension(60) * (many - 1) + extension(6) + tcp(1, 2, 2))), (6, 1, 2, 60 + 8 * many), ["syn"])
 case("IPv6: 9 extension headers are too many", lambda s6: eth6(ipv6(s6, DST6, 60, extension(60) * 8 + extension(17) + U)),
-     (60, 0, 0, 40 + 72 + 12))
-case("IPv6: extension header longer than the packet", lambda s6: eth6(ipv6(s6, DST6, 60, extension(17, 255, 8) + U)), (17, 0, 0, 60))
-case("IPv6: extension header cut short", lambda s6: eth6(ipv6(s6, DST6, 60, b"\x11\0\0\0")), (60, 0, 0, 44))
-case("IPv6: extension header ends the packet", lambda s6: eth6(ipv6(s6, DST6, 60, extension(17))), (17, 0, 0, 48))
+     (60, 0, 0, 40 + 72 + 12), flaw="bad_headers")
+case("IPv6: extension header longer than the packet", lambda s6: eth6(ipv6(s6, DST6, 60, extension(17, 255, 8) + U)), (17, 0, 0, 60),
+     flaw="bad_headers")
+case("IPv6: extension header cut short", lambda s6: eth6(ipv6(s6, DST6, 60, b"\x11\0\0\0")), (60, 0, 0, 44), flaw="bad_headers")
+case("IPv6: extension header ends the packet", lambda s6: eth6(ipv6(s6, DST6, 60, extension(17))), (17, 0, 0, 48), flaw="bad_headers")
 
 # ---- links
 case("ARP", lambda s: ethernet(0x0806, struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1) + b"\0" * 20), "not_ip")
 case("LLC", lambda s: ethernet(38, b"\x42\x42\x03" + b"\0" * 35), "not_ip")
-case("MPLS", lambda s: ethernet(0x8847, b"\0\x01\x01\xff" + ipv4(s, DST4, 17, U)), "not_ip")
-case("PPPoE", lambda s: ethernet(0x8864, b"\x11\0\0\1\0\x22\0\x21" + ipv4(s, DST4, 17, U)), "not_ip")
+def labels(*stack):
+    """MPLS labels, the last with the bottom bit."""
+    return b"".join(struct.pack(">I", label << 12 | (i == len(stack) - 1) << 8 | 64) for i, label in enumerate(stack))
+
+
+def pppoe(protocol, payload, length=None, code=0, version=0x11):
+    return struct.pack(">BBHHH", version, code, 7, len(payload) + 2 if length is None else length, protocol) + payload
+
+
+def snap(ethertype, payload, oui=b"\0\0\0"):
+    body = b"\xaa\xaa\x03" + oui + struct.pack(">H", ethertype) + payload
+    return ethernet(len(body), body)
+
+
+for many in (1, 2, 8):
+    case("MPLS, %d labels" % many, lambda s: ethernet(0x8847, labels(*range(100, 100 + many)) + ipv4(s, DST4, 17, U)), (17, 1000, 2000, 32))
+case("MPLS multicast, IPv6", lambda s6: ethernet(0x8848, labels(16) + ipv6(s6, DST6, 6, tcp(1, 2, 2))), (6, 1, 2, 60), ["syn"])
+case("MPLS behind a tag", lambda s: ethernet(0x8847, labels(16, 17) + ipv4(s, DST4, 17, U), [(VLAN, 7)]), (17, 1000, 2000, 32))
+case("MPLS, 9 labels are too many", lambda s: ethernet(0x8847, labels(*range(9)) + ipv4(s, DST4, 17, U)), "not_ip")
+case("MPLS with a control word", lambda s: ethernet(0x8847, labels(16) + b"\0\0\0\1" + eth4(ipv4(s, DST4, 17, U))), "not_ip")
+case("MPLS, label cut short", lambda s: ethernet(0x8847, b"\0\1\1"), "truncated")
+case("MPLS, nothing behind the last label", lambda s: ethernet(0x8847, labels(16)), "truncated")
+case("MPLS, no last label", lambda s: ethernet(0x8847, labels(16, 17)[:4]), "truncated")
+case("PPPoE", lambda s: ethernet(0x8864, pppoe(0x21, ipv4(s, DST4, 17, U))), (17, 1000, 2000, 32))
+case("PPPoE, IPv6", lambda s6: ethernet(0x8864, pppoe(0x57, ipv6(s6, DST6, 6, tcp(1, 2, 2)))), (6, 1, 2, 60), ["syn"])
+case("PPPoE behind two tags", lambda s: ethernet(0x8864, pppoe(0x21, ipv4(s, DST4, 17, U)), [(QINQ, 7), (VLAN, 7)]), (17, 1000, 2000, 32))
+case("PPPoE, padding behind it", lambda s: ethernet(0x8864, pppoe(0x21, ipv4(s, DST4, 17, U, total=0))[:40] + b"\0" * 20),
+     (17, 1000, 2000, 32))
+case("PPPoE, LCP", lambda s: ethernet(0x8864, pppoe(0xc021, b"\1\1\0\4")), "not_ip")
+case("PPPoE, another version", lambda s: ethernet(0x8864, pppoe(0x21, ipv4(s, DST4, 17, U), version=0x21)), "not_ip")
+case("PPPoE, discovery's code", lambda s: ethernet(0x8864, pppoe(0x21, ipv4(s, DST4, 17, U), code=9)), "not_ip")
+case("PPPoE that claims too much", lambda s: ethernet(0x8864, pppoe(0x21, ipv4(s, DST4, 17, U), length=1000)), (17, 1000, 2000, 32),
+     flaw="bad_length")
+case("PPPoE that claims nothing", lambda s: ethernet(0x8864, pppoe(0x21, ipv4(s, DST4, 17, U), length=0)), (17, 1000, 2000, 32),
+     flaw="bad_length")
+case("PPPoE that is too short for IP", lambda s: ethernet(0x8864, pppoe(0x21, ipv4(s, DST4, 17, U), length=12)), "truncated")
+case("PPPoE cut short", lambda s: ethernet(0x8864, pppoe(0x21, b"")[:-1]), "truncated")
+case("SNAP", lambda s: snap(IPV4, ipv4(s, DST4, 17, U)), (17, 1000, 2000, 32))
+case("SNAP, IPv6", lambda s6: snap(IPV6, ipv6(s6, DST6, 17, U)), (17, 1000, 2000, 52))
+case("SNAP of another organisation", lambda s: snap(IPV4, ipv4(s, DST4, 17, U), oui=b"\0\0\x0c"), "not_ip")
+case("SNAP, padding behind it", lambda s: snap(IPV4, ipv4(s, DST4, 17, U, total=0)) + b"\0" * 30, (17, 1000, 2000, 32))
+case("SNAP, cut short", lambda s: ethernet(7, b"\xaa\xaa\x03\0\0\0\x08"), "not_ip")
 case("EtherType 9100", lambda s: ethernet(0x9100, b"\0\1\x08\0" + ipv4(s, DST4, 17, U)), "not_ip")
 for tags in ([VLAN], [QINQ], [QINQ, VLAN], [VLAN, VLAN], [QINQ, QINQ, VLAN], [VLAN, VLAN, VLAN]):
     name = "+".join("%04x" % tag for tag in tags)
