@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+# ctest: timeout 600
+"""Broken packets are counted once: each capture's frames and the table's, cut at every length and with octets changed at random,
+through every feature of flows. Whatever they look like, rows + loss = packets, and the loss is what was not parsed, by reason.
+
+PERILUNE_FUZZ: how many frames are changed (100000); PERILUNE_FUZZ_SEED: the seed.
+"""
+import os
+import random
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+import table  # noqa: E402
+import lab  # noqa: E402
+
+POLICY = """
+return policy "fuzz" {
+  attach = { iface = "lo", hook = "xdp" }, window = "1h",
+  always = {
+    counter "totals" { features = { "tcp_flags" } },
+    flows "outer" { features = { "tcp_flags", "timing" }, entries = 1000000 },
+    flows "inner" { features = { "tcp_flags", "timing", "tunnel" }, entries = 1000000 },
+    flows "few" { key = "pair", features = { "tunnel" }, entries = 1 },
+  },
+}
+"""
+COUNT = int(os.environ.get("PERILUNE_FUZZ", "100000"))
+SEED = int(os.environ.get("PERILUNE_FUZZ_SEED", "1"))
+# What a length, a type or a protocol may be changed to, besides anything.
+INTERESTING = [0, 1, 4, 6, 17, 41, 44, 47, 50, 51, 58, 59, 60, 0x45, 0x4f, 0x60, 0x81, 0x88, 0x86, 0xdd, 0xff]
+
+
+def samples():
+    frames = [case.frame for case in table.CASES]
+    for name in lab.captures():
+        try:
+            frames += [frame for _, frame, _ in lab.read_pcap(os.path.join(lab.PCAPS, name))[:200]]
+        except KeyError:  # pcapng
+            continue
+    return [frame for frame in frames if len(frame) >= 14]
+
+
+def mutate(frame, rng):
+    data = bytearray(frame[:rng.choice((len(frame), len(frame), 128, rng.randint(14, len(frame))))])
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(12, min(len(data), rng.choice((24, 60, 120, 200))) + 1)
+        if at < len(data):
+            data[at] = rng.choice(INTERESTING) if rng.random() < 0.5 else rng.randrange(256)
+    return bytes(data)
+
+
+def run(what, frames):
+    """Each of them is counted once by every probe; what is in no row is in the loss."""
+    path = lab.write_pcap("fuzz.pcap", [(i * 1000, frame) for i, frame in enumerate(frames)])
+    events = lab.read_events(lab.perilune("replay", lab.write("fuzz.lua", POLICY.encode()), path, "--json")[0], what)
+    os.unlink(path)
+    lab.conserved(events, what, len(frames))
+    sums = table.counter(events)
+    lab.equal((len(frames), sum(len(f) for f in frames)), (sums["packets"], sums["frame_bytes"]), what + ": counter")
+    lab.equal({"outer", "inner", "few"}, {e["probe"] for e in lab.of(events, "records")} - {"totals"}, what + ": probes")
+    return lab.of(events, "summary")[0]
+
+
+def main():
+    rng = random.Random(SEED)
+    base = samples()
+    cut = [case.frame[:end] for case in table.CASES for end in range(14, len(case.frame) + 1)]
+    run("cut at every length", cut)
+    left, flawed, unparsed = COUNT, 0, 0
+    while left > 0:
+        batch = min(left, 100000)
+        summary = run("seed %d, %d left" % (SEED, left), [mutate(rng.choice(base), rng) for _ in range(batch)])
+        flawed += sum(summary["flawed_by"].values())
+        unparsed += sum(summary["not_parsed_by"].values())
+        left -= batch
+    if min(flawed, unparsed) < COUNT // 100:
+        lab.fail("only %d flawed and %d not parsed of %d" % (flawed, unparsed, COUNT))
+    lab.done("%d cut and %d changed frames, each counted once; %d had flaws, %d were not parsed" % (len(cut), COUNT, flawed, unparsed))
+
+
+main()
