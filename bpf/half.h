@@ -80,8 +80,33 @@
 #define WINDOWED_SHARED_ARRAY(MAP, VALUE, ENTRIES)                                                 \
 	WINDOWED_SLOTS_(MAP, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, VALUE, ENTRIES)
 
+/* A VALUE for each CPU, to make a row in: on the stack there is not room for a big one. Nobody but
+ * its template writes it, so what is never set stays 0. */
+#define SCRATCH(MAP, VALUE)                                                                        \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                           \
+		__uint(max_entries, 1);                                                            \
+		__type(key, __u32);                                                                \
+		__type(value, VALUE);                                                              \
+	} MAP SEC(".maps")
+
+static __always_inline void *scratch__value(void *map)
+{
+	__u32 only = 0;
+
+	return bpf_map_lookup_elem(map, &only);
+}
+
 #define count__shared(counter, n) ((void)__sync_fetch_and_add(&(counter), (n)))
 #define count__own(counter, n) ((void)((counter) += (n)))
+
+/* The row of `key` in this half of a windowed hash; NULL when there is none. */
+static __always_inline void *half__find(void *outer, __u32 half, const void *key)
+{
+	void *inner = bpf_map_lookup_elem(outer, &half);
+
+	return inner ? bpf_map_lookup_elem(inner, key) : NULL;
+}
 
 /* The row of `key` in this half of a windowed hash, made from `fresh` if there
  * is none; NULL when it does not fit. */

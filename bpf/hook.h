@@ -191,7 +191,6 @@ static __always_inline long skb__pull(struct __sk_buff *skb, __u32 bytes)
 	PARSE_IP(NAME, struct xdp_md, NEEDS)                                                       \
 	static __always_inline void NAME##_packet(struct packet *p, struct xdp_md *xdp)            \
 	{                                                                                          \
-		p->xdp = 1;                                                                        \
 		NAME##_link(xdp, p);                                                               \
 		NAME##_ip(xdp, p);                                                                 \
 	}

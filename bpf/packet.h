@@ -86,8 +86,8 @@ enum tunnel {
 
 struct packet {
 	/* Set by the hook. */
-	wall_ns time;		    /* 0 until clock__wall() is asked */
-	void *ctx;		    /* of the program, for packet__load(); of `inner`, its outer packet's */
+	wall_ns time; /* 0 until clock__wall() is asked */
+	void *ctx;    /* of the program, for packet__load(); of `inner`, its outer packet's */
 	const struct packet *inner; /* innermost headers of a tunnel, if they are IP; else NULL */
 	__u32 wire;		    /* bytes of the frame as the hook saw it, link header included,
 				       checksum not */
@@ -95,7 +95,6 @@ struct packet {
 			    apart; at least 1 */
 	__u8 half;	/* which half of every windowed map this packet counts in */
 	__u8 direction; /* enum direction */
-	__u8 xdp;	/* 1: ctx is an xdp_md */
 
 	/* Set by parsing. */
 	__u8 parsed;	 /* enum parsed */
@@ -162,11 +161,63 @@ static __always_inline __u64 packet__frame_bytes(const struct packet *p)
 	return p->wire + (__u64)(p->segments - 1) * (p->link + p->headers);
 }
 
-/* Copies bytes of the frame; not 0 where it ends before. A call into the kernel: for what the parser does not give. */
-static __always_inline long packet__load(const struct packet *p, __u32 offset, void *to, __u32 size)
+#define VLAN_ID 0x0fff /* of a tag's TCI */
+
+/*
+ * Sizes of segments in IP octets, by powers of two: class 0 up to 63, 1 up to 127 … 10 up to 65535, 11 beyond. Of a merged packet
+ * the mean of its segments, rounded up.
+ */
+#define SIZE_CLASSES 12
+
+static __always_inline __u32 size__class(const struct packet *p, const struct packet *h)
 {
-	return p->xdp ? bpf_xdp_load_bytes(p->ctx, offset, to, size)
-		      : bpf_skb_load_bytes(p->ctx, offset, to, size);
+	__u32 octets = packet__bytes(h), class = 0;
+
+	if (p->segments > 1)
+		octets = (octets + p->segments - 1) / p->segments;
+	for (octets >>= 6; octets && class < SIZE_CLASSES - 1; octets >>= 1)
+		class ++;
+	return class;
 }
+
+static __always_inline void ip_addr__prefix(struct ip_addr *to, const struct ip_addr *from,
+					    __u8 version, __u32 prefix4, __u32 prefix6)
+{
+	const __u32 *words = (const __u32 *)from->octets;
+	__u32 *out = (__u32 *)to->octets, bits = version == 4 ? 96 + prefix4 : prefix6;
+
+	for (__u32 i = 0; i < 4; i++) {
+		__u32 keep = bits < 32 ? bits : 32;
+
+		out[i] = words[i] & (keep ? bpf_htonl(~0U << (32 - keep)) : 0);
+		bits -= keep;
+	}
+}
+
+/* Below 0, 0 or above, as text sorts them. */
+static __always_inline int ip_addr__order(const struct ip_addr *a, const struct ip_addr *b)
+{
+	const __be32 *x = (const __be32 *)a->octets, *y = (const __be32 *)b->octets;
+
+	for (__u32 i = 0; i < 4; i++)
+		if (x[i] != y[i])
+			return bpf_ntohl(x[i]) < bpf_ntohl(y[i]) ? -1 : 1;
+	return 0;
+}
+
+/*
+ * What a generated program says before it includes perilune.h, as all its roots are of one kind: HOOK_XDP for XDP, none for TC.
+ *
+ * packet__load copies bytes of the frame; not 0 where it ends before. A call into the kernel: for what the parser does not give.
+ */
+#ifdef HOOK_XDP
+#define packet__context(P) ((struct xdp_md *)(P)->ctx)
+#define packet__ifindex(P) (packet__context(P)->ingress_ifindex)
+#define packet__load(P, OFFSET, TO, SIZE) bpf_xdp_load_bytes((P)->ctx, OFFSET, TO, SIZE)
+#else
+#define packet__context(P) ((struct __sk_buff *)(P)->ctx)
+#define packet__ifindex(P) (packet__context(P)->ifindex)
+#define packet__load(P, OFFSET, TO, SIZE) bpf_skb_load_bytes((P)->ctx, OFFSET, TO, SIZE)
+#endif
 
 #endif

@@ -55,8 +55,10 @@ static __always_inline __u32 ethertype__version(__be16 type)
 
 static __always_inline void parse__note_tag(struct packet *p, __u16 tci)
 {
-	if (p->tags < 2)
-		p->vlan[p->tags & 1] = tci;
+	if (!p->tags)
+		p->vlan[0] = tci;
+	else if (p->tags == 1)
+		p->vlan[1] = tci;
 	p->tags++;
 }
 

@@ -61,6 +61,7 @@ local function probe_source(probe)
   define("PROBE", c_name(probe.name))
   for _, field in ipairs(probe.key or {}) do define("KEY_" .. field) end
   for _, feature in ipairs(probe.features) do define("FEATURE_" .. feature) end
+  for _, knob in ipairs(words.keys(probe.knobs)) do define("KNOB_" .. knob, ("%d"):format(probe.knobs[knob])) end
   return ('\n/* probe %s: %s */\n%s\n#include "%s/%s/template.bpf.h"\n%s\n'):format(probe.name, probe.template,
     table.concat(defines, "\n"), probe.manifest.dir, probe.template, table.concat(undefines, "\n"))
 end
@@ -199,7 +200,7 @@ local function folds_of(probe, declared)
   if type(probe.fold) == "string" then return probe.fold end
   local folds = {}
   if declared.role == "rows" or declared.role == "other" then
-    for _, field in ipairs(template.fields(probe.manifest, nil, probe.features)) do folds[field.name] = field.fold end
+    for _, field in ipairs(template.fields(probe.manifest, probe.key, probe.features)) do folds[field.name] = field.fold end
     for field, fold in pairs(probe.fold or {}) do folds[field] = fold end
   end
   for field, fold in pairs(declared.fold or {}) do folds[field] = folds[field] or fold end
@@ -258,8 +259,8 @@ function plan.build(decl, options)
   local tunnels = false
   for _, level in ipairs(decl.levels) do tunnels = tunnels or select(2, needs_of(level, decl)) end
   local source = {
-    ("/* Generated for the policy %s. */\n%s#include <perilune.h>\n"):format(decl.name:gsub("[*/]", "_"),
-      tunnels and "#define HOOK_TUNNELS\n" or ""),
+    ("/* Generated for the policy %s. */\n"):format(decl.name:gsub("[*/]", "_")),
+    used.xdp and "#define HOOK_XDP\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "", "#include <perilune.h>\n",
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
   local filters, numbers = filters_source(decl, used, options.filter)

@@ -12,13 +12,45 @@ local words = require "perilune.words"
 
 local probes = {}
 
+local function has(list, word)
+  for _, one in ipairs(list) do
+    if one == word then return true end
+  end
+  return false
+end
+
+-- A choice by its name, or any list of fields; → { fields in the manifest's order, name = }.
+local function key_of(manifest, value)
+  local choices, known = manifest.key.choices, {}
+  if type(value) == "string" and choices[value] then return { fields = choices[value], name = value } end
+  for i, field in ipairs(manifest.key_fields) do known[i] = field.name end
+  if type(value) ~= "table" then
+    local names = words.keys(choices)
+    return nil, ("unknown value %s"):format(units.quote(tostring(value))),
+      (words.nearest(tostring(value), names) and words.suggest(tostring(value), names) .. " " or "")
+        .. ("one of %s, or a list of fields like { %s }"):format(words.quoted(names), words.quoted(known, 2))
+  end
+  local wanted, fields = {}, {}
+  for at, name in pairs(value) do
+    if type(at) ~= "number" or not has(known, name) then
+      return nil, ("no field %s for a key"):format(units.quote(tostring(name))), words.suggest(tostring(name), known)
+    end
+    wanted[name] = true
+  end
+  for _, name in ipairs(known) do
+    if wanted[name] then fields[#fields + 1] = name end
+  end
+  if #fields == 0 then return nil, "a key without fields", ("like { %s }"):format(words.quoted(known, 2)) end
+  return { fields = fields, name = table.concat(fields, ",") }
+end
+
 local function spec_of(manifest)
   local keys = {
     features = { type = "table" }, fold = { type = "any" },
     filter = { type = "text" }, scope = { type = "text" }, sample = { later = true },
   }
   if manifest.key then
-    keys.key = { type = "text", one_of = words.keys(manifest.key.choices), default = manifest.key.default }
+    keys.key = { type = function(value) return key_of(manifest, value) end, default = key_of(manifest, manifest.key.default) }
   end
   for name, knob in pairs(manifest.knobs or {}) do
     keys[name] = { type = knob.type, default = knob.default, min = knob.min, max = knob.max }
@@ -26,7 +58,7 @@ local function spec_of(manifest)
   return schema.new { what = manifest.name, keys = keys }
 end
 
-local function features_of(manifest, given, at, title)
+local function features_of(manifest, given, key, at, title)
   local known, wanted, list = words.keys(manifest.features or {}), {}, {}
   for key, name in pairs(given or {}) do
     if type(key) ~= "number" or type(name) ~= "string" then
@@ -45,6 +77,12 @@ local function features_of(manifest, given, at, title)
       if not wanted[needed] then
         sandbox.fail(at, ('%s: the feature %s requires %s'):format(title, name, needed),
           ('features = { "%s", "%s" }'):format(needed, name))
+      end
+    end
+    for _, field in ipairs(feature.key or {}) do
+      if not has(key or {}, field) then
+        sandbox.fail(at, ("%s: the feature %s needs %s in the key"):format(title, name, field),
+          ("the key is %s"):format(words.list(key)))
       end
     end
     for _, other in ipairs(feature.conflicts or {}) do
@@ -68,13 +106,6 @@ local FOLDS = {
   number = { "min", "max", "last" }, time = { "min", "max", "last" },
 }
 local ANY_FOLD = { "sum", "min", "max", "last" }
-
-local function has(list, word)
-  for _, one in ipairs(list) do
-    if one == word then return true end
-  end
-  return false
-end
 
 -- fold = "max" for all fields, "none" to keep every CPU's values apart, or { field = "max" }.
 local function fold_of(manifest, features, given, at, title)
@@ -114,10 +145,11 @@ function probes.word(manifest)
     local values = form.parse(spec, body, at, name ~= manifest.name and ('"%s"'):format(name) or nil)
     local knobs = {}
     for knob in pairs(manifest.knobs or {}) do knobs[knob] = values[knob] end
-    local features = features_of(manifest, values.features, at, title)
+    local key = manifest.key and values.key.fields
+    local features = features_of(manifest, values.features, key, at, title)
     return form.new {
       form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
-      key_name = manifest.key and values.key, key = manifest.key and manifest.key.choices[values.key],
+      key_name = manifest.key and values.key.name, key = key,
       features = features, knobs = knobs, filter = values.filter, scope = values.scope,
       fold = fold_of(manifest, features, values.fold, at, title),
     }
@@ -134,7 +166,7 @@ function probes.field(probe, name)
   for _, field in ipairs(all_fields(probe.manifest)) do
     if field.name == name then found = field end
     if (not field.feature or on[field.feature])
-      and not NO_SUM[field.unit] then known[#known + 1] = field.name end
+      and not NO_SUM[field.unit] and not field.list then known[#known + 1] = field.name end
   end
   local own = probe.name .. "." .. name
   if found and found.feature and not on[found.feature] then
@@ -143,6 +175,9 @@ function probes.field(probe, name)
   end
   if found and probe.fold == "none" then
     return nil, own .. " has a value for every CPU, not one", 'fold = "sum", or a function that reads them'
+  end
+  if found and found.list then
+    return nil, own .. " is a list of numbers, not an amount", "known: " .. words.list(known)
   end
   if found and NO_SUM[found.unit] then
     return nil, ("%s cannot be measured: it is a %s, not an amount"):format(own, found.unit),

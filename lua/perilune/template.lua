@@ -111,23 +111,24 @@ end
 
 --- All fields a record of this probe has, in order: key, then counters, then those of its features, each
 --- { name, unit, help, fold, feature }. `features` is a list of names; `key` a list of key fields. In a manifest
---- a feature's field may be a bare name; it takes unit and help from its feature.
+--- a feature's field may be a bare name; it takes unit and help from its feature. One that is in the key is left out.
 function template.fields(manifest, key, features)
-  local fields = {}
+  local fields, in_key = {}, {}
+  for _, name in ipairs(key or {}) do in_key[name] = true end
   for _, field in ipairs(manifest.key_fields or {}) do
-    for _, name in ipairs(key or {}) do
-      if name == field.name then fields[#fields + 1] = field end
-    end
+    if in_key[field.name] then fields[#fields + 1] = field end
   end
   for _, field in ipairs(manifest.fields) do fields[#fields + 1] = field end
   for _, feature in ipairs(features or {}) do
     local declared = manifest.features[feature]
     for _, field in ipairs(declared.fields) do
       local own = type(field) == "table" and field or { name = field }
-      fields[#fields + 1] = {
-        name = own.name, unit = own.unit or declared.unit, help = own.help or declared.help, fold = own.fold,
-        feature = feature, needs = own.needs,
-      }
+      if not in_key[own.name] then
+        fields[#fields + 1] = {
+          name = own.name, unit = own.unit or declared.unit, help = own.help or declared.help, fold = own.fold,
+          feature = feature, needs = own.needs, list = own.list,
+        }
+      end
     end
   end
   return fields

@@ -51,6 +51,13 @@ function words.list(names, most)
   return table.concat(names, ", ", 1, most) .. (" and %d more"):format(#names - most)
 end
 
+-- "a", "b", "c", cut after `most`.
+function words.quoted(names, most)
+  local quoted = {}
+  for i = 1, math.min(#names, most or 24) do quoted[i] = ('"%s"'):format(names[i]) end
+  return table.concat(quoted, ", ")
+end
+
 -- The keys of a table, sorted.
 function words.keys(map)
   local keys = {}

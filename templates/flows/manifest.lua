@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- flows: a row for every source, destination, pair or 5-tuple of IPv4 and IPv6.
+-- flows: a row for every source, destination, pair, 5-tuple, or any list of fields, of IPv4 and IPv6.
 return {
   name = "flows",
-  help = "a row for every source, destination, pair or 5-tuple, IPv4 and IPv6 alike",
+  help = "a row for every source, destination, pair, 5-tuple or other key, IPv4 and IPv6 alike",
   rows = true,
   needs = {},
   key = {
@@ -12,14 +12,26 @@ return {
       dst = { "dst" },
       pair = { "src", "dst" },
       ["5tuple"] = { "src", "dst", "sport", "dport", "proto" },
+      subnet = { "src_net", "dst_net" },
+      vlan = { "vlan" },
+      interface = { "ifindex", "direction" },
     },
   },
   key_fields = {
     { name = "src", unit = "address", needs = { "addresses" }, help = "source address" },
     { name = "dst", unit = "address", needs = { "addresses" }, help = "destination address" },
+    { name = "src_net", unit = "address", needs = { "addresses" }, help = "source's subnet, as prefix4 and prefix6 say" },
+    { name = "dst_net", unit = "address", needs = { "addresses" }, help = "destination's subnet" },
     { name = "sport", unit = "port", needs = { "transport" }, help = "source port; 0 where there is none" },
     { name = "dport", unit = "port", needs = { "transport" }, help = "destination port; 0 where there is none" },
-    { name = "proto", unit = "number", needs = { "transport" }, help = "IANA protocol number, behind IPv6's extension headers" },
+    { name = "vlan", unit = "number", needs = { "vlan" }, help = "outermost VLAN id; 0 where there is none" },
+    { name = "ifindex", unit = "name", help = "the interface" },
+    { name = "tunnel_id", unit = "number", needs = { "transport", "tunnel" }, help = "GRE key, VNI or TEID" },
+    { name = "tunnel", unit = "name", needs = { "transport", "tunnel" }, help = "kind of the outermost tunnel" },
+    { name = "direction", unit = "name", help = "ingress or egress, as the interface sees it" },
+    { name = "proto", unit = "number", needs = { "transport" },
+      help = "IANA protocol number, behind IPv6's extension headers" },
+    { name = "tos", unit = "number", needs = { "ip" }, help = "DSCP and ECN: ToS, or IPv6's traffic class" },
   },
   fields = {
     { name = "ip_version", unit = "number", help = "4 or 6; part of every key" },
@@ -34,6 +46,19 @@ return {
       unit = "packets",
       needs = { "transport" },
     },
+    biflow = {
+      help = "one row for both ways: src is the end whose address, then port, is lower",
+      fields = {
+        { name = "packets_back", unit = "packets", help = "those of the packets that went from dst to src" },
+        { name = "bytes_back", unit = "bytes", help = "their IP octets" },
+      },
+      key = { "src", "dst" },
+    },
+    size_hist = {
+      help = "packets by their IP octets: up to 63, 127, 255 … 65535, and more",
+      fields = { { name = "sizes", list = true } },
+      unit = "packets",
+    },
     tunnel = {
       help = "of a packet in a tunnel, the key is that of the innermost IP headers, and bytes are their octets",
       fields = {
@@ -42,6 +67,40 @@ return {
         { name = "tunnel_id", unit = "number", fold = "last", help = "its GRE key, VNI or TEID; 0 where there is none" },
       },
       needs = { "transport", "tunnel" },
+    },
+    ttl = {
+      help = "the least and greatest TTL or hop limit",
+      fields = { { name = "ttl_min", fold = "min" }, { name = "ttl_max", fold = "max" } },
+      unit = "number",
+      needs = { "ip" },
+    },
+    tos = {
+      help = "ToS or traffic class (DSCP and ECN) of the row's first packet",
+      fields = { { name = "tos", fold = "last" } },
+      unit = "number",
+      needs = { "ip" },
+    },
+    vlan = {
+      help = "VLAN ids of the row's first packet, the outermost and the next; 0 where there is none",
+      fields = { { name = "vlan", fold = "last" }, { name = "inner_vlan", fold = "last" } },
+      unit = "number",
+      needs = { "vlan" },
+    },
+    mpls = {
+      help = "the innermost MPLS label of the row's first packet; 0 where there is none",
+      fields = { { name = "label", fold = "last" } },
+      unit = "number",
+      needs = { "mpls" },
+    },
+    direction = {
+      help = "which way the row's first packet went, as the interface sees it",
+      fields = { { name = "direction", fold = "last" } },
+      unit = "name",
+    },
+    interface = {
+      help = "the interface of the row's first packet",
+      fields = { { name = "ifindex", fold = "last" } },
+      unit = "name",
     },
     timing = {
       help = "when the row's first and last packet of the window came",
@@ -58,6 +117,8 @@ return {
       max = 16777216,
       help = "rows a window can hold; what does not fit is counted as loss.map_full",
     },
+    prefix4 = { default = 24, type = "count", unit = "bits", min = 0, max = 32, help = "subnets of IPv4" },
+    prefix6 = { default = 64, type = "count", unit = "bits", min = 0, max = 128, help = "subnets of IPv6" },
   },
   hooks = { "xdp", "tc.ingress", "tc.egress" },
   windows = {

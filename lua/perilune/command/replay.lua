@@ -35,7 +35,10 @@ local function from_template(parsed, context)
     if key == "window" then
       window = value
     elseif key == "key" then
-      body[#body + 1] = ("key = %s"):format(quoted(value))
+      local list = {}
+      for field in value:gmatch "[^,%s]+" do list[#list + 1] = quoted(field) end
+      body[#body + 1] = value:find(",", 1, true) and ("key = { %s }"):format(table.concat(list, ", "))
+        or ("key = %s"):format(quoted(value))
     elseif manifest.knobs[key] then
       body[#body + 1] = ("%s = %s"):format(key, tonumber(value) or quoted(value))
     else
