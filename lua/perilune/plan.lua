@@ -200,7 +200,9 @@ local function folds_of(probe, declared)
   if type(probe.fold) == "string" then return probe.fold end
   local folds = {}
   if declared.role == "rows" or declared.role == "other" then
-    for _, field in ipairs(template.fields(probe.manifest, probe.key, probe.features)) do folds[field.name] = field.fold end
+    for _, field in ipairs(template.fields(probe.manifest, probe.key, probe.features)) do
+      folds[field.name] = field.fold
+    end
     for field, fold in pairs(probe.fold or {}) do folds[field] = fold end
   end
   for field, fold in pairs(declared.fold or {}) do folds[field] = folds[field] or fold end

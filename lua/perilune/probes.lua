@@ -50,7 +50,8 @@ local function spec_of(manifest)
     filter = { type = "text" }, scope = { type = "text" }, sample = { later = true },
   }
   if manifest.key then
-    keys.key = { type = function(value) return key_of(manifest, value) end, default = key_of(manifest, manifest.key.default) }
+    local function parse(value) return key_of(manifest, value) end
+    keys.key = { type = parse, default = parse(manifest.key.default) }
   end
   for name, knob in pairs(manifest.knobs or {}) do
     keys[name] = { type = knob.type, default = knob.default, min = knob.min, max = knob.max }
@@ -60,8 +61,8 @@ end
 
 local function features_of(manifest, given, key, at, title)
   local known, wanted, list = words.keys(manifest.features or {}), {}, {}
-  for key, name in pairs(given or {}) do
-    if type(key) ~= "number" or type(name) ~= "string" then
+  for at_index, name in pairs(given or {}) do
+    if type(at_index) ~= "number" or type(name) ~= "string" then
       sandbox.fail(at, title .. ": features takes a list of names",
         'like features = { "' .. (known[1] or "name") .. '" }')
     end

@@ -20,7 +20,7 @@ return {
   key_fields = {
     { name = "src", unit = "address", needs = { "addresses" }, help = "source address" },
     { name = "dst", unit = "address", needs = { "addresses" }, help = "destination address" },
-    { name = "src_net", unit = "address", needs = { "addresses" }, help = "source's subnet, as prefix4 and prefix6 say" },
+    { name = "src_net", unit = "address", needs = { "addresses" }, help = "source's subnet: see prefix4, prefix6" },
     { name = "dst_net", unit = "address", needs = { "addresses" }, help = "destination's subnet" },
     { name = "sport", unit = "port", needs = { "transport" }, help = "source port; 0 where there is none" },
     { name = "dport", unit = "port", needs = { "transport" }, help = "destination port; 0 where there is none" },
@@ -64,7 +64,7 @@ return {
       fields = {
         { name = "tunnel", unit = "name", fold = "last",
           help = "the outermost: ip_in_ip, ipv6_in, gre, gre_eth, vxlan, geneve, gtp_u, or no_tunnel" },
-        { name = "tunnel_id", unit = "number", fold = "last", help = "its GRE key, VNI or TEID; 0 where there is none" },
+        { name = "tunnel_id", unit = "number", fold = "last", help = "its GRE key, VNI or TEID; 0: none" },
       },
       needs = { "transport", "tunnel" },
     },

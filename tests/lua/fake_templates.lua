@@ -14,6 +14,7 @@ local manifests = {
       default = "5tuple",
       choices = { src = { "src" }, dst = { "dst" }, pair = { "src", "dst" }, ["5tuple"] = { "src", "dst", "sport", "dport", "proto" } },
     },
+    key_fields = { { name = "src" }, { name = "dst" }, { name = "sport" }, { name = "dport" }, { name = "proto" } },
     features = {
       tcp_flags = TCP_FLAGS, timing = { unit = "time", fields = { "first", "last" } },
       deep = { unit = "bytes", fields = { { name = "payload", unit = "bytes" } }, requires = { "timing" } },

@@ -55,9 +55,10 @@ describe("a plan", function()
   it("has a function of every level for each kind of program, and calls it by the level in force", function()
     local source = planned("tc").source
     in_order(source, { "static __always_inline void tc_templates_calm(struct packet *p, struct __sk_buff *ctx)", "totals_on_packet(p);",
-      "LEVEL_TC(tc_level_calm, NEED_BASE, tc_templates_calm)",
-      "tc_templates_alert", "totals_on_packet(p);", "to_on_packet(p);", "LEVEL_TC(tc_level_alert, NEED_BASE, tc_templates_alert)",
-      "tc_templates_siege", "totals_on_packet(p);", "LEVEL_TC(tc_level_siege, NEED_BASE, tc_templates_siege)",
+      "LEVEL_TC(tc_level_calm, NEED_TRANSPORT, tc_templates_calm)",
+      "tc_templates_alert", "totals_on_packet(p);", "to_on_packet(p);",
+      "LEVEL_TC(tc_level_alert, NEED_ADDRESSES | NEED_TRANSPORT, tc_templates_alert)",
+      "tc_templates_siege", "totals_on_packet(p);", "LEVEL_TC(tc_level_siege, NEED_ADDRESSES | NEED_TRANSPORT, tc_templates_siege)",
       'SEC("tc")', "int tc_ingress(struct __sk_buff *ctx)", "case 1:", "tc_level_alert(ctx, state.epoch, ingress);", "case 2:",
       "tc_level_siege(ctx, state.epoch, ingress);", "default:", "tc_level_calm(ctx, state.epoch, ingress);", "return TC_PASS;",
       "int tc_egress(struct __sk_buff *ctx)", "tc_level_calm(ctx, state.epoch, egress);", 'SEC("license")' })
@@ -68,7 +69,8 @@ describe("a plan", function()
   it("makes XDP programs for xdp and TC programs for tc", function()
     local xdp = planned("xdp")
     in_order(xdp.source, {
-      "LEVEL_XDP(xdp_level_calm, NEED_BASE, xdp_templates_calm)", 'SEC("xdp.frags")', "int xdp(struct xdp_md *ctx)", "return XDP_PASS;" })
+      "LEVEL_XDP(xdp_level_calm, NEED_TRANSPORT, xdp_templates_calm)",
+      'SEC("xdp.frags")', "int xdp(struct xdp_md *ctx)", "return XDP_PASS;" })
     assert.equal(0, count(xdp.source, "__sk_buff"))
     assert.same({ { hook = "xdp", kind = "xdp", direction = "ingress", program = "xdp" } }, xdp.roots)
     assert.same({ { hook = "tc.egress", kind = "tc", direction = "egress", program = "tc_egress" } }, planned("tc.egress").roots)
