@@ -34,6 +34,13 @@ int map_dump__table(struct map_dump *dump, struct error *error);
 int map_dump__ring(struct map_dump *dump, struct error *error);
 int map_dump__events(struct map_dump *dump, struct error *error);
 
+/* Appends a record of this layout, without a line end. */
+int map_dump__put(const struct map_dump *dump, struct buf *out, const struct layout *layout,
+		  const unsigned char *record);
+
+/* The same as map_dump__table by several threads: 1; 0 for a map for which that does not pay; -errno. */
+int map_dump__parts(struct map_dump *dump, struct error *error);
+
 /* An error of writing: -EPIPE and others. */
 int map_dump__unwritten(int err, struct error *error);
 

@@ -9,15 +9,19 @@
 #include "map_source.h"
 #include "map_text.h"
 
-static int put(struct map_dump *dump, const struct layout *layout, const unsigned char *record)
+int map_dump__put(const struct map_dump *dump, struct buf *out, const struct layout *layout,
+		  const unsigned char *record)
 {
-	struct buf *out = &dump->out.buf;
-	int err;
-
 	if (dump->options.json)
 		return json__record(out, layout, JSON_PAIR, record);
-	err = map_text__record(out, layout, record);
-	return err ? err : buf__append(out, "\n", 1);
+	return map_text__record(out, layout, record);
+}
+
+static int put(struct map_dump *dump, const struct layout *layout, const unsigned char *record)
+{
+	int err = map_dump__put(dump, &dump->out.buf, layout, record);
+
+	return err || dump->options.json ? err : buf__append(&dump->out.buf, "\n", 1);
 }
 
 /* Writes records until there are none, enough, or a stop. `row` writes one, the `n`th. */
@@ -171,9 +175,12 @@ int map_dump__table(struct map_dump *dump, struct error *error)
 {
 	bool inner = dump->map.kind && dump->map.kind->way == MAP_INNER;
 	uint64_t count;
-	int err = read_map(dump, &dump->map, dump->layout, inner ? outer_row : plain_row, &count,
-			   error);
+	int err = map_dump__parts(dump, error);
 
+	if (err)
+		return err < 0 ? err : 0;
+	err = read_map(dump, &dump->map, dump->layout, inner ? outer_row : plain_row, &count,
+		       error);
 	if (!err && dump->options.drain && count)
 		snprintf(dump->note, sizeof(dump->note), "taken out of the map: %llu",
 			 (unsigned long long)count);

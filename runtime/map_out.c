@@ -30,6 +30,33 @@ int map_out__row(struct map_out *out)
 	return buf__append(&out->buf, first ? "[\n" : ",\n", 2);
 }
 
+static int write_all(int fd, const char *bytes, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = write(fd, bytes + done, len - done);
+
+		if (n < 0 && errno == EAGAIN) { /* somebody made it non-blocking */
+			struct pollfd ready = {.fd = fd, .events = POLLOUT};
+
+			poll(&ready, 1, 1000);
+		} else if (n < 0 && errno != EINTR) {
+			return -errno;
+		}
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+int map_out__rows(struct map_out *out, char *rows, size_t len, uint64_t count)
+{
+	if (out->json && len >= 2 && !out->rows)
+		rows[0] = '[';
+	out->rows += count;
+	return write_all(out->fd, rows, len);
+}
+
 int map_out__end(struct map_out *out)
 {
 	int err = 0;
@@ -43,22 +70,11 @@ int map_out__end(struct map_out *out)
 
 int map_out__flush(struct map_out *out)
 {
-	size_t done = 0;
+	int err = write_all(out->fd, out->buf.data, out->buf.len);
 
-	while (done < out->buf.len) {
-		ssize_t n = write(out->fd, out->buf.data + done, out->buf.len - done);
-
-		if (n < 0 && errno == EAGAIN) { /* somebody made it non-blocking */
-			struct pollfd ready = {.fd = out->fd, .events = POLLOUT};
-
-			poll(&ready, 1, 1000);
-		} else if (n < 0 && errno != EINTR) {
-			return -errno;
-		}
-		done += n > 0 ? (size_t)n : 0;
-	}
-	buf__clear(&out->buf);
-	return 0;
+	if (!err)
+		buf__clear(&out->buf);
+	return err;
 }
 
 int map_out__spill(struct map_out *out)

@@ -28,6 +28,12 @@ void map_out__free(struct map_out *out);
 /* Begins a row: what comes before it. */
 int map_out__row(struct map_out *out);
 
+/*
+ * Writes many rows that were made elsewhere, with ",\n" before each in JSON (which becomes "[\n" where it is the first
+ * of all), and a line end behind each otherwise.
+ */
+int map_out__rows(struct map_out *out, char *rows, size_t len, uint64_t count);
+
 /* What comes after the last row of a dump that is complete, and writes all out. */
 int map_out__end(struct map_out *out);
 
