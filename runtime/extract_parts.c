@@ -14,6 +14,8 @@
 #include "extract_impl.h"
 
 #define WORTH 32768 /* entries of a part below which a thread is not worth its start */
+#define SAMPLE 256  /* entries to judge by */
+#define FEWEST 16   /* asked for close to a part's end */
 #define MARK 0xa5
 
 static uint64_t buckets(uint32_t max_entries)
@@ -34,7 +36,7 @@ static int lookup(struct extract *e, uint32_t at, uint32_t *out, uint32_t *count
 /* Whether the kernel's place is what we take it for, and how full the beginning is, as a guess at the rest. */
 uint32_t extract__parts(struct extract *e, uint32_t most)
 {
-	uint32_t place[2], count = e->chunk;
+	uint32_t place[2], count = e->chunk < SAMPLE ? e->chunk : SAMPLE;
 	uint64_t all, entries;
 
 	if (e->ops != &extract_batch_hash || e->map.type == BPF_MAP_TYPE_HASH_OF_MAPS)
@@ -54,7 +56,7 @@ void extract__set_part(struct extract *e, uint32_t part, uint32_t parts)
 	uint64_t all = buckets(e->map.max_entries);
 
 	e->parted = parts > 1;
-	e->place = (uint32_t)(all * part / parts);
+	e->place = e->place_first = (uint32_t)(all * part / parts);
 	e->place_end = part + 1 == parts ? UINT32_MAX : (uint32_t)(all * (part + 1) / parts);
 }
 
@@ -105,21 +107,34 @@ static int append_last(struct extract *e, struct batch *batch, uint32_t count)
 	return err;
 }
 
+/* How many entries to ask for, so that it ends before the part does, going by how full its buckets were so far. */
+static uint32_t measured(const struct extract *e)
+{
+	uint64_t left;
+
+	if (e->place_end == UINT32_MAX || !e->done)
+		return e->chunk;
+	left = e->done * (e->place_end - e->place) / (e->place - e->place_first);
+	left -= left / 8;
+	return left > e->chunk ? e->chunk : left < FEWEST ? FEWEST : (uint32_t)left;
+}
+
 /* One batch into the scratch buffers, which grow until the next bucket fits. *next: UINT32_MAX after the last bucket. */
 static int read_batch(struct extract *e, uint32_t *next, uint32_t *count)
 {
-	int said, err;
+	uint32_t want = measured(e);
+	int said, err = 0;
 
 	for (;;) {
-		*count = e->chunk;
+		if (want > e->chunk)
+			err = e->chunk > e->most + EXTRACT_CHUNK ? -ENOSPC : extract__set_chunk(e, want);
+		if (err)
+			return err;
+		*count = want;
 		said = lookup(e, e->place, next, count);
 		if (said != -ENOSPC)
 			break;
-		err = e->chunk > e->most + EXTRACT_CHUNK
-			      ? -ENOSPC
-			      : extract__set_chunk(e, 2 * (uint64_t)e->chunk);
-		if (err)
-			return err;
+		want = want > UINT32_MAX / 2 ? UINT32_MAX : 2 * want;
 	}
 	if (said == -ENOENT)
 		*next = UINT32_MAX;
