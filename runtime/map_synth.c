@@ -190,11 +190,40 @@ static void complete_key(struct maker *m, const struct map *map, struct map_type
 	}
 }
 
+/* Global variables: a struct of them. */
+static uint32_t section(struct maker *m, const struct map *map, const struct btf *btf, uint32_t id)
+{
+	const struct btf_type *t = btf__type_by_id(btf, id);
+	const struct btf_var_secinfo *vars = btf_var_secinfos(t);
+	uint32_t made = take(m, btf__add_struct(m->btf, "", map->value_size));
+
+	for (uint32_t i = 0; i < btf_vlen(t); i++) {
+		const struct btf_type *var = btf__type_by_id(btf, vars[i].type);
+
+		if (var && btf_is_var(var))
+			take(m, btf__add_field(m->btf, btf__name_by_offset(btf, var->name_off),
+					       (int)var->type, vars[i].offset * 8, 0));
+	}
+	return made;
+}
+
+/* The value's type is a section of an object: .data, .bss, .rodata. */
+static bool is_section(const struct map *map, const struct map_types *types)
+{
+	const struct btf_type *t =
+		types->btf && types->value ? btf__type_by_id(types->btf, types->value) : NULL;
+
+	return map->type == BPF_MAP_TYPE_ARRAY && t && btf_is_datasec(t);
+}
+
 static void complete_value(struct maker *m, const struct map *map, struct map_types *types)
 {
 	uint32_t type;
 
 	switch (map->type) {
+	case BPF_MAP_TYPE_ARRAY:
+		types->value = section(m, map, types->btf, types->value);
+		break;
 	case BPF_MAP_TYPE_PROG_ARRAY:
 		type = number(m, 4);
 		types->value = RECORD(m, 4, {"program", type, 0});
@@ -250,7 +279,7 @@ static bool wanted(const struct map *map, const struct map_types *types)
 	case BPF_MAP_TYPE_STRUCT_OPS:
 		return !types->key;
 	default:
-		return map->type == MAP_TYPE_INSN_ARRAY;
+		return map->type == MAP_TYPE_INSN_ARRAY || is_section(map, types);
 	}
 }
 
