@@ -23,8 +23,32 @@
 struct cgroups {
 	FTS *tree;
 	char *roots[MOUNTS_MAX + 1]; /* NULL-terminated */
+	struct stat stats[MOUNTS_MAX];
 	size_t count;
 };
+
+/* A hierarchy may be mounted in several places, or a part of it: the one that shows most of it is taken. */
+static int add_mount(struct cgroups *cgroups, const char *dir)
+{
+	struct stat st;
+	size_t at = 0;
+	char *copy;
+
+	if (stat(dir, &st))
+		return 0;
+	while (at < cgroups->count && cgroups->stats[at].st_dev != st.st_dev)
+		at++;
+	if (at < cgroups->count && cgroups->stats[at].st_ino <= st.st_ino)
+		return 0;
+	copy = strdup(dir);
+	if (!copy)
+		return -ENOMEM;
+	free(cgroups->roots[at]);
+	cgroups->roots[at] = copy;
+	cgroups->stats[at] = st;
+	cgroups->count += at == cgroups->count;
+	return 0;
+}
 
 /* Where cgroups are mounted, of either version. */
 static int read_mounts(struct cgroups *cgroups)
@@ -40,11 +64,7 @@ static int read_mounts(struct cgroups *cgroups)
 	       getmntent_r(mounts, &entry, text, sizeof(text))) {
 		if (strcmp(entry.mnt_type, "cgroup2") && strcmp(entry.mnt_type, "cgroup"))
 			continue;
-		cgroups->roots[cgroups->count] = strdup(entry.mnt_dir);
-		if (cgroups->roots[cgroups->count])
-			cgroups->count++;
-		else
-			err = -ENOMEM;
+		err = add_mount(cgroups, entry.mnt_dir);
 	}
 	endmntent(mounts);
 	return err;
