@@ -10,8 +10,9 @@
 #include "error.h"
 
 struct bench_child {
-	uint64_t ns;	  /* from its start to its end */
-	uint64_t peak_kb; /* resident; never less than this process has itself, which the kernel counts in */
+	uint64_t ns; /* from its start to its end */
+	uint64_t
+		peak_kb; /* resident; never less than this process has itself, which the kernel counts in */
 };
 
 /* Runs it, looked up in PATH, with its output thrown away. -ENOENT when there is no such program, -EIO when it fails. */

@@ -49,7 +49,8 @@ struct extract {
 	bool pending;	/* the last key is still to be removed */
 	uint32_t step;	/* most entries of one extract__next, as a rule */
 	bool parted;	/* only a part of a hash: */
-	uint32_t place_first, place, place_end; /* its first bucket, the one to be read next, the one to end before */
+	uint32_t place_first, place,
+		place_end; /* its first bucket, the one to be read next, the one to end before */
 
 	/* scratch */
 	unsigned char *keys, *values; /* `chunk` of each */

@@ -43,8 +43,8 @@ uint32_t extract__parts(struct extract *e, uint32_t most)
 		return 1;
 	memset(place, MARK, sizeof(place));
 	all = buckets(e->map.max_entries);
-	if (lookup(e, 0, place, &count) || !count || count > e->chunk || !place[0] || place[0] >= all ||
-	    place[1] != MARK * 0x01010101U)
+	if (lookup(e, 0, place, &count) || !count || count > e->chunk || !place[0] ||
+	    place[0] >= all || place[1] != MARK * 0x01010101U)
 		return 1;
 	entries = count * (all / place[0]);
 	most = entries / WORTH < most ? (uint32_t)(entries / WORTH) : most;
@@ -61,7 +61,8 @@ void extract__set_part(struct extract *e, uint32_t part, uint32_t parts)
 }
 
 /* Whether the scratch buffer and this copy of it hold a key in common. */
-static bool share_key(const struct extract *e, uint32_t count, const unsigned char *keys, uint32_t n)
+static bool share_key(const struct extract *e, uint32_t count, const unsigned char *keys,
+		      uint32_t n)
 {
 	for (uint32_t i = 0; i < count; i++)
 		for (uint32_t j = 0; j < n; j++)
@@ -127,7 +128,8 @@ static int read_batch(struct extract *e, uint32_t *next, uint32_t *count)
 
 	for (;;) {
 		if (want > e->chunk)
-			err = e->chunk > e->most + EXTRACT_CHUNK ? -ENOSPC : extract__set_chunk(e, want);
+			err = e->chunk > e->most + EXTRACT_CHUNK ? -ENOSPC
+								 : extract__set_chunk(e, want);
 		if (err)
 			return err;
 		*count = want;

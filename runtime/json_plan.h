@@ -7,7 +7,8 @@
 
 #include "json.h"
 
-#define JSON_BLOCK 16 /* constant text is copied in blocks: so many bytes more may be read and written */
+#define JSON_BLOCK                                                                                 \
+	16 /* constant text is copied in blocks: so many bytes more may be read and written */
 
 enum json_step_kind {
 	JSON_STEP_TEXT,

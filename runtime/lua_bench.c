@@ -242,11 +242,12 @@ int luaopen_perilune_core_bench(lua_State *L)
 	static const luaL_Reg methods[] = {
 		{"fill", table_fill},	{"read", table_read},	{"batch", table_batch},
 		{"drain", table_drain}, {"close", table_close}, {"id", table_id},
-		{"__gc", table_gc},
-		{NULL, NULL},
+		{"__gc", table_gc},	{NULL, NULL},
 	};
-	static const luaL_Reg functions[] = {
-		{"table", new_table}, {"child", child}, {"self", self}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"table", new_table},
+					     {"child", child},
+					     {"self", self},
+					     {NULL, NULL}};
 
 	luaL_newmetatable(L, TYPE);
 	luaL_register(L, NULL, methods);

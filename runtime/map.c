@@ -54,7 +54,8 @@ static void kind_of(int fd, char *out, size_t size)
 		return;
 	target[len] = '\0';
 	if (!strncmp(target, prefix, strlen(prefix)))
-		snprintf(out, size, "%s", target + strlen(prefix) + (target[strlen(prefix)] == '-'));
+		snprintf(out, size, "%s",
+			 target + strlen(prefix) + (target[strlen(prefix)] == '-'));
 }
 
 int map__open_fd(int fd, struct map *out, struct error *error)
@@ -110,8 +111,9 @@ static int explain_path(const char *path, int code, struct error *error)
 		error__set(error, code = -errno, "%s: %s", path, strerror(errno));
 		if (errno == EACCES || errno == EPERM)
 			return error__hint(error, code, "run as root");
-		return error__hint(error, code,
-				   "is the path right? perilune map list shows where maps are pinned");
+		return error__hint(
+			error, code,
+			"is the path right? perilune map list shows where maps are pinned");
 	}
 	if (S_ISDIR(st.st_mode)) {
 		error__set(error, -EISDIR, "%s: a directory, not a pinned map", path);
@@ -119,8 +121,9 @@ static int explain_path(const char *path, int code, struct error *error)
 	}
 	if (!statfs(path, &fs) && fs.f_type != BPF_FS_MAGIC) {
 		error__set(error, -EINVAL, "%s: not on a BPF file system, so no pinned map", path);
-		return error__hint(error, -EINVAL,
-				   "perilune map list shows the maps that there are, by id and where they are pinned");
+		return error__hint(
+			error, -EINVAL,
+			"perilune map list shows the maps that there are, by id and where they are pinned");
 	}
 	return map__explain(error, code, path);
 }

@@ -21,11 +21,11 @@ struct map {
 	uint32_t flags; /* BPF_F_… it was made with */
 	uint64_t extra; /* what some types add: a bloom filter's number of hashes */
 	char name[MAP_NAME_MAX];
-	uint32_t btf; /* id of its BTF, or 0 */
-	uint32_t key_type, value_type;	/* in that BTF; 0: not said */
-	uint32_t kernel_btf;		/* id of the kernel's or a module's BTF, for the next; 0: vmlinux */
-	uint32_t kernel_value_type;	/* struct_ops: the value's type there; otherwise 0 */
-	const struct map_type *kind;	/* NULL for a type that perilune does not know */
+	uint32_t btf;		       /* id of its BTF, or 0 */
+	uint32_t key_type, value_type; /* in that BTF; 0: not said */
+	uint32_t kernel_btf; /* id of the kernel's or a module's BTF, for the next; 0: vmlinux */
+	uint32_t kernel_value_type;  /* struct_ops: the value's type there; otherwise 0 */
+	const struct map_type *kind; /* NULL for a type that perilune does not know */
 };
 
 /* -ENOENT and what is there instead for a path that is no pinned map; -EPERM with what it takes. */

@@ -18,12 +18,13 @@ struct btf;
 #define MAP_BTFS 3
 
 struct map_types {
-	struct btf *btf;	    /* NULL: nothing is known, it is all bytes */
+	struct btf *btf;	     /* NULL: nothing is known, it is all bytes */
 	struct btf *owned[MAP_BTFS]; /* it and those it builds upon, the last first to be freed */
-	uint32_t key, value;		 /* ids in `btf`; 0: not known */
-	uint32_t key_size, value_size;	 /* bytes in a record: of a storage, those of its owner's description */
+	uint32_t key, value;	     /* ids in `btf`; 0: not known */
+	uint32_t key_size,
+		value_size; /* bytes in a record: of a storage, those of its owner's description */
 	uint32_t inner_key, inner_value; /* maps of maps: as declared for the inner ones */
-	uint32_t program; /* id of the program whose BTF it is, 0: of no program */
+	uint32_t program;		 /* id of the program whose BTF it is, 0: of no program */
 };
 
 /*

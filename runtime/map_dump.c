@@ -33,11 +33,13 @@ static int check_kind(const struct map *map, const char *what, const struct map_
 		return error__hint(error, -EOPNOTSUPP, "%s", kind->remedy);
 	}
 	if (kind && kind->way == MAP_EVENTS && !o->follow) {
-		error__set(error, -EOPNOTSUPP,
-			   "%s cannot be read: a %s keeps nothing, it hands records to whoever listens",
-			   what, kind->name);
-		return error__hint(error, -EOPNOTSUPP,
-				   "--follow listens from now on; whoever listens now gets nothing then");
+		error__set(
+			error, -EOPNOTSUPP,
+			"%s cannot be read: a %s keeps nothing, it hands records to whoever listens",
+			what, kind->name);
+		return error__hint(
+			error, -EOPNOTSUPP,
+			"--follow listens from now on; whoever listens now gets nothing then");
 	}
 	return 0;
 }
@@ -55,8 +57,9 @@ static int check_options(const struct map *map, const char *what, const struct m
 	}
 	if (o->follow && way != MAP_RING && way != MAP_EVENTS) {
 		error__set(error, -EINVAL, "%s cannot be followed", what);
-		return error__hint(error, -EINVAL,
-				   "--follow is for ring buffers and perf event arrays; leave it out");
+		return error__hint(
+			error, -EINVAL,
+			"--follow is for ring buffers and perf event arrays; leave it out");
 	}
 	if (o->folded && !(map->kind && map->kind->per_cpu) && way != MAP_INNER) {
 		error__set(error, -EINVAL, "%s has one value an entry, so there is nothing to fold",

@@ -44,7 +44,9 @@ int map_dump__run(struct map_dump *dump, struct error *error);
 /* Ends the run soon. For any thread. */
 void map_dump__stop(struct map_dump *dump);
 
-uint64_t map_dump__rows(const struct map_dump *dump); /* how many were written; of the outer map, if there are inner ones */
+uint64_t map_dump__rows(
+	const struct map_dump
+		*dump); /* how many were written; of the outer map, if there are inner ones */
 
 /* Something to be said of how complete it is, or what was changed; "" when there is nothing. For after the run. */
 const char *map_dump__note(const struct map_dump *dump);

@@ -7,7 +7,7 @@
 #include "extract.h"
 #include "map_dump_impl.h"
 
-#define THREADS 4		   /* more do not help: memory is the limit */
+#define THREADS 4		  /* more do not help: memory is the limit */
 #define WRITE_BYTES (128UL << 10) /* gathered before a turn is taken */
 
 struct part {

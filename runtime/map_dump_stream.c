@@ -71,9 +71,10 @@ static void say(struct map_dump *dump, const struct map_ring *ring)
 		len += (size_t)snprintf(dump->note, size, "taken out of the map: %llu",
 					(unsigned long long)dump->rows);
 	if (missed)
-		len += (size_t)snprintf(dump->note + len, size - len,
-					"%soverwritten before they were read: %llu bytes of records",
-					len ? "; " : "", (unsigned long long)missed);
+		len += (size_t)
+			snprintf(dump->note + len, size - len,
+				 "%soverwritten before they were read: %llu bytes of records",
+				 len ? "; " : "", (unsigned long long)missed);
 	if (unfinished)
 		snprintf(dump->note + len, size - len, "%sstill being written, left out: %llu",
 			 len ? "; " : "", (unsigned long long)unfinished);

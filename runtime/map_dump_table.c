@@ -96,9 +96,9 @@ static int put_head(struct map_dump *dump, const struct map *map)
 
 	type = map_type__name(map->type, room);
 	if (dump->options.json)
-		return buf__printf(out,
-				   ",\"inner\":{\"id\":%u,\"type\":\"%s\",\"name\":\"%s\",\"entries\":[",
-				   map->id, type, map->name);
+		return buf__printf(
+			out, ",\"inner\":{\"id\":%u,\"type\":\"%s\",\"name\":\"%s\",\"entries\":[",
+			map->id, type, map->name);
 	return buf__printf(out, " (%s%s%s)\n", type, *map->name ? " " : "", map->name);
 }
 
@@ -185,6 +185,8 @@ int map_dump__table(struct map_dump *dump, struct error *error)
 		snprintf(dump->note, sizeof(dump->note), "taken out of the map: %llu",
 			 (unsigned long long)count);
 	else if (!err && dump->map.kind && dump->map.kind->way == MAP_POP && count)
-		snprintf(dump->note, sizeof(dump->note), "only the first one can be seen without --drain, which takes what is there");
+		snprintf(
+			dump->note, sizeof(dump->note),
+			"only the first one can be seen without --drain, which takes what is there");
 	return err;
 }

@@ -63,7 +63,8 @@ int map_events__open(const struct map *map, map_events_fn fn, void *arg, struct 
 		if (err == -ENODEV || err == -E2BIG) {
 			error__set(error, err, "the map has places for %u CPUs, which are not all",
 				   map->max_entries);
-			return error__hint(error, err, "make it with as many entries as there are CPUs");
+			return error__hint(error, err,
+					   "make it with as many entries as there are CPUs");
 		}
 		return map__explain(error, err, "cannot listen to the map");
 	}

@@ -24,6 +24,7 @@ void map_events__free(struct map_events *events); /* NULL-safe */
 /* Waits for some, no longer than `ms`, and calls fn for each. Returns 0, also when there was none, or -errno. */
 int map_events__poll(struct map_events *events, int ms);
 
-uint64_t map_events__lost(const struct map_events *events); /* records for which there was no room */
+uint64_t map_events__lost(
+	const struct map_events *events); /* records for which there was no room */
 
 #endif

@@ -12,7 +12,7 @@
 
 #include <linux/bpf.h>
 
-#define OVERWRITE (1U << 19)	   /* BPF_F_RB_OVERWRITE, of Linux 6.19: the oldest gives way */
+#define OVERWRITE (1U << 19) /* BPF_F_RB_OVERWRITE, of Linux 6.19: the oldest gives way */
 #define OVERWRITTEN (2 * sizeof(unsigned long)) /* where the producer's page says how far */
 
 struct map_ring {

@@ -49,8 +49,8 @@ int map_source__open(const struct map *map, const struct layout *layout, const s
 
 	if (!source)
 		return error__set(error, -ENOMEM, "out of memory");
-	*source = (struct map_source){
-		.ops = ops_of(map), .map = map, .layout = layout, .how = *how};
+	*source =
+		(struct map_source){.ops = ops_of(map), .map = map, .layout = layout, .how = *how};
 	err = prepare(source);
 	if (err)
 		error__set(error, err, "cannot read the map: %s", strerror(-err));

@@ -82,11 +82,15 @@ static int cgroups_open(struct map_source *source, struct error *error)
 	if (err)
 		return error__set(error, err, "cannot find the cgroups: %s", strerror(-err));
 	if (!cgroups->count) {
-		error__set(error, -EOPNOTSUPP, "no cgroup file system is mounted, so the cgroups that have values cannot be found");
+		error__set(
+			error, -EOPNOTSUPP,
+			"no cgroup file system is mounted, so the cgroups that have values cannot be found");
 		return error__hint(error, -EOPNOTSUPP, "mount -t cgroup2 none /sys/fs/cgroup");
 	}
 	cgroups->tree = fts_open(cgroups->roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
-	return cgroups->tree ? 0 : error__set(error, -errno, "cannot list the cgroups: %s", strerror(errno));
+	return cgroups->tree
+		       ? 0
+		       : error__set(error, -errno, "cannot list the cgroups: %s", strerror(errno));
 }
 
 /* -ENOENT: it has no value, or is gone. */
@@ -101,7 +105,8 @@ static int look_up(struct map_source *source, const char *path, struct map_cgrou
 	if (!err && fstat(fd, &st))
 		err = -errno;
 	close(fd);
-	if (err == -EBADF || err == -EINVAL) /* of the first version, on a kernel that gives only the second's */
+	if (err == -EBADF ||
+	    err == -EINVAL) /* of the first version, on a kernel that gives only the second's */
 		return -ENOENT;
 	if (!err) {
 		memset(cgroup, 0, sizeof(*cgroup));

@@ -19,9 +19,9 @@ struct map_source {
 	const struct layout *layout;
 	struct map_read how;
 	const char *note;
-	void *state; /* of the kind's own */
+	void *state;	      /* of the kind's own */
 	unsigned char *value; /* room for one value as the kernel hands it out, all CPUs' */
-	size_t slot, cpus; /* bytes from one CPU's value to the next, and how many */
+	size_t slot, cpus;    /* bytes from one CPU's value to the next, and how many */
 };
 
 extern const struct map_source_ops map_source_extract, map_source_keys, map_source_queue,

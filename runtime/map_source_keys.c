@@ -74,7 +74,8 @@ static int keys_open(struct map_source *source, struct error *error)
 
 	if (!size)
 		return error__set(error, -EOPNOTSUPP,
-				  "maps of type %u have no keys to read them by", source->map->type);
+				  "maps of type %u have no keys to read them by",
+				  source->map->type);
 	walk = calloc(1, sizeof(*walk) + 2 * size);
 	if (!walk)
 		return error__set(error, -ENOMEM, "out of memory");
@@ -97,8 +98,9 @@ static int explain(struct map_source *source, int code, struct error *error)
 		error__set(error, -EOPNOTSUPP,
 			   "a %s with values of %u bytes does not say which sockets it holds", name,
 			   map->value_size);
-		return error__hint(error, -EOPNOTSUPP,
-				   "declare its value as __u64: the kernel then gives the sockets' cookies");
+		return error__hint(
+			error, -EOPNOTSUPP,
+			"declare its value as __u64: the kernel then gives the sockets' cookies");
 	}
 	if (code == -ENOTSUPP_KERNEL || code == -EOPNOTSUPP) {
 		error__set(error, -EOPNOTSUPP, "the kernel gives no contents of a %s", name);

@@ -18,7 +18,8 @@
 #include "map_source_impl.h"
 
 #define SCALAR(c, d, s, o, i)                                                                      \
-	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (short)(o), .imm = (i)})
+	((struct bpf_insn){                                                                        \
+		.code = (c), .dst_reg = (d), .src_reg = (s), .off = (short)(o), .imm = (i)})
 #define MOV_REG(d, s) SCALAR(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
 #define MOV_IMM(d, i) SCALAR(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
 #define ADD_IMM(d, i) SCALAR(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
@@ -185,9 +186,11 @@ static int sockets_open(struct map_source *source, struct error *error)
 	err = start(source, sockets);
 	if (!err || err == -EPERM || err == -EACCES)
 		return err ? map__explain(error, err, "going through the sockets") : 0;
-	error__set(error, -EOPNOTSUPP, "this kernel does not go through the values of a sk_storage (%s)",
+	error__set(error, -EOPNOTSUPP,
+		   "this kernel does not go through the values of a sk_storage (%s)",
 		   error__name(err));
-	return error__hint(error, -EOPNOTSUPP, "use Linux 5.13 or later with CONFIG_DEBUG_INFO_BTF=y");
+	return error__hint(error, -EOPNOTSUPP,
+			   "use Linux 5.13 or later with CONFIG_DEBUG_INFO_BTF=y");
 }
 
 /* 1 with a whole record in `bytes`, 0 after the last. */
@@ -217,12 +220,15 @@ static int sockets_next(struct map_source *source, struct batch *batch, struct e
 		int got = read_record(sockets), err;
 
 		if (got == -E2BIG) {
-			error__set(error, got, "values of %u bytes are more than the kernel passes on of a sk_storage",
-				   source->map->value_size);
+			error__set(
+				error, got,
+				"values of %u bytes are more than the kernel passes on of a sk_storage",
+				source->map->value_size);
 			return error__hint(error, got, "keep them below 32 KB");
 		}
 		if (got <= 0)
-			return got ? map__explain(error, got, "cannot read the sockets' values") : 0;
+			return got ? map__explain(error, got, "cannot read the sockets' values")
+				   : 0;
 		memcpy(&socket, sockets->bytes, sizeof(socket));
 		memcpy(source->value, sockets->bytes + sizeof(socket), source->map->value_size);
 		if (socket.family != AF_INET && socket.family != AF_INET6)

@@ -96,7 +96,8 @@ static int look_up(struct map_source *source, const struct map_task *task)
 	int fd = (int)syscall(SYS_pidfd_open, (pid_t)task->tid, flags), err;
 
 	if (fd < 0 && errno == EINVAL && flags) {
-		source->note = "this kernel gives values of processes' first threads only, those of other threads from Linux 6.9 on";
+		source->note =
+			"this kernel gives values of processes' first threads only, those of other threads from Linux 6.9 on";
 		return -ENOENT;
 	}
 	if (fd < 0)

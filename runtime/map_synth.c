@@ -75,9 +75,9 @@ static uint32_t family(struct maker *m)
 	static const struct {
 		const char *name;
 		int value;
-	} known[] = {{"unspec", AF_UNSPEC}, {"unix", AF_UNIX}, {"inet", AF_INET},
+	} known[] = {{"unspec", AF_UNSPEC}, {"unix", AF_UNIX},	     {"inet", AF_INET},
 		     {"inet6", AF_INET6},   {"netlink", AF_NETLINK}, {"packet", AF_PACKET},
-		     {"vsock", AF_VSOCK}, {"xdp", AF_XDP}};
+		     {"vsock", AF_VSOCK},   {"xdp", AF_XDP}};
 	uint32_t id = take(m, btf__add_enum(m->btf, "", sizeof(uint16_t)));
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
@@ -210,8 +210,9 @@ static uint32_t section(struct maker *m, const struct map *map, const struct btf
 /* The value's type is a section of an object: .data, .bss, .rodata. */
 static bool is_section(const struct map *map, const struct map_types *types)
 {
-	const struct btf_type *t =
-		types->btf && types->value ? btf__type_by_id(types->btf, types->value) : NULL;
+	const struct btf_type *t = types->btf && types->value
+					   ? btf__type_by_id(types->btf, types->value)
+					   : NULL;
 
 	return map->type == BPF_MAP_TYPE_ARRAY && t && btf_is_datasec(t);
 }

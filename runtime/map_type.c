@@ -43,9 +43,7 @@ static const struct map_type table[] = {
 	 .remedy = "`ss --xdp` lists the AF_XDP sockets of this network namespace"},
 	{.number = BPF_MAP_TYPE_SOCKHASH, .name = "sockhash", .way = MAP_IDS},
 	{.number = BPF_MAP_TYPE_CGROUP_STORAGE, .name = "cgroup_storage", .way = MAP_ENTRIES},
-	{.number = BPF_MAP_TYPE_REUSEPORT_SOCKARRAY,
-	 .name = "reuseport_sockarray",
-	 .way = MAP_IDS},
+	{.number = BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, .name = "reuseport_sockarray", .way = MAP_IDS},
 	{.number = BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
 	 .name = "percpu_cgroup_storage",
 	 .way = MAP_ENTRIES,
@@ -78,10 +76,10 @@ static const struct map_type table[] = {
 };
 
 static const char *const flags[] = {
-	"no_prealloc", "no_common_lru", "numa_node",  "rdonly",	       "wronly",
-	"stack_build_id", "zero_seed",	"rdonly_prog", "wronly_prog",   "clone",
-	"mmapable",	  "preserve_elems", "inner_map", "link",	       "path_fd",
-	"vtype_obj_fd",	  "token_fd",	"segv_on_fault", "no_user_conv", "rb_overwrite",
+	"no_prealloc",	  "no_common_lru",  "numa_node",     "rdonly",	     "wronly",
+	"stack_build_id", "zero_seed",	    "rdonly_prog",   "wronly_prog",  "clone",
+	"mmapable",	  "preserve_elems", "inner_map",     "link",	     "path_fd",
+	"vtype_obj_fd",	  "token_fd",	    "segv_on_fault", "no_user_conv", "rb_overwrite",
 };
 
 const struct map_type *map_type__all(size_t *count)

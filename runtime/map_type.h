@@ -14,13 +14,13 @@
 #define MAP_TYPE_INSN_ARRAY 34
 
 enum map_way {
-	MAP_ENTRIES,	/* keys and values */
-	MAP_IDS,	/* keys, and numbers that name interfaces, programs, sockets, CPUs */
-	MAP_INNER,	/* keys, and maps */
-	MAP_POP,	/* values in an order, of which only the first can be seen without taking it */
-	MAP_STACKS,	/* numbers, and lists of addresses */
-	MAP_RING,	/* records of any size, in shared memory */
-	MAP_EVENTS,	/* records that the kernel hands only to one reader, from when it begins to listen */
+	MAP_ENTRIES, /* keys and values */
+	MAP_IDS,     /* keys, and numbers that name interfaces, programs, sockets, CPUs */
+	MAP_INNER,   /* keys, and maps */
+	MAP_POP,     /* values in an order, of which only the first can be seen without taking it */
+	MAP_STACKS,  /* numbers, and lists of addresses */
+	MAP_RING,    /* records of any size, in shared memory */
+	MAP_EVENTS, /* records that the kernel hands only to one reader, from when it begins to listen */
 	MAP_TASKS,	/* a value for each task that has one */
 	MAP_CGROUPS,	/* a value for each cgroup that has one */
 	MAP_SOCKETS,	/* a value for each socket that has one */
@@ -33,7 +33,7 @@ struct map_type {
 	const char *name; /* as bpftool calls it: "lru_percpu_hash" */
 	enum map_way way;
 	bool per_cpu;
-	bool array; /* its keys are 0 … max_entries - 1, all of them there */
+	bool array;	    /* its keys are 0 … max_entries - 1, all of them there */
 	const char *why;    /* MAP_DESCRIBED, MAP_UNREADABLE: why, as what follows "…: a NAME" */
 	const char *remedy; /* and what to do */
 };

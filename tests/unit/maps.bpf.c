@@ -100,9 +100,16 @@ const volatile __u32 pm_weight = 3;
 
 SEC("tc") int fill(struct __sk_buff *skb)
 {
-	struct flow flow = {.src = 0x0100000a, .port = 0x3500, .mac = {2, 0, 0, 0, 0, 1}, .color = GREEN};
-	struct counts counts = {.packets = (1ULL << 63) + 1, .balance = -5, .low = 9, .high = 2049,
-				.label = "a\"b", .at = {{1, 2}, {3, 4}}};
+	struct flow flow = {.src = 0x0100000a,
+			    .port = 0x3500,
+			    .mac = {2, 0, 0, 0, 0, 1},
+			    .color = GREEN};
+	struct counts counts = {.packets = (1ULL << 63) + 1,
+				.balance = -5,
+				.low = 9,
+				.high = 2049,
+				.label = "a\"b",
+				.at = {{1, 2}, {3, 4}}};
 	struct {
 		__u32 length, address;
 	} prefix = {24, 0x0100000a};

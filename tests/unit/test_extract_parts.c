@@ -15,7 +15,7 @@
 #include "extract.h"
 
 #define ROOM (1U << 17)
-#define STEADY 90000U /* keys 0 … are there throughout */
+#define STEADY 90000U  /* keys 0 … are there throughout */
 #define PASSING 20000U /* and so many behind them come and go */
 
 struct parts {

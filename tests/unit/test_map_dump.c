@@ -83,10 +83,13 @@ static void limits(void **state)
 
 static void per_cpu(void **state)
 {
-	static const char zero[] = "{\"packets\":0,\"balance\":0,\"low\":0,\"high\":0,\"label\":\"\","
-				   "\"at\":[{\"x\":0,\"y\":0},{\"x\":0,\"y\":0}]}";
-	struct map_dump_options folded = {
-		.json = true, .folded = true, .fold = FOLD_SUM, .limit = UINT64_MAX};
+	static const char zero[] =
+		"{\"packets\":0,\"balance\":0,\"low\":0,\"high\":0,\"label\":\"\","
+		"\"at\":[{\"x\":0,\"y\":0},{\"x\":0,\"y\":0}]}";
+	struct map_dump_options folded = {.json = true,
+					  .folded = true,
+					  .fold = FOLD_SUM,
+					  .limit = UINT64_MAX};
 	struct test_dump dump = test_dump(test_map_fd(*state, "pm_cpu_hash"), &test_json);
 	int cpus = libbpf_num_possible_cpus(), zeros = 0;
 
@@ -106,8 +109,7 @@ static void globals(void **state)
 	struct bpf_map *map;
 	int bss = -1, rodata = -1;
 
-	bpf_object__for_each_map(map, (struct bpf_object *)*state)
-	{
+	bpf_object__for_each_map(map, (struct bpf_object *)*state) {
 		if (strstr(bpf_map__name(map), ".bss"))
 			bss = bpf_map__fd(map);
 		else if (strstr(bpf_map__name(map), ".rodata") && bpf_map__btf_value_type_id(map) &&
@@ -127,10 +129,11 @@ static void inner_maps(void **state)
 	char text[1024];
 
 	assert_int_equal(bpf_map_get_info_by_fd(inner, &info, &len), 0);
-	snprintf(text, sizeof(text),
-		 LIST("{\"key\":1,\"value\":%u,\"inner\":{\"id\":%u,\"type\":\"hash\",\"name\":\"pm_inner\","
-		      "\"entries\":[{\"key\":1,\"value\":" COUNTS(PACKETS) "}]}}"),
-		 info.id, info.id);
+	snprintf(
+		text, sizeof(text),
+		LIST("{\"key\":1,\"value\":%u,\"inner\":{\"id\":%u,\"type\":\"hash\",\"name\":\"pm_inner\","
+		     "\"entries\":[{\"key\":1,\"value\":" COUNTS(PACKETS) "}]}}"),
+		info.id, info.id);
 	expect(test_map_fd(*state, "pm_outers"), &test_json, text);
 }
 
@@ -158,8 +161,8 @@ static void queues(void **state)
 	dump = test_dump(queue, &drain);
 	assert_int_equal(dump.err, 0);
 	assert_string_equal(dump.note, "taken out of the map: 2");
-	assert_string_equal(dump.text, "[\n{\"value\":" COUNTS("7") "},\n{\"value\":" COUNTS(
-					       "8") "}\n]\n");
+	assert_string_equal(dump.text,
+			    "[\n{\"value\":" COUNTS("7") "},\n{\"value\":" COUNTS("8") "}\n]\n");
 	free(dump.text);
 	drain.limit = 1;
 	expect(stack, &drain, LIST("{\"value\":" COUNTS("8") "}"));
@@ -266,10 +269,10 @@ static void stopped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tables),	cmocka_unit_test(limits),
-		cmocka_unit_test(per_cpu),	cmocka_unit_test(globals),
-		cmocka_unit_test(inner_maps),	cmocka_unit_test(stacks),
-		cmocka_unit_test(queues),	cmocka_unit_test(ring),
+		cmocka_unit_test(tables),	 cmocka_unit_test(limits),
+		cmocka_unit_test(per_cpu),	 cmocka_unit_test(globals),
+		cmocka_unit_test(inner_maps),	 cmocka_unit_test(stacks),
+		cmocka_unit_test(queues),	 cmocka_unit_test(ring),
 		cmocka_unit_test(closed_output), cmocka_unit_test(stopped),
 		cmocka_unit_test(perf_events),
 	};

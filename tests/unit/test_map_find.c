@@ -197,9 +197,12 @@ static void users(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(by_all_ways), cmocka_unit_test(long_names),
-		cmocka_unit_test(several_of_a_name), cmocka_unit_test(none),
-		cmocka_unit_test(pins), cmocka_unit_test(users),
+		cmocka_unit_test(by_all_ways),
+		cmocka_unit_test(long_names),
+		cmocka_unit_test(several_of_a_name),
+		cmocka_unit_test(none),
+		cmocka_unit_test(pins),
+		cmocka_unit_test(users),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -123,9 +123,10 @@ static void task_storage(void **state)
 	assert_true(fd >= 0 && task >= 0);
 	assert_int_equal(bpf_map_update_elem(fd, &task, &value, BPF_ANY), 0);
 	close(task);
-	snprintf(text, sizeof(text),
-		 "[\n{\"key\":{\"tid\":%d,\"pid\":%d,\"comm\":\"%s\"},\"value\":{\"packets\":42}}\n]\n",
-		 getpid(), getpid(), comm);
+	snprintf(
+		text, sizeof(text),
+		"[\n{\"key\":{\"tid\":%d,\"pid\":%d,\"comm\":\"%s\"},\"value\":{\"packets\":42}}\n]\n",
+		getpid(), getpid(), comm);
 	expect(fd, text);
 }
 
@@ -149,8 +150,8 @@ static void cgroup_storage(void **state)
 	assert_int_equal(fstat(cgroup, &st), 0);
 	assert_int_equal(bpf_map_update_elem(fd, &cgroup, &value, BPF_ANY), 0);
 	close(cgroup);
-	snprintf(text, sizeof(text),
-		 "[\n{\"key\":{\"cgroup\":%llu,\"path\":\"/", (unsigned long long)st.st_ino);
+	snprintf(text, sizeof(text), "[\n{\"key\":{\"cgroup\":%llu,\"path\":\"/",
+		 (unsigned long long)st.st_ino);
 	dump = test_dump(fd, &test_json);
 	assert_int_equal(umount(dir), 0);
 	assert_int_equal(rmdir(dir), 0);
@@ -188,10 +189,11 @@ static void socket_storage(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_map_update_elem(fd, &sock, &value, BPF_ANY), 0);
-	snprintf(text, sizeof(text),
-		 "[\n{\"key\":{\"cookie\":%llu,\"family\":\"inet\",\"protocol\":\"udp\",\"local_port\":%u,"
-		 "\"remote_port\":0},\"value\":{\"packets\":44}}\n]\n",
-		 (unsigned long long)cookie, port);
+	snprintf(
+		text, sizeof(text),
+		"[\n{\"key\":{\"cookie\":%llu,\"family\":\"inet\",\"protocol\":\"udp\",\"local_port\":%u,"
+		"\"remote_port\":0},\"value\":{\"packets\":44}}\n]\n",
+		(unsigned long long)cookie, port);
 	expect(fd, text);
 	close(sock);
 }

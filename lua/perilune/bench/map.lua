@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- perilune bench map: perilune map dump --json against bpftool -j map dump, on the same map, whole programs with their start.
+-- perilune bench map: perilune map dump --json against bpftool -j map dump, on the same map, whole programs with their
+-- start.
 --
--- A hash of 16-byte keys and 48-byte values with BTF, full. Once it is timed, what both print is compared pair by pair.
+-- A hash of 16-byte keys and 48-byte values with BTF, full. At the end, what both print is compared pair by pair.
 local bench = require "perilune.core.bench"
 local measurement = require "perilune.measurement"
 

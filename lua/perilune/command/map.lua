@@ -21,8 +21,8 @@ local map = {
   --fold WORD  one value an entry of a per-CPU map: the CPUs' sum, min, max or last
   --limit N    no more than N entries (of each inner map too)
   --drain      queues, stacks and ring buffers: take out what is there; otherwise nothing is changed
-  --follow     ring buffers and perf event arrays: go on with what comes, until Ctrl-C. A ring buffer is only looked at, but
-               a perf event array has one listener a CPU: whoever listened before has to open it again
+  --follow     ring buffers and perf event arrays: go on with what comes, until Ctrl-C. A ring buffer is only looked
+               at, but a perf event array has one listener a CPU: whoever listened before has to open it again
 
 Without BTF, keys and values are bytes in hex. Types that cannot be read say why, with exit status 3.]],
 }
@@ -44,16 +44,16 @@ end
 local function json_line(m)
   return ('{"id":%d,"type":"%s","name":%s,"key_size":%d,"value_size":%d,"max_entries":%d,"flags":%s,"btf":%s,'
     .. '%s"pinned":%s,"programs":%s}'):format(m.id, m.type, quote(m.name), m.key_size, m.value_size, m.max_entries,
-    array(m.flags, quote), tostring(m.btf), m.hashes and ('"hashes":%d,'):format(m.hashes) or "", array(m.pinned, quote),
-    array(m.programs, function(p) return ('{"id":%d,"name":%s}'):format(p.id, quote(p.name)) end))
+    array(m.flags, quote), tostring(m.btf), m.hashes and ('"hashes":%d,'):format(m.hashes) or "",
+    array(m.pinned, quote), array(m.programs, function(p) return ('{"id":%d,"name":%s}'):format(p.id, quote(p.name)) end))
 end
 
 local function table_line(m)
   local about = {}
   for i, path in ipairs(m.pinned) do about[i] = (path:gsub("%c", "?")) end
   for _, p in ipairs(m.programs) do about[#about + 1] = ("%s[%d]"):format(p.name, p.id) end
-  local line = ("%6d  %-21s %-16s %6d %7d %10d  %s"):format(m.id, m.type, m.name, m.key_size, m.value_size, m.max_entries,
-    words.list(about, 4))
+  local line = ("%6d  %-21s %-16s %6d %7d %10d  %s"):format(m.id, m.type, m.name, m.key_size, m.value_size,
+    m.max_entries, words.list(about, 4))
   return (line:gsub("%s+$", ""))
 end
 
