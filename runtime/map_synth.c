@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include <bpf/btf.h>
@@ -190,19 +192,23 @@ static void complete_key(struct maker *m, const struct map *map, struct map_type
 	}
 }
 
-/* Global variables: a struct of them. */
+/*
+ * Global variables: a struct of them. Adding to a BTF moves what its base holds, so nothing of that is kept from one to the next.
+ */
 static uint32_t section(struct maker *m, const struct map *map, const struct btf *btf, uint32_t id)
 {
-	const struct btf_type *t = btf__type_by_id(btf, id);
-	const struct btf_var_secinfo *vars = btf_var_secinfos(t);
 	uint32_t made = take(m, btf__add_struct(m->btf, "", map->value_size));
 
-	for (uint32_t i = 0; i < btf_vlen(t); i++) {
-		const struct btf_type *var = btf__type_by_id(btf, vars[i].type);
+	for (uint32_t i = 0; i < btf_vlen(btf__type_by_id(btf, id)) && !m->err; i++) {
+		struct btf_var_secinfo info = btf_var_secinfos(btf__type_by_id(btf, id))[i];
+		const struct btf_type *var = btf__type_by_id(btf, info.type);
+		char *name = var && btf_is_var(var)
+				     ? strdup(btf__name_by_offset(btf, var->name_off))
+				     : NULL;
 
-		if (var && btf_is_var(var))
-			take(m, btf__add_field(m->btf, btf__name_by_offset(btf, var->name_off),
-					       (int)var->type, vars[i].offset * 8, 0));
+		if (name)
+			take(m, btf__add_field(m->btf, name, (int)var->type, info.offset * 8, 0));
+		free(name);
 	}
 	return made;
 }

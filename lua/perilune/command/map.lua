@@ -41,11 +41,13 @@ local function array(list, each)
   return "[" .. table.concat(out, ",") .. "]"
 end
 
+local function json_program(p) return ('{"id":%d,"name":%s}'):format(p.id, quote(p.name)) end
+
 local function json_line(m)
   return ('{"id":%d,"type":"%s","name":%s,"key_size":%d,"value_size":%d,"max_entries":%d,"flags":%s,"btf":%s,'
     .. '%s"pinned":%s,"programs":%s}'):format(m.id, m.type, quote(m.name), m.key_size, m.value_size, m.max_entries,
     array(m.flags, quote), tostring(m.btf), m.hashes and ('"hashes":%d,'):format(m.hashes) or "",
-    array(m.pinned, quote), array(m.programs, function(p) return ('{"id":%d,"name":%s}'):format(p.id, quote(p.name)) end))
+    array(m.pinned, quote), array(m.programs, json_program))
 end
 
 local function table_line(m)
