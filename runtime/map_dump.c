@@ -21,6 +21,11 @@ static void describe(const struct map *map, char *out, size_t size)
 		 *map->name ? " " : "", map->name);
 }
 
+static const char *article(const char *name)
+{
+	return strchr("aeio", *name) ? "an" : "a"; /* a user_ringbuf */
+}
+
 /* Whether this kind of map can be read at all. */
 static int check_kind(const struct map *map, const char *what, const struct map_dump_options *o,
 		      struct error *error)
@@ -28,8 +33,8 @@ static int check_kind(const struct map *map, const char *what, const struct map_
 	const struct map_type *kind = map->kind;
 
 	if (kind && (kind->way == MAP_DESCRIBED || kind->way == MAP_UNREADABLE)) {
-		error__set(error, -EOPNOTSUPP, "%s cannot be read: a %s %s", what, kind->name,
-			   kind->why);
+		error__set(error, -EOPNOTSUPP, "%s cannot be read: %s %s %s", what,
+			   article(kind->name), kind->name, kind->why);
 		return error__hint(error, -EOPNOTSUPP, "%s", kind->remedy);
 	}
 	if (kind && kind->way == MAP_EVENTS && !o->follow) {

@@ -150,6 +150,7 @@ wrong 2 'map cannot dmup \(did you mean "dump"' dmup
 wrong 2 'map list takes nothing more' list everything
 wrong 2 '\-\-fold is for map dump' list --fold sum
 wrong 2 'map dump needs a map' dump
+wrong 2 'map dump needs a map' dump ''
 wrong 2 'takes one map, not also' dump "$PINS/ah" "$PINS/al"
 wrong 2 'dump id: which' dump id
 wrong 2 'an id is a number' dump id seven

@@ -309,8 +309,8 @@ static void unreadable(void **state)
 	       "does not keep the values");
 	refuse(create(BPF_MAP_TYPE_CGROUP_ARRAY, 4, 4, 4), "cgroup_array", "cgroups");
 	refuse(create(BPF_MAP_TYPE_XSKMAP, 4, 4, 4), "xskmap", "AF_XDP");
-	refuse(create_with_btf(BPF_MAP_TYPE_INODE_STORAGE, 0, BPF_F_NO_PREALLOC), "inode_storage",
-	       "inodes");
+	refuse(create_with_btf(BPF_MAP_TYPE_INODE_STORAGE, 0, BPF_F_NO_PREALLOC),
+	       "an inode_storage", "inodes");
 }
 
 static void unnamed_bytes(void **state)

@@ -83,7 +83,7 @@ end
 local function target(parsed)
   local kind, rest = parsed[2], parsed[3]
   local most = (kind == "id" or kind == "name") and 3 or 2
-  if not kind then
+  if not kind or kind == "" then
     return nil, "map dump needs a map: PATH, id N or name X (perilune map list shows them)"
   elseif parsed[most + 1] then
     return nil, ("map dump takes one map, not also %s"):format(parsed[most + 1])
