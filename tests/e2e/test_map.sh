@@ -112,19 +112,17 @@ done
 say '--- Ctrl-C in the middle, and a reader who has had enough'
 create large array 4 8 1000000
 mkfifo "$OUT/pipe"
-exec 9<>"$OUT/pipe"
-"$PERILUNE" map dump "$PINS/large" --json >"$OUT/pipe" 2>"$OUT/int.err" </dev/null 9<&- &
+"$PERILUNE" map dump "$PINS/large" --json >"$OUT/pipe" 2>"$OUT/int.err" </dev/null &
 PIDS="$PIDS $!" PID=$!
-head -c 1 <&9 >"$OUT/null"
+exec 9<"$OUT/pipe"
+head -c 1 <&9 >"$OUT/null" # it has begun, and cannot end before the rest is read
 kill -INT "$PID"
-cat <&9 >"$OUT/cut" 2>"$OUT/null" &
-PIDS="$PIDS $!"
-reader=$!
+timeout 30 cat <&9 >"$OUT/cut"
+exec 9<&-
 finish "$PID"
 assert_eq 130 "$STATUS" 'the exit status of an interrupted dump'
 assert_match 'interrupted after [0-9]+ rows' "$(cat "$OUT/int.err")" 'what it says'
-kill "$reader"
-exec 9<&-
+assert_match '^[{]"key":[0-9]+,"value":".*"}$' "$(tail -n 1 "$OUT/cut")" 'the end of a dump that is no whole one'
 {
 	status=0
 	"$PERILUNE" map dump "$PINS/large" --json 2>"$OUT/pipe.err" || status=$?
