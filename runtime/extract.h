@@ -107,8 +107,8 @@ int extract__next(struct extract *extract, struct batch *batch);
  */
 uint32_t extract__parts(struct extract *extract, uint32_t most);
 /*
- * After extract__start, without `clear`: reads only this part (0 …) of so many. Each part is read by a reader of its own, all of the
- * same map, on any threads. Together they are as good as one pass.
+ * After extract__start, without `clear`: reads only this part (0 …) of so many. A reader reads one part after the other, and others of
+ * the same map read others, on any threads. Together they are as good as one pass.
  */
 void extract__set_part(struct extract *extract, uint32_t part, uint32_t parts);
 

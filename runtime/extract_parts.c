@@ -13,9 +13,9 @@
 
 #include "extract_impl.h"
 
-#define WORTH 32768 /* entries of a part below which a thread is not worth its start */
-#define SAMPLE 256  /* entries to judge by */
-#define FEWEST 16   /* asked for close to a part's end */
+#define WORTH 8192 /* entries below which a part is not worth its beginning and end */
+#define SAMPLE 256 /* entries to judge by */
+#define FEWEST 16  /* asked for close to a part's end */
 #define MARK 0xa5
 
 static uint64_t buckets(uint32_t max_entries)
