@@ -143,6 +143,14 @@ const struct layout *bench_table__layout(const struct bench_table *table)
 	return table->layout;
 }
 
+uint32_t bench_table__id(const struct bench_table *table)
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+
+	return bpf_map_get_info_by_fd(table->map.fd, &info, &len) ? 0 : info.id;
+}
+
 static uint64_t mix(uint64_t x)
 {
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;

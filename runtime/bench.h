@@ -28,6 +28,9 @@ void bench_table__free(struct bench_table *table); /* NULL-safe */
 int bench_table__fill(struct bench_table *table);
 const struct layout *bench_table__layout(const struct bench_table *table);
 
+/* The map's id, by which others find it. 0 when the kernel does not say. */
+uint32_t bench_table__id(const struct bench_table *table);
+
 struct bench_work {
 	enum extract_way way;
 	bool clear;

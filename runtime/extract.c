@@ -243,7 +243,7 @@ enum extract_way extract__way(const struct extract *e)
 int extract__start(struct extract *e, bool clear)
 {
 	e->clear = clear;
-	e->started = e->ended = e->pending = false;
+	e->started = e->ended = e->pending = e->parted = false;
 	e->done = e->spent = 0;
 	extract_seen__clear(&e->seen);
 	return e->ops->start ? e->ops->start(e) : 0;
@@ -256,7 +256,7 @@ static int next(struct extract *e, struct batch *batch)
 	if (batch->layout != e->layout) /* before anything is taken */
 		return -EINVAL;
 	if (!e->ended)
-		more = e->ops->next(e, batch);
+		more = e->parted ? extract__next_of_part(e, batch) : e->ops->next(e, batch);
 	e->ended = more <= 0;
 	return more;
 }

@@ -101,6 +101,17 @@ int extract__start(struct extract *extract, bool clear);
  */
 int extract__next(struct extract *extract, struct batch *batch);
 
+/*
+ * Into how many parts, at most `most`, the reading of this map can be divided so that it pays: 1 for other maps than large hashes.
+ * What extract__start said counts no more.
+ */
+uint32_t extract__parts(struct extract *extract, uint32_t most);
+/*
+ * After extract__start, without `clear`: reads only this part (0 …) of so many. A reader reads one part after the other, and others of
+ * the same map read others, on any threads. Together they are as good as one pass.
+ */
+void extract__set_part(struct extract *extract, uint32_t part, uint32_t parts);
+
 /* A whole pass into `batch`. On an error it holds what was read so far; its memory is kept from read to read. */
 int extract__read(struct extract *extract, bool clear, struct batch *batch);
 

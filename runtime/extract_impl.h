@@ -48,6 +48,9 @@ struct extract {
 	uint64_t spent; /* steps of a walk by keys, which others' writing can lead astray */
 	bool pending;	/* the last key is still to be removed */
 	uint32_t step;	/* most entries of one extract__next, as a rule */
+	bool parted;	/* only a part of a hash: */
+	uint32_t place_first, place,
+		place_end; /* its first bucket, the one to be read next, the one to end before */
 
 	/* scratch */
 	unsigned char *keys, *values; /* `chunk` of each */
@@ -77,6 +80,9 @@ int extract__set_chunk(struct extract *e, uint64_t count);
 
 /* Makes ready for batches. -EOPNOTSUPP where the kernel has none for this map. */
 int extract__open_batches(struct extract *e, struct error *error);
+
+/* The next records of a part of a hash. */
+int extract__next_of_part(struct extract *e, struct batch *batch);
 
 /* Errors of a first batch call that mean: this kernel has no batches for this map. */
 bool extract__no_batches(int err);

@@ -160,9 +160,6 @@ static char *put_element(char *p, const struct field *f, const unsigned char *by
 
 	switch (f->kind) {
 	case FIELD_UINT:
-		if (f->size == 8 && !f->bits) /* most fields that are counted */
-			return p + number__u64(p, layout__number(f, bytes));
-		/* fall through */
 	case FIELD_INT:
 		if (f->size == 16)
 			return p + number__wide(p, layout__wide_number(f, bytes), f->is_signed);
@@ -205,13 +202,20 @@ static char *put_field(char *p, const struct field *f, uint32_t dim, const unsig
 static char *run(const struct json_plan *plan, size_t from, size_t to, const unsigned char *base,
 		 char *p)
 {
+	uint64_t number;
+
 	for (size_t i = from; i < to; i++) {
 		const struct json_step *s = &plan->steps[i];
 
 		switch (s->kind) {
 		case JSON_STEP_TEXT:
-			memcpy(p, plan->text + s->at, s->len);
+			for (size_t n = 0; n < s->len; n += JSON_BLOCK)
+				memcpy(p + n, plan->text + s->at + n, JSON_BLOCK);
 			p += s->len;
+			break;
+		case JSON_STEP_COUNTER:
+			memcpy(&number, base + s->field->offset, sizeof(number));
+			p += number__u64(p, number);
 			break;
 		case JSON_STEP_FIELD:
 			p = put_field(p, s->field, s->dim, base + s->field->offset);

@@ -103,6 +103,8 @@ static void add_leaf(struct builder *b, const struct field *f, uint32_t dim)
 
 	if (!step)
 		return;
+	if (f->kind == FIELD_UINT && f->size == 8 && !f->bits && dim == f->ndims)
+		step->kind = JSON_STEP_COUNTER;
 	step->field = f;
 	step->dim = dim;
 	for (uint32_t i = dim; i < f->ndims; i++) {
@@ -313,8 +315,10 @@ static int make(const struct layout *layout, enum json_form form, struct json_pl
 		add_pair(&b, layout, keys);
 	else
 		add_row(&b, layout, keys);
+	if (!b.err)
+		b.err = buf__append(&b.text, (char[JSON_BLOCK]){0}, JSON_BLOCK);
 	b.plan->text = b.text.data;
-	b.plan->most = b.most + 1;
+	b.plan->most = b.most + JSON_BLOCK;
 	if (b.err) {
 		json_plan__free(b.plan);
 		return b.err;

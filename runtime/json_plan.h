@@ -7,7 +7,15 @@
 
 #include "json.h"
 
-enum json_step_kind { JSON_STEP_TEXT, JSON_STEP_FIELD, JSON_STEP_LOOP };
+#define JSON_BLOCK                                                                                 \
+	16 /* constant text is copied in blocks: so many bytes more may be read and written */
+
+enum json_step_kind {
+	JSON_STEP_TEXT,
+	JSON_STEP_FIELD,
+	JSON_STEP_COUNTER, /* a field that is a single u64: most of those that are counted */
+	JSON_STEP_LOOP,
+};
 
 struct json_step {
 	enum json_step_kind kind;
@@ -22,7 +30,7 @@ struct json_plan {
 	struct json_step *steps;
 	size_t count;
 	char *text;
-	size_t most; /* bytes of a record at most */
+	size_t most; /* bytes of a record at most, with a block more */
 };
 
 /* The layout's plan of this form, made when it is not there yet. It belongs to the layout. Safe on several threads. */

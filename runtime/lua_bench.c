@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench.h"
+#include "bench_child.h"
 #include "lua_batch.h"
 #include "lua_vm.h"
 
+#define ARGUMENTS_MAX 16
 #define TYPE "perilune.bench.table"
 
 struct lua_bench {
@@ -177,6 +181,44 @@ static int table_drain(lua_State *L)
 	return 1;
 }
 
+static int table_id(lua_State *L)
+{
+	lua_pushnumber(L, bench_table__id(check(L)->table));
+	return 1;
+}
+
+static int child(lua_State *L)
+{
+	const char *argv[ARGUMENTS_MAX + 1] = {NULL};
+	struct bench_child result;
+	struct error error;
+	size_t count;
+	int err;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	count = lua_objlen(L, 1);
+	luaL_argcheck(L, count && count <= ARGUMENTS_MAX, 1, "a program and a few arguments");
+	for (size_t i = 0; i < count; i++) {
+		lua_rawgeti(L, 1, (int)i + 1);
+		argv[i] = luaL_checkstring(L, -1); /* stays on the stack */
+	}
+	err = bench_child__run(argv, &result, &error);
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_pushnumber(L, (double)result.ns / 1e9);
+	lua_pushnumber(L, (double)result.peak_kb);
+	return 2;
+}
+
+static int self(lua_State *L)
+{
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path));
+
+	lua_pushlstring(L, path, len > 0 ? (size_t)len : 0);
+	return 1;
+}
+
 /* Batches that came of it need its layout, so the map goes only with the last of them. */
 static int table_close(lua_State *L)
 {
@@ -199,10 +241,13 @@ int luaopen_perilune_core_bench(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
 		{"fill", table_fill},	{"read", table_read},	{"batch", table_batch},
-		{"drain", table_drain}, {"close", table_close}, {"__gc", table_gc},
-		{NULL, NULL},
+		{"drain", table_drain}, {"close", table_close}, {"id", table_id},
+		{"__gc", table_gc},	{NULL, NULL},
 	};
-	static const luaL_Reg functions[] = {{"table", new_table}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"table", new_table},
+					     {"child", child},
+					     {"self", self},
+					     {NULL, NULL}};
 
 	luaL_newmetatable(L, TYPE);
 	luaL_register(L, NULL, methods);

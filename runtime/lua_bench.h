@@ -8,7 +8,10 @@
  * - t:batch(way) → batch (lua_batch.h), seconds | nil, message, code
  * - t:drain(way, fn) → true | nil, message, code: reads and clears all on a worker, then calls fn(seconds, entries) or
  *   fn(nil, message, code); meanwhile the other methods fail with EBUSY
+ * - t:id() → the map's id, 0 when it is not known
  * - t:close()
+ * - child{ program, argument, … } → seconds, kilobytes at most | nil, message, code: runs it, output thrown away (bench_child.h)
+ * - self() → the path of the program that is running
  *
  * A way is "best", "mapped", "gather", "batch" or "single".
  */

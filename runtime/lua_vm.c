@@ -17,6 +17,7 @@
 #include "lua_filter.h"
 #include "lua_kernel.h"
 #include "lua_loop.h"
+#include "lua_map.h"
 #include "lua_probe.h"
 #include "lua_term.h"
 #include "lua_twin.h"
@@ -59,6 +60,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.filter", luaopen_perilune_core_filter},
 	{"perilune.core.kernel", luaopen_perilune_core_kernel},
 	{"perilune.core.loop", luaopen_perilune_core_loop},
+	{"perilune.core.map", luaopen_perilune_core_map},
 	{"perilune.core.probe", luaopen_perilune_core_probe},
 	{"perilune.core.term", luaopen_perilune_core_term},
 	{"perilune.core.twin", luaopen_perilune_core_twin},

@@ -17,6 +17,36 @@
 #define NUMBER_MAX 20	   /* most characters of a 64-bit number, with its sign */
 #define NUMBER_WIDE_MAX 40 /* of any number here */
 
+/* How many decimal digits it has. */
+static inline size_t number__length(uint64_t value)
+{
+	static const uint64_t powers[] = {
+		1ULL,
+		10ULL,
+		100ULL,
+		1000ULL,
+		10000ULL,
+		100000ULL,
+		1000000ULL,
+		10000000ULL,
+		100000000ULL,
+		1000000000ULL,
+		10000000000ULL,
+		100000000000ULL,
+		1000000000000ULL,
+		10000000000000ULL,
+		100000000000000ULL,
+		1000000000000000ULL,
+		10000000000000000ULL,
+		100000000000000000ULL,
+		1000000000000000000ULL,
+		10000000000000000000ULL,
+	};
+	size_t least = (size_t)(64 - __builtin_clzll(value | 1)) * 1233 >> 12; /* log 2 */
+
+	return least + (value >= powers[least] || !least);
+}
+
 /* Writes the decimal digits of `value` without a NUL; returns how many. */
 static inline size_t number__u64(char *out, uint64_t value)
 {
@@ -24,22 +54,18 @@ static inline size_t number__u64(char *out, uint64_t value)
 				    "25262728293031323334353637383940414243444546474849"
 				    "50515253545556575859606162636465666768697071727374"
 				    "75767778798081828384858687888990919293949596979899";
-	char digits[NUMBER_MAX];
-	size_t n = sizeof(digits);
+	size_t len = number__length(value), n = len;
 
 	while (value >= 100) {
 		n -= 2;
-		memcpy(digits + n, pairs + value % 100 * 2, 2);
+		memcpy(out + n, pairs + value % 100 * 2, 2);
 		value /= 100;
 	}
-	if (value >= 10) {
-		n -= 2;
-		memcpy(digits + n, pairs + value * 2, 2);
-	} else {
-		digits[--n] = (char)('0' + value);
-	}
-	memcpy(out, digits + n, sizeof(digits) - n);
-	return sizeof(digits) - n;
+	if (value >= 10)
+		memcpy(out, pairs + value * 2, 2);
+	else
+		*out = (char)('0' + value);
+	return len;
 }
 
 static inline size_t number__i64(char *out, int64_t value)

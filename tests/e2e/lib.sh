@@ -74,6 +74,7 @@ json() { grep '}$' "$1" | jq -r "$2"; }
 
 OUT=$(mktemp -d "${TMPDIR:-/tmp}/perilune-test.XXXXXX")
 NAMESPACES=''
+PINS='' # a directory on the BPF file system, removed at the end
 PIDS=''
 PID=''
 
@@ -91,6 +92,7 @@ cleanup() {
 		ip netns pids "$ns" 2>/dev/null | xargs -r kill -KILL 2>/dev/null || :
 		ip netns del "$ns" 2>/dev/null || :
 	done
+	[ -z "$PINS" ] || rm -rf "$PINS"
 	if [ "$status" != 0 ]; then
 		for file in "$OUT"/*; do
 			grep -qI . "$file" 2>/dev/null || continue # empty or binary

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# perilune bench measures every way to read a map, and says so in JSON. How fast they are is not judged here.
+# perilune bench measures every way to read a map, and a dump against bpftool's, and says so in JSON. How fast they are is not judged here.
 # ctest: serial
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -26,8 +26,22 @@ timer, = [line for line in lines if line["kind"] == "timer"]
 assert timer["late_ms"] >= 0 and timer["drain_ms"] > 0
 END
 
+# Against bpftool: both print the same pairs, or it fails.
+timeout 120 "$PERILUNE" bench map --entries 2000 --json >"$out"
+"${PYTHON:-/usr/bin/python3}" - "$out" <<'END'
+import json, sys
+
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert all(line["v"] == 1 and line["bench"] == "map" and line["entries"] == 2000 for line in lines)
+work = {line["program"]: line for line in lines if line["kind"] == "measurement"}
+assert set(work) == {"perilune", "bpftool"}, sorted(work)
+assert all(line["rounds"] == 9 and line["seconds"] > 0 and line["peak_kb"] > 0 for line in work.values())
+ratio, = [line for line in lines if line["kind"] == "ratio"]
+assert abs(ratio["value"] - work["bpftool"]["seconds"] / work["perilune"]["seconds"]) < 0.001 * ratio["value"]
+END
+
 "$PERILUNE" bench | grep -q 'bench extract'
-for wrong in 'bench nothing' 'bench extract --entries 12' 'bench extract more'; do
+for wrong in 'bench nothing' 'bench extract --entries 12' 'bench extract more' 'bench map --entries 12'; do
 	status=0
 	# shellcheck disable=SC2086 # words
 	"$PERILUNE" $wrong >"$out" 2>&1 || status=$?
