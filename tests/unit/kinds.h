@@ -21,10 +21,8 @@ static const char kinds_source[] =
 	"WINDOWED_SHARED_ARRAY(shared, struct counts, 4);\n"
 	"WINDOWED_QUEUE(events, struct event);\n"
 	"WINDOWED_STACK(latest, struct event);\n"
-	"WINDOWED_SHARED_ARRAY(full, __u64, 3);
-"
-	"static __always_inline void nothing(struct packet *p, void *ctx) {}
-"
+	"WINDOWED_SHARED_ARRAY(full, __u64, 3);\n"
+	"static __always_inline void nothing(struct packet *p, void *ctx) {}\n"
 	"static __always_inline void refused(struct packet *p, __u32 which)\n"
 	"{\n"
 	"	__u64 *count = half__value(&full, p->half, 3, which);\n"
