@@ -16,12 +16,22 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "extract.h"
 
 #define LOAD_SENDERS 8 /* at most; one for each CPU */
+
+/* So many windows, or PERILUNE_TEST_WINDOWS times as many for a longer run. */
+static inline int load__windows(int count)
+{
+	const char *text = getenv("PERILUNE_TEST_WINDOWS");
+	int times = text ? atoi(text) : 1;
+
+	return times > 1 && times <= 10000 ? count * times : count;
+}
 
 struct load_sender {
 	pthread_t thread;

@@ -2,6 +2,8 @@
 /*
  * Conservation under load, by the epoch flip: several probes with every kind of windowed map, packets on all CPUs, thousands of windows
  * with changes of level between. In each window all maps agree, and over all of them not one packet is missing or doubled.
+ *
+ * Then the same without the grace period, in programs that take their time: some window does not agree.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +25,8 @@
 #include "window.h"
 
 #define PROBES 4 /* flip at the same time: their grace periods are the kernel's same ones */
-#define WINDOWS 500
+#define WINDOWS 450
+#define ATTEMPTS 20000 /* windows without a grace period: at the first that does not agree, the point is made */
 #define SOURCES 150
 #define ROOM 100 /* fewer rows than there are sources */
 
@@ -51,6 +54,7 @@ struct flipper {
 	uint64_t sent[LOAD_SENDERS];
 	uint64_t packets, deep, pushed; /* in all windows; in those at level 1; in its queues */
 	double worst;			/* s, of grace periods */
+	int windows;
 	char failed[256];
 };
 
@@ -153,25 +157,26 @@ static void *flips(void *arg)
 {
 	struct flipper *f = arg;
 
-	for (uint64_t i = 0; i < WINDOWS && !f->failed[0]; i++)
-		close_window(f, i, i % 4 != 3);
+	for (int i = 0; i < f->windows && !f->failed[0]; i++)
+		close_window(f, (uint64_t)i, i % 4 != 3);
 	return NULL;
 }
 
-static void conserves_every_count(void **state)
+/* Windows of all probes at once, while packets are sent to them. */
+static void run(const char *source, int windows)
 {
 	struct load load;
 	struct error error = {0};
-	uint64_t sent = 0, packets = 0, deep = 0, pushed = 0;
-	double worst = 0;
 	size_t len = 0;
-	unsigned char *object = program__compile(kinds_source, &len);
+	unsigned char *object = program__compile(source, &len);
 
-	(void)state;
 	assert_non_null(object);
-	for (int i = 0; i < PROBES; i++)
+	memset(flippers, 0, sizeof(flippers));
+	for (int i = 0; i < PROBES; i++) {
 		if (prepare(&flippers[i], object, len, &error))
 			fail_msg("%s", error.message);
+		flippers[i].windows = windows;
+	}
 	free(object);
 	assert_int_equal(load__start(&load, send_one, NULL), 0);
 	for (int i = 0; i < PROBES; i++)
@@ -179,11 +184,20 @@ static void conserves_every_count(void **state)
 	for (int i = 0; i < PROBES; i++)
 		pthread_join(flippers[i].thread, NULL);
 	assert_true(load__stop(&load) > 0);
+}
+
+static void conserves_every_count(void **state)
+{
+	uint64_t sent = 0, packets = 0, deep = 0, pushed = 0;
+	double worst = 0;
+
+	(void)state;
+	run(kinds_source, load__windows(WINDOWS));
 	for (int i = 0; i < PROBES; i++) {
 		struct flipper *f = &flippers[i];
 		uint64_t own = 0;
 
-		close_window(f, WINDOWS, 1);
+		close_window(f, (uint64_t)f->windows, 1);
 		if (f->failed[0])
 			fail_msg("probe %d: %s", i, f->failed);
 		for (int s = 0; s < LOAD_SENDERS; s++)
@@ -198,13 +212,42 @@ static void conserves_every_count(void **state)
 	}
 	assert_true(deep > 0 && deep < packets && pushed > 0);
 	printf("%llu packets sent, %llu in %d windows, %llu of them at level 1; longest grace period %.0f ms\n",
-	       (unsigned long long)sent, (unsigned long long)packets, PROBES * (WINDOWS + 1),
+	       (unsigned long long)sent, (unsigned long long)packets, PROBES * (load__windows(WINDOWS) + 1),
 	       (unsigned long long)deep, worst * 1000);
+}
+
+static void what_the_grace_period_is_for(void **state)
+{
+	static const char delay[] = "#define PERILUNE_TEST_DELAY 5000\n";
+	static char slow[sizeof(delay) + sizeof(kinds_source)];
+	bool agreed = true;
+
+	(void)state;
+	snprintf(slow, sizeof(slow), "%s%s", delay, kinds_source);
+	setenv("PERILUNE_FAULT_NO_GRACE", "1", 1);
+	run(slow, ATTEMPTS);
+	unsetenv("PERILUNE_FAULT_NO_GRACE");
+	for (int i = 0; i < PROBES; i++) {
+		if (flippers[i].failed[0])
+			printf("without the grace period, probe %d: %s\n", i, flippers[i].failed);
+		agreed = agreed && !flippers[i].failed[0];
+		release(&flippers[i]);
+	}
+	assert_false(agreed);
+	run(slow, 25);
+	for (int i = 0; i < PROBES; i++) {
+		if (flippers[i].failed[0])
+			fail_msg("probe %d: %s", i, flippers[i].failed);
+		release(&flippers[i]);
+	}
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(conserves_every_count)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(conserves_every_count),
+		cmocka_unit_test(what_the_grace_period_is_for),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
