@@ -9,6 +9,10 @@
  * - t:drain(way, fn) → true | nil, message, code: reads and clears all on a worker, then calls fn(seconds, entries) or
  *   fn(nil, message, code); meanwhile the other methods fail with EBUSY
  * - t:close()
+ * - net() → n | nil, message, code: takes the process into a network namespace of its own, with a veth pair (bench_net.h); before
+ *   anything runs on a worker
+ * - n:interface() → the index of the interface that packets come in on
+ * - n:send(count) → true | nil, message, code: so many packets, each from another source
  *
  * A way is "best", "mapped", "gather", "batch" or "single".
  */

@@ -12,7 +12,7 @@ local bench = {
 Without a NAME, lists what can be measured. Every measurement compares ways of doing the same in one run, taking turns:
 look at the ratios, since times depend on the machine and on what else it does.
 
-  --entries N  entries in a map (extract: 10000 and 1000000 otherwise)
+  --entries N  extract: entries in a map (10000 and 1000000 otherwise)
   --json       one JSON object a line]],
 }
 
