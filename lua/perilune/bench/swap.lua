@@ -32,7 +32,8 @@ static __always_inline void level_base(struct packet *p, void *ctx)
 	struct counts fresh = {}, *value;
 	__u32 source;
 
-	if (p->parsed != PARSED)
+	(void)ctx;
+	if (p->ip_version != 4) /* neighbour discovery */
 		return;
 	source = p->src.octets[14] << 8 | p->src.octets[15];
 	value = half__row(&rows, p->half, &source, &fresh);
