@@ -12,7 +12,7 @@
  *	probe:flip(level)               one store: ends the window, next one at level (an index from 0); → wall µs, monotonic s; "EBUSY" while
  *	                                the last window is not drained
  *	probe:drain(maps, done)         on a worker, after the grace period; maps: {true|false, …} by position;
- *	                                done({ [position] = batch }, { grace =, read =, skew = 0 }), in seconds
+ *	                                done({ [position] = batch }, { swap =, grace =, read =, skew = 0 }), in seconds
  *	probe:drain_now(maps)           without grace period, rows sorted: for replays; → { [position] = batch }
  *	probe:member(set, member, in)   puts an address or subnet into a set that limits probes, or takes it out
  *	probe:lease(seconds|nil)        the deep level falls back by itself this long from now

@@ -37,7 +37,7 @@ struct lua_probe {
 	int ifindex;
 	const char *mode_name;
 	uint64_t maps;
-	double grace, read; /* seconds */
+	double swap, grace, read; /* seconds */
 	struct batch batches[WINDOW_MAPS_MAX];
 };
 
@@ -53,7 +53,7 @@ int lua_probe__fail(lua_State *L, int code, const char *message);
 /* Gives the batches read to Lua: pushes { [position] = batch }. `anchor`: the probe's place on the stack. */
 void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor);
 
-/* What the drain cost: pushes { grace =, read =, skew = 0 }, seconds. */
+/* What the drain cost: pushes { swap =, grace =, read =, skew = 0 }, seconds. */
 void lua_probe__push_cost(lua_State *L, const struct lua_probe *p);
 
 /* The methods of windows, for the probe's metatable. */

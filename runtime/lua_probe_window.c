@@ -28,7 +28,9 @@ void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor)
 /* All maps of a probe are cut by one store: there is no skew. */
 void lua_probe__push_cost(lua_State *L, const struct lua_probe *p)
 {
-	lua_createtable(L, 0, 3);
+	lua_createtable(L, 0, 4);
+	lua_pushnumber(L, p->swap);
+	lua_setfield(L, -2, "swap");
 	lua_pushnumber(L, p->grace);
 	lua_setfield(L, -2, "grace");
 	lua_pushnumber(L, p->read);
@@ -98,10 +100,13 @@ static struct lua_probe *check_window(lua_State *L)
 static int probe_flip(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
-	int err = window__flip(p->window, (uint32_t)luaL_checkinteger(L, 2));
+	uint32_t level = (uint32_t)luaL_checkinteger(L, 2);
+	uint64_t start = loop__now();
+	int err = window__flip(p->window, level);
 
 	if (err)
 		return lua_probe__fail(L, err, "the last window is not drained yet");
+	p->swap = (double)(loop__now() - start) / 1e9;
 	lua_pushnumber(L, (double)(loop__wall() / 1000));
 	lua_pushnumber(L, (double)loop__now() / 1e9);
 	return 2;

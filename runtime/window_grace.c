@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* usleep */
 #include "window_grace.h"
 
+#include <errno.h>
 #include <linux/types.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -46,10 +48,28 @@ static bool left_out(void)
 #endif
 }
 
+/* They can also make it last until a file is there, to show who waits. */
+static int held_back(void)
+{
+#ifdef PERILUNE_FAULTS
+	const char *path = getenv("PERILUNE_FAULT_GRACE_UNTIL");
+
+	for (int i = 0; path && access(path, F_OK); i++) {
+		if (i == 10000)
+			return -ETIMEDOUT;
+		usleep(1000);
+	}
+#endif
+	return 0;
+}
+
 int grace__wait(const struct grace *grace, struct error *error)
 {
 	__u32 slot = 0, inner = (__u32)grace->inner;
-	int err = left_out() ? 0 : bpf_map_update_elem(grace->outer, &slot, &inner, BPF_ANY);
+	int err = held_back();
+
+	if (!err && !left_out())
+		err = bpf_map_update_elem(grace->outer, &slot, &inner, BPF_ANY);
 
 	return err ? error__set(error, err, "the grace period failed: %s", strerror(-err)) : 0;
 }

@@ -246,6 +246,12 @@ local function sets_of(self)
   return out
 end
 
+local function cost_of(cost)
+  return cost and {
+    swap_seconds = cost.swap, skew_seconds = cost.skew, grace_seconds = cost.grace, read_seconds = cost.read,
+  }
+end
+
 function Engine:emit_window(closed, views, totals, time)
   local loss = window_loss(views, totals)
   local sink = self.sink
@@ -261,7 +267,7 @@ function Engine:emit_window(closed, views, totals, time)
     event = "window", seq = closed.seq, level = closed.level.name, start = closed.start, finish = closed.finish,
     seconds = closed.seconds, cut = closed.cut, packets = totals.packets, skbs = totals.skbs, bytes = totals.bytes,
     loss = loss, not_parsed_by = totals.not_parsed_by, flawed_by = totals.flawed_by,
-    directions = totals.directions,
+    directions = totals.directions, cost = cost_of(closed.cost),
     top = sink.wants_top and top_of(self, closed, views) or nil,
     sets = sink.wants_top and sets_of(self) or nil,
   }, time)
@@ -315,10 +321,12 @@ function Engine:change_level(result, closed, finish, time)
 end
 
 --- The current window has ended and its maps are read. `cut`: why it ended ("clock", "level", "exit"); wall
---- and mono: when; `batches`: by position in planned.windows. Emits everything that follows from it. Returns
+--- and mono: when; `batches`: by position in planned.windows; `cost`: what that took, { swap =, skew =, grace =, read = }
+--- in seconds, if it is known. Emits everything that follows from it. Returns
 --- true when the level has changed: the driver then cuts the window that has begun meanwhile.
-function Engine:close(cut, wall, mono, batches)
+function Engine:close(cut, wall, mono, batches, cost)
   local closed = self.current
+  closed.cost = cost
   closed.finish = wall
   closed.seconds = math.max(0, math.floor((mono - closed.mono) * 1e6 + 0.5) / 1e6) -- whole µs
   closed.cut = cut

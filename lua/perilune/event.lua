@@ -57,6 +57,13 @@ local ATTACHMENT = {
   { "mode", MODE, nil, "how it is attached" },
 }
 
+local COST = { optional = true, object = {
+  { "swap_seconds", "seconds", "s", "to end it: until every hook counts in the next one" },
+  { "skew_seconds", "seconds", "s", "between the first and the last hook's change to the next one, at most" },
+  { "grace_seconds", "seconds", "s", "until nothing counted in it any more" },
+  { "read_seconds", "seconds", "s", "to read and clear its maps" },
+} }
+
 local function fields(...)
   local list = {}
   for _, part in ipairs { ... } do
@@ -100,6 +107,7 @@ event.fields = {
     { "not_parsed_by", NOT_PARSED_BY, nil, "not_parsed by reason" },
     { "flawed_by", FLAWED_BY, nil, "counted, though something is wrong with them" },
     { "directions", DIRECTIONS, nil, "the totals by direction" },
+    { "cost", COST, nil, "what its end took" },
   }),
   records = {
     SEQ,

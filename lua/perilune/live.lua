@@ -128,9 +128,9 @@ function Live:flip(cut)
   self.probe:clock()
   self.draining, self.due = true, false
   local ok, message
-  ok, message, code = self.probe:drain(self.engine:maps(), function(batches, failure, failure_code)
+  ok, message, code = self.probe:drain(self.engine:maps(), function(batches, cost, failure_code)
     self.draining = false
-    self:settle({ cut = cut, wall = wall, mono = mono, level = level }, batches, failure, failure_code)
+    self:settle({ cut = cut, wall = wall, mono = mono, level = level }, batches, cost, failure_code)
   end)
   if not ok then
     self.draining = false
@@ -139,13 +139,14 @@ function Live:flip(cut)
   if not self.stopping then self.timer:start(mono + level.window) end
 end
 
--- The window that `flip` has ended is read: judge it, then see what has come up meanwhile.
-function Live:settle(flipped, batches, failure, code)
+-- The window that `flip` has ended is read: judge it, then see what has come up meanwhile. `cost`: what that took, or
+-- without batches why it failed.
+function Live:settle(flipped, batches, cost, code)
   if not batches then
     self.broken = true
-    return self:fail(failure, code)
+    return self:fail(cost, code)
   end
-  local changed = self.engine:close(flipped.cut, flipped.wall, flipped.mono, batches)
+  local changed = self.engine:close(flipped.cut, flipped.wall, flipped.mono, batches, cost)
   if flipped.cut == "exit" then return self:ended_well(flipped.wall) end
   self.engine:begin(flipped.wall, flipped.mono, flipped.level)
   self:check_sink()

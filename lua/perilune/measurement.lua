@@ -9,6 +9,11 @@ function measurement.median(list)
   return n % 2 == 1 and list[(n + 1) / 2] or (list[n / 2] + list[n / 2 + 1]) / 2
 end
 
+-- The smallest of a sorted list that so many of them (a fraction, as 0.99) do not exceed.
+function measurement.quantile(list, fraction)
+  return list[math.max(1, math.ceil(#list * fraction))]
+end
+
 local function value_text(value)
   if type(value) == "string" then return ('"%s"'):format(value:gsub('[%c"\\]', "?")) end
   if type(value) == "number" then return (("%.6g"):format(value):gsub(",", ".")) end

@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# perilune bench measures every way to read a map, and a dump against bpftool's, and says so in JSON. How fast they are is not judged here.
+# perilune bench measures every way to read a map and to end a window, and a dump against bpftool's, and says so in JSON. How fast
+# they are is not judged here.
 # ctest: serial
 set -eu
-. "$(dirname "$0")/lib.sh"
+. "$PERILUNE_SOURCE/tests/e2e/lib.sh"
 
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+need jq bpftool pgrep
+out=$OUT/out
 timeout 120 "$PERILUNE" bench extract --entries 2000 --json >"$out"
 "${PYTHON:-/usr/bin/python3}" - "$out" <<'END'
 import json, sys
@@ -40,8 +41,45 @@ ratio, = [line for line in lines if line["kind"] == "ratio"]
 assert abs(ratio["value"] - work["bpftool"]["seconds"] / work["perilune"]["seconds"]) < 0.001 * ratio["value"]
 END
 
+timeout 120 "$PERILUNE" bench swap --json >"$OUT/swap"
+"${PYTHON:-/usr/bin/python3}" - "$OUT/swap" <<'END'
+import json, sys
+
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert all(line["v"] == 1 and line["bench"] == "swap" for line in lines)
+ways = {line["way"]: line for line in lines if line["kind"] == "measurement"}
+assert set(ways) == {"flip", "twin_tcx", "twin_xdp", "recompile"}, sorted(ways)
+for way, line in ways.items():
+    parts = ["swap", "call"] + (["compile", "load", "attach"] if way == "recompile" else ["grace", "read"])
+    numbers = {name for part in parts for name in (part + "_us", part + "_p99_us")}
+    assert set(line) == {"v", "kind", "bench", "way", "rounds"} | numbers, line
+    assert all(0 < line[part + "_us"] <= line[part + "_p99_us"] for part in parts), line
+    assert line["rounds"] == (12 if way == "recompile" else 100), line
+for line in lines:
+    if line["kind"] == "ratio":
+        way = ways[line["name"].split(":")[0]]
+        assert abs(line["value"] * way["swap_us"] / ways["recompile"]["swap_us"] - 1) < 0.001, line
+assert sum(line["kind"] == "ratio" for line in lines) == 3
+END
+
+# A signal at any moment leaves nothing of it.
+programs() { bpftool -j prog show | jq '[.[] | select(.name == "watch" or .name == "watch_xdp" or .name == "tc_root")] | length'; }
+here=$(readlink /proc/self/ns/net)
+for progress in 1 3; do
+	timeout 120 "$PERILUNE" bench swap >"$OUT/stopped" 2>&1 </dev/null &
+	PID=$!
+	PIDS="$PIDS $PID"
+	wait_for "bench=\$(pgrep -P $PID) && [ \"\$(readlink /proc/\$bench/ns/net)\" != '$here' ]" 30 'its namespace'
+	wait_for "[ \$(programs) -ge $progress ] || ! alive $PID" 30 'its programs'
+	kill -INT "$(pgrep -P "$PID")"
+	finish "$PID"
+	assert_eq 130 "$STATUS" 'the exit status after SIGINT'
+	assert_eq '' "$(cat "$OUT/stopped")" 'what it said'
+	wait_for '[ "$(programs)" = 0 ]' 10 'its programs to be gone'
+done
+
 "$PERILUNE" bench | grep -q 'bench extract'
-for wrong in 'bench nothing' 'bench extract --entries 12' 'bench extract more' 'bench map --entries 12'; do
+for wrong in 'bench nothing' 'bench extract --entries 12' 'bench extract more' 'bench map --entries 12' 'bench swap --entries 1000'; do
 	status=0
 	# shellcheck disable=SC2086 # words
 	"$PERILUNE" $wrong >"$out" 2>&1 || status=$?

@@ -49,6 +49,14 @@ describe("an event as JSON", function()
       .. '{"ingress":{"packets":4,"skbs":5,"bytes":6},"egress":{"packets":1,"skbs":2,"bytes":3}}}', 1, true))
   end)
 
+  it("says what a window's end took, in seconds", function()
+    local cost = { swap_seconds = 2.5e-7, skew_seconds = 0, grace_seconds = 0.0125, read_seconds = 0.001 }
+    assert.truthy(event.encode(window { cost = cost }):find(',"cost":{"swap_seconds":2.5e-07,"skew_seconds":0,'
+      .. '"grace_seconds":0.0125,"read_seconds":0.001}}', 1, true))
+    cost.grace_seconds = nil
+    assert.equal("event window: the field 'cost': the field 'grace_seconds' is missing", problem(window { cost = cost }))
+  end)
+
   it("leaves out what is for the eye", function()
     assert.equal(event.encode(window()), event.encode(window { top = {}, sets = {} }))
   end)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every kind of windowed map in one program: level 1 counts each packet in all of them, level 0 in the hook's totals only.
- * What does not fit into the queue or the stack is counted in `full`.
+ * What does not fit into the queue, the stack or the rows is counted in `full`, in this order.
  */
 #ifndef PERILUNE_TESTS_KINDS_H
 #define PERILUNE_TESTS_KINDS_H
@@ -21,11 +21,11 @@ static const char kinds_source[] =
 	"WINDOWED_SHARED_ARRAY(shared, struct counts, 4);\n"
 	"WINDOWED_QUEUE(events, struct event);\n"
 	"WINDOWED_STACK(latest, struct event);\n"
-	"WINDOWED_SHARED_ARRAY(full, __u64, 2);\n"
+	"WINDOWED_SHARED_ARRAY(full, __u64, 3);\n"
 	"static __always_inline void nothing(struct packet *p, void *ctx) {}\n"
 	"static __always_inline void refused(struct packet *p, __u32 which)\n"
 	"{\n"
-	"	__u64 *count = half__value(&full, p->half, 2, which);\n"
+	"	__u64 *count = half__value(&full, p->half, 3, which);\n"
 	"	if (count)\n"
 	"		count__shared(*count, 1);\n"
 	"}\n"
@@ -42,6 +42,8 @@ static const char kinds_source[] =
 	"	value = half__row(&rows, p->half, &source, &fresh);\n"
 	"	if (value)\n"
 	"		count__shared(value->packets, 1);\n"
+	"	else\n"
+	"		refused(p, 2);\n"
 	"	value = half__row(&cpu_rows, p->half, &source, &fresh);\n"
 	"	if (value) {\n"
 	"		count__own(value->packets, 1);\n"

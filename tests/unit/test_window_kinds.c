@@ -38,7 +38,7 @@ static const struct window_spec specs[MAPS] = {
 	[SHARED] = {.map = "shared", .kind = WINDOW_ARRAY, .entries = KINDS_SLOTS},
 	[EVENTS] = {.map = "events", .kind = WINDOW_MAP},
 	[LATEST] = {.map = "latest", .kind = WINDOW_MAP},
-	[FULL] = {.map = "full", .kind = WINDOW_ARRAY, .entries = 2},
+	[FULL] = {.map = "full", .kind = WINDOW_ARRAY, .entries = 3},
 };
 
 static unsigned char *object;

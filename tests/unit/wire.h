@@ -41,18 +41,19 @@ static inline int wire__open(const char *name)
 	return fd;
 }
 
-/* One packet of program__frame's. What leaves by the interface has run its programs for going out when this returns. */
+/*
+ * One packet of program__frame's. What leaves by the interface has run its programs for going out when this returns, also where the
+ * other end has no room for it then (ENOBUFS; tx_dropped).
+ */
 static inline int wire__send(int fd, uint16_t source)
 {
 	unsigned char frame[PROGRAM_FRAME];
 
 	program__frame(source, frame);
-	for (;;) {
-		if (send(fd, frame, sizeof(frame), 0) == (ssize_t)sizeof(frame))
-			return 0;
-		if (errno != EINTR && errno != ENOBUFS)
-			return -errno;
-	}
+	while (send(fd, frame, sizeof(frame), 0) != (ssize_t)sizeof(frame))
+		if (errno != EINTR)
+			return errno == ENOBUFS ? 0 : -errno;
+	return 0;
 }
 
 /* What the kernel says of a device: frames it took in, gave out, and those given to it for which the other end had no room. */
