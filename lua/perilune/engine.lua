@@ -321,9 +321,9 @@ function Engine:change_level(result, closed, finish, time)
 end
 
 --- The current window has ended and its maps are read. `cut`: why it ended ("clock", "level", "exit"); wall
---- and mono: when; `batches`: by position in planned.windows; `cost`: what that took, { swap =, skew =, grace =, read = }
---- in seconds, if it is known. Emits everything that follows from it. Returns
---- true when the level has changed: the driver then cuts the window that has begun meanwhile.
+--- and mono: when; `batches`: by position in planned.windows; `cost`: what that took, { swap =, skew =, grace =,
+--- read = } in seconds, if it is known. Emits everything that follows from it. Returns true when the level has changed:
+--- the driver then cuts the window that has begun meanwhile.
 function Engine:close(cut, wall, mono, batches, cost)
   local closed = self.current
   closed.cost = cost

@@ -75,7 +75,7 @@ for progress in 1 3; do
 	finish "$PID"
 	assert_eq 130 "$STATUS" 'the exit status after SIGINT'
 	assert_eq '' "$(cat "$OUT/stopped")" 'what it said'
-	wait_for '[ "$(programs)" = 0 ]' 10 'its programs to be gone'
+	wait_for "[ \"\$(programs)\" = 0 ]" 10 'its programs to be gone'
 done
 
 "$PERILUNE" bench | grep -q 'bench extract'

@@ -40,7 +40,7 @@ static __always_inline void level_base(struct packet *p, void *ctx)
 	if (value)
 		count__shared(value->packets, 1);
 }
-LEVEL_TC(tc_level_base, level_base)
+LEVEL_TC(tc_level_base, NEED_BASE, level_base)
 SEC("tc") int tc_root(struct __sk_buff *ctx)
 {
 	union ctl_state state = hook__state();
@@ -99,8 +99,8 @@ local function check(value, message, code)
   return value, message
 end
 
--- Calls start(done), which begins something, and gives what done is called with; and the seconds that start took, which the
--- loop stood still for.
+-- Calls start(done), which begins something, and gives what done is called with; and the seconds that start took, in
+-- which the loop stood still.
 function Run:await(start)
   local result, waiting, call
   local began = loop.now()
@@ -126,7 +126,7 @@ end
 
 -- Runs `body` on the loop, where it may await. A signal ends it at the next step. true | nil, message, code
 function Run:on_loop(body)
-  local signals, start = {}, nil
+  local signals = {}
   for name in pairs(ENDS) do
     signals[#signals + 1] = loop.signal(name, function()
       self.ended_by = self.ended_by or name
@@ -134,7 +134,7 @@ function Run:on_loop(body)
     end)
   end
   self.thread = coroutine.create(body)
-  start = loop.timer(function() self:resume() end)
+  local start = loop.timer(function() self:resume() end)
   start:start(loop.now())
   loop.run()
   start:close()
