@@ -10,7 +10,8 @@ PORTS = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp", 136: "udp"}
 # Of each IPv6 extension header the field that names the next one.
 NEXT = {0: "ipv6.hopopts.nxt", 43: "ipv6.routing.nxt", 44: "ipv6.fraghdr.nxt", 51: "ah.next_header", 60: "ipv6.dstopts.nxt"}
 FIELDS = ["frame.number", "frame.time_epoch", "frame.len", "frame.protocols", "ip.src", "ip.dst", "ip.len", "ip.proto",
-          "ip.frag_offset", "ip.version", "ipv6.src", "ipv6.dst", "ipv6.plen", "ipv6.nxt", "ipv6.fraghdr.offset", "tcp.flags"]
+          "ip.frag_offset", "ip.version", "ipv6.src", "ipv6.dst", "ipv6.plen", "ipv6.nxt", "ipv6.fraghdr.offset", "tcp.flags",
+          "ip.ttl", "ipv6.hlim", "ip.dsfield", "ipv6.tclass", "vlan.id", "mpls.label"]
 FIELDS += sorted(set(NEXT.values()))
 FIELDS += [name + side for name in ("tcp", "udp", "sctp", "dccp") for side in (".srcport", ".dstport")]
 # Layers in front of IP, and their octets; Ethernet's own are 14.
@@ -64,11 +65,13 @@ def headers(fields, layers):
             break
         if layer == "ip" and at(fields, "ip.src", index):
             found.append({"src": at(fields, "ip.src", index), "dst": at(fields, "ip.dst", index), "ip_version": 4,
+                          "ttl": int(at(fields, "ip.ttl", index)), "tos": int(at(fields, "ip.dsfield", index), 0),
                           "proto": int(at(fields, "ip.proto", index)), "ports": int(at(fields, "ip.frag_offset", index)) == 0,
                           "claimed": int(at(fields, "ip.len", index) or 0)})
         elif layer == "ipv6" and at(fields, "ipv6.src", index):
             proto, ports = transport(fields, index, rest)
             found.append({"src": at(fields, "ipv6.src", index), "dst": at(fields, "ipv6.dst", index), "ip_version": 6,
+                          "ttl": int(at(fields, "ipv6.hlim", index)), "tos": int(at(fields, "ipv6.tclass", index), 0),
                           "proto": proto, "ports": ports, "claimed": 40 + int(at(fields, "ipv6.plen", index))})
         elif found and layer == PORTS.get(found[-1]["proto"]) and found[-1]["ports"]:
             found[-1].update(sport=int(at(fields, layer + ".srcport", index) or 0), dport=int(at(fields, layer + ".dstport", index) or 0),
@@ -88,6 +91,9 @@ def packet(fields, inner=False):
         return None
     found = headers(fields, layers)
     one = dict({"sport": 0, "dport": 0, "flags": 0}, **found[-1 if inner else 0])
+    tags = [int(tag) for tag in fields["vlan.id"]] + [0, 0]
+    labels = [int(label, 0) for label in fields["mpls.label"]] or [0]
+    one.update(vlan=tags[0], inner_vlan=tags[1], label=labels[-1])
     seconds, fraction = first(fields, "frame.time_epoch").split(".")
     # A header may claim more octets than the frame had on the wire; what was not sent does not count.
     there = min(found[0]["claimed"], int(first(fields, "frame.len")) - link)
