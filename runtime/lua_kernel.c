@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 
 #include "error.h"
+#include "extract_kinds.h"
 #include "interface.h"
 #include "kernel.h"
 #include "lua_vm.h"
@@ -58,6 +59,29 @@ static int capabilities(lua_State *L)
 			set_text(L, "code", error__name(c->result));
 		if (c->detail[0])
 			set_text(L, "detail", c->detail);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	return 1;
+}
+
+static int map_ways(lua_State *L)
+{
+	struct extract_kind kinds[EXTRACT_KINDS_MAX];
+	size_t count = extract_kinds__try(kinds);
+
+	lua_createtable(L, (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		lua_createtable(L, 0, 4);
+		set_text(L, "type", kinds[i].type);
+		if (kinds[i].result) {
+			set_text(L, "code", error__name(kinds[i].result));
+		} else {
+			set_text(L, "quiet", extract_way__name(kinds[i].quiet));
+			set_text(L, "used", extract_way__name(kinds[i].used));
+			set_text(L, "large", extract_way__name(kinds[i].large));
+			lua_pushinteger(L, EXTRACT_GATHER_MAX);
+			lua_setfield(L, -2, "large_from");
+		}
 		lua_rawseti(L, -2, (int)i + 1);
 	}
 	return 1;
@@ -153,6 +177,7 @@ int luaopen_perilune_core_kernel(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{"capabilities", capabilities},
+		{"map_ways", map_ways},
 		{"interface", interface},
 		{"interfaces", interfaces},
 		{"default_interface", default_interface},

@@ -11,6 +11,7 @@
  *	probe:detach(done)              done(count)
  *	probe:flip(level)               one store: ends the window, next one at level (an index from 0); → wall µs, monotonic s; "EBUSY" while
  *	                                the last window is not drained
+ *	probe:ways()                    how each windowed map is read here: { [position] = "gather", … }
  *	probe:drain(maps, done)         on a worker, after the grace period; maps: {true|false, …} by position;
  *	                                done({ [position] = batch }, { swap =, grace =, read =, skew = 0 }), in seconds
  *	probe:drain_now(maps)           without grace period, rows sorted: for replays; → { [position] = batch }

@@ -112,6 +112,18 @@ static int probe_flip(lua_State *L)
 	return 2;
 }
 
+static int probe_ways(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+
+	lua_createtable(L, (int)window__count(p->window), 0);
+	for (size_t i = 0; i < window__count(p->window); i++) {
+		lua_pushstring(L, extract_way__name(window__way(p->window, i)));
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	return 1;
+}
+
 static uint64_t check_maps(lua_State *L, int index)
 {
 	uint64_t maps = 0;
@@ -205,13 +217,9 @@ static int probe_run(lua_State *L)
 }
 
 const luaL_Reg lua_probe_window_methods[] = {
-	{"windows", probe_windows},
-	{"flip", probe_flip},
-	{"drain", probe_drain},
-	{"drain_now", probe_drain_now},
-	{"lease", probe_lease},
-	{"clock", probe_clock},
-	{"run", probe_run},
-	{"member", probe_member},
-	{NULL, NULL},
+	{"windows", probe_windows},	{"ways", probe_ways},
+	{"flip", probe_flip},		{"drain", probe_drain},
+	{"drain_now", probe_drain_now}, {"lease", probe_lease},
+	{"clock", probe_clock},		{"run", probe_run},
+	{"member", probe_member},	{NULL, NULL},
 };

@@ -421,6 +421,20 @@ static int twin_swap(lua_State *L)
 	return start(L, t, WORK_SWAP, 3);
 }
 
+static int twin_ways(lua_State *L)
+{
+	struct lua_twin *t = check(L);
+
+	if (t->busy)
+		return fail(L, -EBUSY, "the twin is busy");
+	lua_newtable(L);
+	for (size_t i = 0; i < twin__count(t->twin); i++) {
+		lua_pushstring(L, extract_way__name(twin__way(t->twin, i)));
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	return 1;
+}
+
 static int twin_read(lua_State *L)
 {
 	struct lua_twin *t = check(L);
@@ -470,17 +484,10 @@ static int twin_gc(lua_State *L)
 int luaopen_perilune_core_twin(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"entries", twin_entries},
-		{"use", twin_use},
-		{"tail", twin_tail},
-		{"load", twin_load},
-		{"attach", twin_attach},
-		{"windows", twin_windows},
-		{"swap", twin_swap},
-		{"read", twin_read},
-		{"detach", twin_detach},
-		{"close", twin_close},
-		{NULL, NULL},
+		{"entries", twin_entries}, {"use", twin_use},	    {"tail", twin_tail},
+		{"load", twin_load},	   {"attach", twin_attach}, {"windows", twin_windows},
+		{"ways", twin_ways},	   {"swap", twin_swap},	    {"read", twin_read},
+		{"detach", twin_detach},   {"close", twin_close},   {NULL, NULL},
 	};
 	static const luaL_Reg functions[] = {{"open", twin_open}, {NULL, NULL}};
 

@@ -10,6 +10,7 @@
  *	twin:attach({hook=, ifindex=, mode=, program=}, done)    done(mode)
  *	twin:windows({ {map=, fold=, field=, total={map=, field=, index=}}, … }, done)   done(true); after load, also when attached; fold: as
  *	                                    for probe:windows; total: where what an LRU map's `field` should add up to is counted
+ *	twin:ways()                         how each windowed map is read here: { [position] = "gather", … }
  *	twin:swap(maps, done)               ends the window; maps: {true|false, …} by position; done({ [position] = batch }, cost)
  *	twin:read(map, {clear=}|nil, done)  a map in use: done(batch); with clear, what is read is removed
  *	twin:detach(done)                   done(count)

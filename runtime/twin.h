@@ -94,6 +94,8 @@ int twin__window(struct twin *twin, const struct twin_spec *specs, size_t count,
 		 struct error *error);
 
 size_t twin__count(const struct twin *twin); /* windowed maps, numbered from 0 */
+enum extract_way twin__way(const struct twin *twin,
+			   size_t number); /* how a windowed map is read here */
 const struct layout *twin__layout(const struct twin *twin, size_t number);
 
 /*

@@ -25,6 +25,11 @@ const struct layout *twin__layout(const struct twin *twin, size_t number)
 				      : twin->others[number - TWIN_MAPS_MAX].layout;
 }
 
+enum extract_way twin__way(const struct twin *twin, size_t number)
+{
+	return extract__way(twin->maps[number].quiet[0]);
+}
+
 static int open_live(struct twin *twin, const char *name, int side, struct twin_map *map,
 		     struct error *error)
 {

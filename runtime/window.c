@@ -142,6 +142,11 @@ const struct layout *window__layout(const struct window *window, size_t map)
 	return window->maps[map].layout;
 }
 
+enum extract_way window__way(const struct window *window, size_t map)
+{
+	return extract__way(window->maps[map].half[0]);
+}
+
 static void store_state(struct window *window, union ctl_state state)
 {
 	__atomic_store_n(&window->ctl->state.both, state.both, __ATOMIC_SEQ_CST);

@@ -48,6 +48,8 @@ int window__new(struct probe *probe, const struct window_spec *specs, size_t cou
 void window__free(struct window *window);
 
 size_t window__count(const struct window *window);
+/* How the map is read here. */
+enum extract_way window__way(const struct window *window, size_t map);
 const struct layout *window__layout(const struct window *window, size_t map);
 
 /* Ends the window and starts the next at `level` (an index), in one store. -EBUSY while a half is still to be drained. */

@@ -11,7 +11,8 @@ local doctor = {
 Tries what perilune uses of the kernel, attaches nothing and leaves nothing behind. For what is absent it says
 what that costs and what to do. Exit status 3 when something is missing that perilune cannot work without.
 
-  --json  prints one object a line: versions, every capability, the verdict]],
+  --json  prints one object a line: versions, every capability, how maps of each type are read
+          (quiet: a window's, used: while others write, large: of more than 16384 entries), the verdict]],
 }
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t" }
@@ -76,14 +77,35 @@ end
 
 local function print_json(context, capabilities)
   local line, ok = verdict(capabilities)
+  local ways = kernel.map_ways()
   context.out(json_line("versions", versions(context, capabilities),
     { "perilune", "kernel", "machine", "clang", "libbpf", "luajit", "jit", "interface" }))
   for _, capability in ipairs(capabilities) do
     context.out(json_line("capability", capability,
       { "name", "what", "required", "ok", "code", "detail", "costs", "remedy" }))
   end
+  for _, map in ipairs(ways) do
+    context.out(json_line("map", map, { "type", "quiet", "used", "large", "code" }))
+  end
   context.out(json_line("verdict", { ok = ok, text = line }, { "ok", "text" }))
   return ok
+end
+
+-- How maps are read; types that are read the same way stand in one line.
+local function print_ways(context)
+  local lines, known = {}, {}
+  for _, map in ipairs(kernel.map_ways()) do
+    local way = map.code and ("not (%s)"):format(map.code) or map.quiet
+    if not map.code and map.large ~= map.quiet then way = ("%s; large ones: %s"):format(way, map.large) end
+    if not map.code and map.used ~= map.quiet then way = ("%s; in use: %s"):format(way, map.used) end
+    if not known[way] then
+      known[way] = { way = way }
+      lines[#lines + 1] = known[way]
+    end
+    table.insert(known[way], map.type)
+  end
+  context.out "\nmaps are read"
+  for _, line in ipairs(lines) do context.out(("  %-40s %s"):format(line.way, table.concat(line, ", "))) end
 end
 
 local function print_table(context, capabilities)
@@ -109,6 +131,7 @@ local function print_table(context, capabilities)
       context.out((" "):rep(11) .. "→ " .. capability.remedy)
     end
   end
+  print_ways(context)
   context.out("\n" .. line)
   return ok
 end

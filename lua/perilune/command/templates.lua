@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune templates: what probes can be made of.
+local kernel = require "perilune.core.kernel"
 local template = require "perilune.template"
 local words = require "perilune.words"
 
@@ -22,7 +23,23 @@ end
 local function rows(context, title, out)
   if #out == 0 then return end
   context.out("\n" .. title)
-  for _, row in ipairs(out) do context.out(("  %-12s %-9s %s"):format(row[1], row[2], row[3])) end
+  for _, row in ipairs(out) do context.out(("  %-12s %-12s %s"):format(row[1], row[2], row[3])) end
+end
+
+-- How each windowed map is read on this machine, as far as its kind says; a map of rows may be of several types, and is
+-- a hash where the manifest does not say.
+local function maps_of(manifest)
+  local ways, out = {}, {}
+  for _, way in ipairs(kernel.map_ways()) do ways[way.type] = way end
+  for _, window in ipairs(manifest.windows) do
+    local way = ways[window.type or (window.kind == "array" and "percpu_array" or "hash")]
+    local entries = window.entries
+    if type(entries) == "string" then entries = manifest.knobs[entries].default end
+    local text = not way.code and (entries > way.large_from and way.large or way.quiet)
+    if way.code then text = ("cannot be read (%s)"):format(way.code) end
+    out[#out + 1] = { window.map, way.type, ("%s [%d entries]"):format(text, entries) }
+  end
+  return out
 end
 
 local function show(name, context)
@@ -55,6 +72,7 @@ local function show(name, context)
   rows(context, "fields", fields)
   rows(context, "features", features)
   rows(context, "knobs", knobs)
+  rows(context, "maps, and how a window's are read here", maps_of(manifest))
   context.out("\nhooks: " .. table.concat(manifest.hooks, ", "))
   return context.exit.done
 end
