@@ -3,6 +3,7 @@
  * perilune: finds its own files, makes the loop and the Lua state, and hands the arguments to lua/perilune/main.lua.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <signal.h>
@@ -81,6 +82,17 @@ static int run(struct lua_vm *vm, const char *share, const char *path, int argc,
 	return status;
 }
 
+/* A program may be started with its standard streams closed: no file of ours may become one of them. */
+static int fill_standard_streams(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd < 0 ? -errno : close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct lua_vm *vm = NULL;
@@ -91,6 +103,8 @@ int main(int argc, char **argv)
 	int status = EXIT_WRONG;
 
 	signal(SIGPIPE, SIG_IGN); /* a closed output is an error code, and a reason to end */
+	if (fill_standard_streams())
+		return EXIT_WRONG;
 	if (find_share(share, sizeof(share))) {
 		fprintf(stderr,
 			"perilune: cannot find its Lua files in %s (install it whole, or run it from its build "

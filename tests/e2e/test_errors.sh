@@ -126,4 +126,8 @@ stop "$PID"
 assert_eq 1 "$(events "$OUT/raises" error)" 'errors reported'
 assert_match 'raises.lua:3:.*no nothing.*traceback' "$(json "$OUT/raises" 'select(.event == "error") | .message' | tr '\n' ' ')" 'the error'
 /usr/bin/python3 "$PERILUNE_SOURCE/tests/e2e/schema.py" "$OUT/raises"
+# Started with its standard streams closed: no file of perilune's own takes their place.
+code=0
+"$PERILUNE" templates flows <&- >&- 2>&- || code=$?
+assert_eq 0 "$code" 'with standard input, output and error closed'
 say 'every mistake was named'
