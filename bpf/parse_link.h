@@ -124,6 +124,7 @@ static __always_inline __u32 parse__llc(struct packet *p, struct cursor *c, __u3
 	    snap->oui[0] || snap->oui[1] || snap->oui[2])
 		return 0;
 	p->ethertype = snap->ethertype;
+	p->network = c->at;
 	return ethertype__version(snap->ethertype);
 }
 
