@@ -100,6 +100,16 @@ static __always_inline void *scratch__value(void *map)
 #define count__shared(counter, n) ((void)__sync_fetch_and_add(&(counter), (n)))
 #define count__own(counter, n) ((void)((counter) += (n)))
 
+/* One or the other, as `shared` says when the program is compiled: a row of a WINDOWED_HASH, or the value of a WINDOWED_ARRAY that
+ * takes what did not fit. */
+#define count__in(shared, counter, n)                                                              \
+	do {                                                                                       \
+		if (shared)                                                                        \
+			count__shared(counter, n);                                                 \
+		else                                                                               \
+			count__own(counter, n);                                                    \
+	} while (0)
+
 /* The row of `key` in this half of a windowed hash; NULL when there is none. */
 static __always_inline void *half__find(void *outer, __u32 half, const void *key)
 {

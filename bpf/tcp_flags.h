@@ -19,28 +19,28 @@
 	__u64 ece;                                                                                 \
 	__u64 cwr
 
-/* COUNT is count__shared or count__own. */
-#define tcp_flags__count(VALUE, P, COUNT)                                                          \
+/* `shared`: see count__in. */
+#define tcp_flags__count(VALUE, P, SHARED)                                                         \
 	do {                                                                                       \
 		__u8 flags_ = (P)->tcp_flags;                                                      \
 		if (flags_ & TCP_SYN)                                                              \
-			COUNT((VALUE)->syn, 1);                                                    \
+			count__in(SHARED, (VALUE)->syn, 1);                                        \
 		if ((flags_ & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))                         \
-			COUNT((VALUE)->syn_ack, 1);                                                \
+			count__in(SHARED, (VALUE)->syn_ack, 1);                                    \
 		if (flags_ & TCP_FIN)                                                              \
-			COUNT((VALUE)->fin, 1);                                                    \
+			count__in(SHARED, (VALUE)->fin, 1);                                        \
 		if (flags_ & TCP_RST)                                                              \
-			COUNT((VALUE)->rst, 1);                                                    \
+			count__in(SHARED, (VALUE)->rst, 1);                                        \
 		if (flags_ & TCP_PSH)                                                              \
-			COUNT((VALUE)->psh, 1);                                                    \
+			count__in(SHARED, (VALUE)->psh, 1);                                        \
 		if (flags_ & TCP_ACK)                                                              \
-			COUNT((VALUE)->ack, (P)->segments);                                        \
+			count__in(SHARED, (VALUE)->ack, (P)->segments);                            \
 		if (flags_ & TCP_URG)                                                              \
-			COUNT((VALUE)->urg, 1);                                                    \
+			count__in(SHARED, (VALUE)->urg, 1);                                        \
 		if (flags_ & TCP_ECE)                                                              \
-			COUNT((VALUE)->ece, (P)->segments);                                        \
+			count__in(SHARED, (VALUE)->ece, (P)->segments);                            \
 		if (flags_ & TCP_CWR)                                                              \
-			COUNT((VALUE)->cwr, 1);                                                    \
+			count__in(SHARED, (VALUE)->cwr, 1);                                        \
 	} while (0)
 
 #endif

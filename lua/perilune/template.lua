@@ -4,6 +4,7 @@
 -- A template is a directory NAME with template.bpf.h and manifest.lua. Directories of templates are searched
 -- in order, one's own (PERILUNE_PATH) before those that come with perilune, so a template of the same name
 -- replaces it.
+local common = require "perilune.key_fields"
 local words = require "perilune.words"
 
 local template = {}
@@ -66,6 +67,19 @@ local function check_folds(manifest, path)
   return message
 end
 
+-- A key field that is only a name is one of those that all templates share.
+local function name_key_fields(manifest, path)
+  for i, field in ipairs(manifest.key_fields or {}) do
+    if type(field) == "string" then
+      if not common[field] then
+        return ("%s: no key field %s is shared by templates (%s)"):format(path, field,
+          words.suggest(field, words.keys(common)))
+      end
+      manifest.key_fields[i] = common[field]
+    end
+  end
+end
+
 local function check(manifest, name, path)
   if type(manifest) ~= "table" then return nil, path .. ": a manifest returns a table" end
   for key in pairs(manifest) do
@@ -81,7 +95,7 @@ local function check(manifest, name, path)
   if manifest.name ~= name then
     return nil, ("%s: it calls itself %s (a template's name is its directory's)"):format(path, tostring(manifest.name))
   end
-  local message = check_folds(manifest, path)
+  local message = name_key_fields(manifest, path) or check_folds(manifest, path)
   if message then return nil, message end
   return manifest
 end

@@ -20,9 +20,7 @@ return {
       help = "ARP's sender, a solicitation's source, an advertisement's target; 0.0.0.0 or :: of probes" },
     { name = "mac", unit = "mac",
       help = "who claims it: ARP's sender, the link-layer address option; 00:00:00:00:00:00: it does not say" },
-    { name = "vlan", unit = "number", needs = { "vlan" }, help = "outermost VLAN id; 0 where there is none" },
-    { name = "ifindex", unit = "name", help = "the interface" },
-    { name = "direction", unit = "name", help = "ingress or egress, as the interface sees it" },
+    "vlan", "ifindex", "direction",
   },
   fields = {
     { name = "ip_version", unit = "number", help = "4: ARP, 6: neighbour discovery; part of every key" },

@@ -5,20 +5,12 @@
  */
 
 struct NAME(key) {
+#include <key_members.h>
 #ifdef KEY_addr
 	struct ip_addr addr;
 #endif
 #ifdef KEY_mac
 	mac_addr mac;
-#endif
-#ifdef KEY_vlan
-	__u16 vlan;
-#endif
-#ifdef KEY_ifindex
-	if_index ifindex;
-#endif
-#ifdef KEY_direction
-	enum direction direction;
 #endif
 	__u8 ip_version;
 } __attribute__((packed, aligned(4)));
@@ -138,58 +130,42 @@ static __always_inline void NAME(read_nd)(struct NAME(claim) * claim, const stru
 	NAME(read_options)(claim, p, request ? 1 : 2);
 }
 
+#include <key_fill.h>
+
 static __always_inline void NAME(make_key)(struct NAME(key) * key, const struct packet *p,
 					   const struct NAME(claim) * claim)
 {
-	(void)p;
-	__builtin_memset(key, 0, sizeof(*key));
+	NAME(fill_key)(key, p, p);
 #ifdef KEY_addr
 	key->addr = claim->addr;
 #endif
 #ifdef KEY_mac
 	__builtin_memcpy(key->mac, claim->mac, 6);
 #endif
-#ifdef KEY_vlan
-	key->vlan = p->tags ? p->vlan[0] & VLAN_ID : 0;
-#endif
-#ifdef KEY_ifindex
-	key->ifindex = packet__ifindex(p);
-#endif
-#ifdef KEY_direction
-	key->direction = p->direction;
-#endif
 	key->ip_version = claim->ip_version;
 }
-
-#define ARP_COUNT(COUNTER, N)                                                                      \
-	do {                                                                                       \
-		if (shared)                                                                        \
-			count__shared(COUNTER, N);                                                 \
-		else                                                                               \
-			count__own(COUNTER, N);                                                    \
-	} while (0)
 
 static __always_inline void NAME(count)(struct NAME(value) * value, struct packet *p,
 					const struct NAME(claim) * claim, const bool shared)
 {
-	ARP_COUNT(value->packets, p->segments);
+	count__in(shared, value->packets, p->segments);
 	if (claim->broken)
-		ARP_COUNT(value->broken, p->segments);
+		count__in(shared, value->broken, p->segments);
 	if (claim->request)
-		ARP_COUNT(value->requests, p->segments);
+		count__in(shared, value->requests, p->segments);
 	if (claim->reply)
-		ARP_COUNT(value->replies, p->segments);
+		count__in(shared, value->replies, p->segments);
 	if (claim->gratuitous)
-		ARP_COUNT(value->gratuitous, p->segments);
+		count__in(shared, value->gratuitous, p->segments);
 	if (claim->probe)
-		ARP_COUNT(value->probes, p->segments);
+		count__in(shared, value->probes, p->segments);
 #ifdef FEATURE_sender
 	__u16 frame[3] = {}, said[3];
 
 	__builtin_memcpy(said, claim->mac, 6);
 	if ((said[0] | said[1] | said[2]) && !packet__load(p, 6, frame, sizeof(frame)) &&
 	    (said[0] != frame[0] || said[1] != frame[1] || said[2] != frame[2]))
-		ARP_COUNT(value->mismatched, p->segments);
+		count__in(shared, value->mismatched, p->segments);
 #endif
 #ifdef FEATURE_timing
 	if (!value->first || clock__wall(p) < value->first)
@@ -198,8 +174,6 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 		value->last = clock__wall(p);
 #endif
 }
-
-#undef ARP_COUNT
 
 static __always_inline void NAME(on_packet)(struct packet *p)
 {

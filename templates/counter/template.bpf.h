@@ -24,6 +24,6 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 	count__own(value->bytes, packet__bytes(p));
 	count__own(value->frame_bytes, packet__frame_bytes(p));
 #ifdef FEATURE_tcp_flags
-	tcp_flags__count(value, p, count__own);
+	tcp_flags__count(value, p, false);
 #endif
 }

@@ -5,45 +5,7 @@
  */
 
 struct NAME(key) {
-#ifdef KEY_src
-	struct ip_addr src;
-#endif
-#ifdef KEY_dst
-	struct ip_addr dst;
-#endif
-#ifdef KEY_src_net
-	struct ip_addr src_net;
-#endif
-#ifdef KEY_dst_net
-	struct ip_addr dst_net;
-#endif
-#ifdef KEY_sport
-	__be16 sport;
-#endif
-#ifdef KEY_dport
-	__be16 dport;
-#endif
-#ifdef KEY_vlan
-	__u16 vlan;
-#endif
-#ifdef KEY_ifindex
-	if_index ifindex;
-#endif
-#ifdef KEY_tunnel_id
-	__u32 tunnel_id;
-#endif
-#ifdef KEY_tunnel
-	enum tunnel tunnel;
-#endif
-#ifdef KEY_direction
-	enum direction direction;
-#endif
-#ifdef KEY_proto
-	ip_proto proto;
-#endif
-#ifdef KEY_tos
-	__u8 tos;
-#endif
+#include <key_members.h>
 	__u8 ip_version;
 } __attribute__((packed, aligned(4)));
 
@@ -99,52 +61,7 @@ WINDOWED_HASH(NAME(rows), struct NAME(key), struct NAME(value));
 WINDOWED_ARRAY(NAME(other), struct NAME(value), 1);
 SCRATCH(NAME(fresh), struct NAME(value));
 
-static __always_inline void NAME(make_key)(struct NAME(key) * key, const struct packet *p,
-					   const struct packet *h)
-{
-	(void)p;
-	__builtin_memset(key, 0, sizeof(*key));
-#ifdef KEY_src
-	key->src = h->src;
-#endif
-#ifdef KEY_dst
-	key->dst = h->dst;
-#endif
-#ifdef KEY_src_net
-	ip_addr__prefix(&key->src_net, &h->src, h->ip_version, KNOB_prefix4, KNOB_prefix6);
-#endif
-#ifdef KEY_dst_net
-	ip_addr__prefix(&key->dst_net, &h->dst, h->ip_version, KNOB_prefix4, KNOB_prefix6);
-#endif
-#ifdef KEY_sport
-	key->sport = h->sport;
-#endif
-#ifdef KEY_dport
-	key->dport = h->dport;
-#endif
-#ifdef KEY_vlan
-	key->vlan = p->tags ? p->vlan[0] & VLAN_ID : 0;
-#endif
-#ifdef KEY_ifindex
-	key->ifindex = packet__ifindex(p);
-#endif
-#ifdef KEY_tunnel_id
-	key->tunnel_id = p->tunnel_id;
-#endif
-#ifdef KEY_tunnel
-	key->tunnel = p->tunnel;
-#endif
-#ifdef KEY_direction
-	key->direction = p->direction;
-#endif
-#ifdef KEY_proto
-	key->proto = h->proto;
-#endif
-#ifdef KEY_tos
-	key->tos = h->tos;
-#endif
-	key->ip_version = h->ip_version;
-}
+#include <key_fill.h>
 
 #ifdef FEATURE_biflow
 #if defined(KEY_sport) != defined(KEY_dport)
@@ -232,37 +149,26 @@ static __always_inline void NAME(note_ttl)(struct NAME(value) * value, __u8 ttl)
 }
 #endif
 
-/* Rows are shared by all CPUs; what did not fit is each CPU's own. */
-#define FLOWS_COUNT(COUNTER, N)                                                                    \
-	do {                                                                                       \
-		if (shared)                                                                        \
-			count__shared(COUNTER, N);                                                 \
-		else                                                                               \
-			count__own(COUNTER, N);                                                    \
-	} while (0)
-
 static __always_inline void NAME(count)(struct NAME(value) * value, const struct packet *p,
 					const struct packet *h, bool back, const bool shared)
 {
-	FLOWS_COUNT(value->packets, p->segments);
-	FLOWS_COUNT(value->skbs, 1);
-	FLOWS_COUNT(value->bytes, packet__bytes(h));
+	count__in(shared, value->packets, p->segments);
+	count__in(shared, value->skbs, 1);
+	count__in(shared, value->bytes, packet__bytes(h));
 #ifdef FEATURE_biflow
 	if (back) {
-		FLOWS_COUNT(value->packets_back, p->segments);
-		FLOWS_COUNT(value->bytes_back, packet__bytes(h));
+		count__in(shared, value->packets_back, p->segments);
+		count__in(shared, value->bytes_back, packet__bytes(h));
 	}
 #endif
 #ifdef FEATURE_tcp_flags
-	tcp_flags__count(value, h, FLOWS_COUNT);
+	tcp_flags__count(value, h, shared);
 #endif
 #ifdef FEATURE_size_hist
-	FLOWS_COUNT(value->sizes[size__class(p, h)], p->segments);
+	count__in(shared, value->sizes[size__class(p, h)], p->segments);
 #endif
 	(void)back;
 }
-
-#undef FLOWS_COUNT
 
 static __always_inline struct NAME(value) *
 	NAME(row)(const struct NAME(key) * key, struct packet *p, const struct packet *h)
@@ -292,7 +198,8 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 	if (p->inner)
 		h = p->inner;
 #endif
-	NAME(make_key)(&key, p, h);
+	NAME(fill_key)(&key, p, h);
+	key.ip_version = h->ip_version;
 #ifdef FEATURE_biflow
 	back = NAME(turn)(&key);
 #endif
