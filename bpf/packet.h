@@ -15,7 +15,7 @@ enum need {
 	NEED_IP = 4,	    /* ttl, tos, ip_id, ip_flags */
 	NEED_TCP = 8,	    /* seq, ack, window; with NEED_TRANSPORT */
 	NEED_ICMP = 16,	    /* icmp_type, icmp_code, icmp_id, icmp_seq; with NEED_TRANSPORT */
-	NEED_PAYLOAD = 32,  /* payload, payload_len; with NEED_TRANSPORT */
+	NEED_PAYLOAD = 32,  /* payload, payload_len, udp_length; with NEED_TRANSPORT */
 	NEED_VLAN = 64,	    /* tags, vlan */
 	NEED_MPLS = 128,    /* label */
 	NEED_TUNNEL = 256,  /* tunnel, tunnel_id, inner */
@@ -138,6 +138,7 @@ struct packet {
 			__be16 icmp_id; /* of echo and its like */
 			__be16 icmp_seq;
 		};
+		__u16 udp_length; /* as its header says, with NEED_PAYLOAD */
 	};
 	struct ip_addr src;
 	struct ip_addr dst;

@@ -43,6 +43,12 @@ static __always_inline bool proto__has_ports(ip_proto proto)
 	       proto == PROTO_DCCP || proto == PROTO_UDPLITE;
 }
 
+/* And IGMP, which begins alike. */
+static __always_inline bool proto__is_icmp(ip_proto proto)
+{
+	return proto == PROTO_ICMP || proto == PROTO_ICMPV6 || proto == PROTO_IGMP;
+}
+
 /* What the transport carries begins `bytes` behind the cursor. */
 static __always_inline void parse__payload(struct packet *p, const struct cursor *c, __u32 bytes,
 					   const __u32 needs)
@@ -87,6 +93,8 @@ static __always_inline void parse__udp(struct packet *p, struct cursor *c, const
 		return;
 	}
 	length = bpf_ntohs(udp->length);
+	if (needs & NEED_PAYLOAD)
+		p->udp_length = length;
 	/* UDP-Lite has its checksum's coverage there. A first fragment's datagram goes on. */
 	if (p->proto == PROTO_UDP && length) {
 		if (length < UDP_HEADER ||
@@ -121,8 +129,7 @@ static __always_inline void parse__transport(struct packet *p, struct cursor *c,
 	if (!proto__has_ports(p->proto)) {
 		if (needs & NEED_TUNNEL)
 			parse__ip_tunnel(p, c);
-		if ((needs & NEED_ICMP) &&
-		    (p->proto == PROTO_ICMP || p->proto == PROTO_ICMPV6 || p->proto == PROTO_IGMP))
+		if ((needs & NEED_ICMP) && proto__is_icmp(p->proto))
 			parse__icmp(p, c, needs);
 		else
 			parse__payload(p, c, 0, needs);

@@ -32,6 +32,12 @@
 
 #include "tcp_flags.h"
 
+#include "server.h"
+
+#include "histogram.h"
+
+#include "defrag.h"
+
 #define PERILUNE_PASTE_(probe, x) probe##_##x
 #define PERILUNE_PASTE(probe, x) PERILUNE_PASTE_(probe, x)
 #define NAME(x) PERILUNE_PASTE(PROBE, x)

@@ -16,7 +16,7 @@ RUN='cmake>=3.25 ninja-build gcc libc6-dev pkg-config clang-19 libbpf-dev>=1.3 l
 	libluajit-5.1-dev libuv1-dev lua-cjson libpcap-dev libmd-dev libmnl-dev
 	iproute2 iputils-ping tcpreplay'
 TEST='libcmocka-dev luajit lua-busted lua-check clang-format-19 clang-tidy-19 shellcheck
-	bpftool>=7.3 tshark tcpdump iperf3 netsniff-ng ethtool jq python3 python3-jsonschema
+	bpftool>=7.3 tshark tcpdump iperf3 netsniff-ng ethtool jq nfdump python3 python3-jsonschema
 	procps tmux'
 
 LOCK_SECONDS=300 # how long another apt is waited for

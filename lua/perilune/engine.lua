@@ -16,7 +16,7 @@ local engine = {}
 local Engine = {}
 Engine.__index = Engine
 
-local LOSS = { "map_full", "evicted", "ring_full", "not_parsed", "late" }
+local LOSS = { "map_full", "evicted", "ring_full", "not_parsed", "late", "limited" }
 local NOT_PARSED = { "not_ip", "truncated", "malformed" }
 local FLAWS = { "bad_length", "bad_headers", "bad_transport" }
 local COUNTS = { "packets", "skbs", "bytes" }
@@ -106,8 +106,11 @@ local function open_views(planned, batches, closed)
   for position, declared in ipairs(planned.windows) do
     local batch = batches[position]
     if batch then
-      local opened = view.new(batch, { window = closed.seq, seconds = closed.seconds })
-      if declared.role == "totals" then
+      local opened = declared.role ~= "state"
+        and view.new(batch, { window = closed.seq, seconds = closed.seconds })
+      if not opened then
+        batch:close()
+      elseif declared.role == "totals" then
         views.totals = opened
       else
         views[declared.role][declared.probe] = opened
@@ -150,13 +153,17 @@ local function probe_loss(views, name, totals)
   local loss = zeros(LOSS)
   local other = views.other[name]
   loss.map_full = other and shape.total(other, "packets") or 0
+  loss.limited = other and view.has(other, "limited") and shape.total(other, "limited") or 0
   if other then loss.not_parsed = sum_of(totals.not_parsed_by) end
   return loss
 end
 
 local function window_loss(views, totals)
   local loss = zeros(LOSS)
-  for name in pairs(views.other) do loss.map_full = loss.map_full + probe_loss(views, name, totals).map_full end
+  for name in pairs(views.other) do
+    local own = probe_loss(views, name, totals)
+    loss.map_full, loss.limited = loss.map_full + own.map_full, loss.limited + own.limited
+  end
   loss.not_parsed = sum_of(totals.not_parsed_by)
   return loss
 end

@@ -23,6 +23,7 @@ local LOSS = { object = {
   { "ring_full", "count", "events", "not delivered because a ring buffer was full" },
   { "not_parsed", "count", "packets", "seen by the hook, but not understood" },
   { "late", "count", "packets", "counted in a later window than their own" },
+  { "limited", "count", "packets", "not in a record because of a limit that the policy set: nothing is lost" },
 } }
 
 local NOT_PARSED_BY = { optional = true, object = {
@@ -186,7 +187,9 @@ function event.loss(e)
   for _, field in ipairs(LOSS.object) do
     local name = field[1]
     local lost = e.loss and e.loss[name] or 0
-    if name == "not_parsed" then
+    if name == "limited" then
+      lost = 0
+    elseif name == "not_parsed" then
       lost = math.max(0, lost - not_ip)
     end
     if lost > 0 then

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Key fields that every template may have: a manifest's `key_fields` names them without more words, and the template's key
--- includes <key_members.h>. The subnets take the knobs prefix4 and prefix6.
+-- Key fields that every template may have: the key_fields of a manifest name them without more words, and its
+-- key includes <key_members.h>. The subnets take the knobs prefix4 and prefix6.
 return {
   src = { name = "src", unit = "address", needs = { "addresses" }, help = "source address" },
   dst = { name = "dst", unit = "address", needs = { "addresses" }, help = "destination address" },

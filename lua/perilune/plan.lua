@@ -61,7 +61,10 @@ local function probe_source(probe)
   define("PROBE", c_name(probe.name))
   for _, field in ipairs(probe.key or {}) do define("KEY_" .. field) end
   for _, feature in ipairs(probe.features) do define("FEATURE_" .. feature) end
-  for _, knob in ipairs(words.keys(probe.knobs)) do define("KNOB_" .. knob, ("%d"):format(probe.knobs[knob])) end
+  for _, knob in ipairs(words.keys(probe.knobs)) do
+    local value, scale = probe.knobs[knob], probe.manifest.knobs[knob].type == "duration" and 1e9 or 1
+    define("KNOB_" .. knob, ("%.0f"):format(value * scale)) -- durations in ns
+  end
   return ('\n/* probe %s: %s */\n%s\n#include "%s/%s/template.bpf.h"\n%s\n'):format(probe.name, probe.template,
     table.concat(defines, "\n"), probe.manifest.dir, probe.template, table.concat(undefines, "\n"))
 end

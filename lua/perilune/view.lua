@@ -193,6 +193,11 @@ function methods.json(v, limit)
   return inner.batch:json(indexes, limit)
 end
 
+-- Whether these records have a field of this name.
+function view.has(v, name)
+  return view.inner(v).class.by_name[name] ~= nil
+end
+
 -- What a list made of these records remembers of them (see list.lua).
 function view.about(inner)
   local keys, counters, gauges = {}, {}, {}

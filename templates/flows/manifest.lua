@@ -90,6 +90,35 @@ return {
       fields = { { name = "ifindex", fold = "last" } },
       unit = "name",
     },
+    gaps = {
+      help = "packets by the time since the row's packet before: below 1 µs, 2, 4 … 2^23 µs, and more",
+      fields = { { name = "gaps", list = true } },
+      unit = "packets",
+      requires = { "timing" },
+    },
+    defrag = {
+      help = "later fragments have the ports of the first, if it came before them",
+      fields = {
+        { name = "fragments", unit = "packets", help = "fragments that are not the first of their datagram" },
+        { name = "unmatched", unit = "packets", help = "those whose first was not seen: their ports are 0" },
+      },
+      needs = { "transport" },
+    },
+    server = {
+      help = "which end is the server, and by which rule (a session's first packet decides)",
+      fields = {
+        { name = "server", unit = "name", fold = "last", help = "src_serves or dst_serves" },
+        { name = "method", unit = "name", fold = "last",
+          help = "syn, syn_ack, well_known_port (below 1024), lower_port, first_packet (it went to the server)" },
+      },
+      key = { "src", "dst", "sport", "dport" },
+    },
+    end_reason = {
+      help = "how the flow ended, if it did: fin, rst, idle (it went on after that), or not_ended",
+      fields = { { name = "end_reason", fold = "last" } },
+      unit = "name",
+      key = { "src", "dst", "sport", "dport" },
+    },
     timing = {
       help = "when the row's first and last packet of the window came",
       fields = { { name = "first", fold = "min" }, { name = "last", fold = "max" } },
@@ -104,6 +133,22 @@ return {
       min = 1,
       max = 16777216,
       help = "rows a window can hold; what does not fit is counted as loss.map_full",
+    },
+    sessions = {
+      default = 65536,
+      type = "count",
+      unit = "sessions",
+      min = 1,
+      max = 16777216,
+      help = "with server or end_reason, how many are remembered; the least recently used is forgotten first",
+    },
+    idle = {
+      default = 60,
+      type = "duration",
+      unit = "time",
+      min = 0.001,
+      max = 86400,
+      help = "with server or end_reason, a session without a packet for longer starts anew",
     },
     prefix4 = { default = 24, type = "count", unit = "bits", min = 0, max = 32, help = "subnets of IPv4" },
     prefix6 = { default = 64, type = "count", unit = "bits", min = 0, max = 128, help = "subnets of IPv6" },

@@ -51,11 +51,32 @@ struct NAME(value) {
 #if defined(FEATURE_interface) && !defined(KEY_ifindex)
 	if_index ifindex;
 #endif
+#ifdef FEATURE_server
+	enum server_end server;
+	enum server_method method;
+#endif
+#ifdef FEATURE_end_reason
+	enum flow_end end_reason;
+#endif
+#ifdef FEATURE_defrag
+	__u64 fragments;
+	__u64 unmatched;
+#endif
 #ifdef FEATURE_timing
 	wall_ns first;
 	wall_ns last;
 #endif
+#ifdef FEATURE_gaps
+	__u64 gaps[TIME_CLASSES];
+#endif
 };
+
+#if defined(FEATURE_server) || defined(FEATURE_end_reason)
+SERVER_SESSIONS(NAME(sessions), KNOB_sessions);
+#endif
+#ifdef FEATURE_defrag
+DEFRAG_MAP(NAME(datagrams));
+#endif
 
 WINDOWED_HASH(NAME(rows), struct NAME(key), struct NAME(value));
 WINDOWED_ARRAY(NAME(other), struct NAME(value), 1);
@@ -91,8 +112,18 @@ static __always_inline bool NAME(turn)(struct NAME(key) * key)
 #endif
 
 #ifdef FEATURE_timing
-static __always_inline void NAME(note_time)(struct NAME(value) * value, wall_ns now)
+static __always_inline void NAME(note_time)(struct NAME(value) * value, wall_ns now, __u32 packets,
+					    const bool shared)
 {
+#ifdef FEATURE_gaps
+	/* Of a merged packet's segments, all but the first follow at once. */
+	if (value->last)
+		count__in(shared,
+			  value->gaps[time__class(now > value->last ? now - value->last : 0)], 1);
+	if (packets > 1)
+		count__in(shared, value->gaps[0], packets - 1);
+#endif
+	(void)packets, (void)shared;
 	if (!value->first || now < value->first)
 		value->first = now;
 	if (now > value->last)
@@ -149,14 +180,46 @@ static __always_inline void NAME(note_ttl)(struct NAME(value) * value, __u8 ttl)
 }
 #endif
 
-static __always_inline void NAME(count)(struct NAME(value) * value, const struct packet *p,
-					const struct packet *h, bool back, const bool shared)
+/* What a packet is beside its headers. */
+struct NAME(about) {
+	bool back;	/* it goes from dst to src */
+	bool unmatched; /* a fragment whose ports are not known */
+	struct ports ports;
+	struct server server;
+};
+
+#if defined(FEATURE_server) || defined(FEATURE_end_reason)
+static __always_inline void NAME(note_session)(struct NAME(value) * value, const struct packet *h,
+					       const struct NAME(about) * about)
+{
+#ifdef FEATURE_server
+	value->server = about->server.is_dst != about->back ? dst_serves : src_serves;
+	value->method = about->server.method;
+#endif
+#ifdef FEATURE_end_reason
+	if (value->end_reason)
+		return;
+	if (about->server.restarted)
+		value->end_reason = idle;
+	else if (h->tcp_flags & TCP_RST)
+		value->end_reason = rst;
+	else if (h->tcp_flags & TCP_FIN)
+		value->end_reason = fin;
+#endif
+	(void)h;
+}
+#endif
+
+/* Rows are shared by all CPUs; what did not fit is each CPU's own. */
+static __always_inline void NAME(count)(struct NAME(value) * value, struct packet *p,
+					const struct packet *h, const struct NAME(about) * about,
+					const bool shared)
 {
 	count__in(shared, value->packets, p->segments);
 	count__in(shared, value->skbs, 1);
 	count__in(shared, value->bytes, packet__bytes(h));
 #ifdef FEATURE_biflow
-	if (back) {
+	if (about->back) {
 		count__in(shared, value->packets_back, p->segments);
 		count__in(shared, value->bytes_back, packet__bytes(h));
 	}
@@ -167,7 +230,22 @@ static __always_inline void NAME(count)(struct NAME(value) * value, const struct
 #ifdef FEATURE_size_hist
 	count__in(shared, value->sizes[size__class(p, h)], p->segments);
 #endif
-	(void)back;
+#ifdef FEATURE_defrag
+	if (h->fragment)
+		count__in(shared, value->fragments, p->segments);
+	if (about->unmatched)
+		count__in(shared, value->unmatched, p->segments);
+#endif
+#ifdef FEATURE_ttl
+	NAME(note_ttl)(value, h->ttl);
+#endif
+#ifdef FEATURE_timing
+	NAME(note_time)(value, clock__wall(p), p->segments, shared);
+#endif
+#if defined(FEATURE_server) || defined(FEATURE_end_reason)
+	NAME(note_session)(value, h, about);
+#endif
+	(void)about;
 }
 
 static __always_inline struct NAME(value) *
@@ -185,12 +263,28 @@ static __always_inline struct NAME(value) *
 	return half__row(&NAME(rows), p->half, key, fresh);
 }
 
+/* The ports of a fragment's datagram. */
+#ifdef FEATURE_defrag
+static __always_inline void NAME(fill_ports)(struct NAME(key) * key, struct NAME(about) * about,
+					     const struct packet *h)
+{
+	about->unmatched = !defrag__ports(&NAME(datagrams), h, &about->ports);
+#ifdef KEY_sport
+	key->sport = about->ports.source;
+#endif
+#ifdef KEY_dport
+	key->dport = about->ports.dest;
+#endif
+	(void)key;
+}
+#endif
+
 static __always_inline void NAME(on_packet)(struct packet *p)
 {
+	struct NAME(about) about = {};
 	const struct packet *h = p;
 	struct NAME(value) * value;
 	struct NAME(key) key;
-	bool back = false;
 
 	if (p->parsed != PARSED)
 		return;
@@ -200,22 +294,23 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 #endif
 	NAME(fill_key)(&key, p, h);
 	key.ip_version = h->ip_version;
+	about.ports.source = h->sport;
+	about.ports.dest = h->dport;
+#ifdef FEATURE_defrag
+	NAME(fill_ports)(&key, &about, h);
+#endif
 #ifdef FEATURE_biflow
-	back = NAME(turn)(&key);
+	about.back = NAME(turn)(&key);
+#endif
+#if defined(FEATURE_server) || defined(FEATURE_end_reason)
+	server__find(&about.server, &NAME(sessions), h, &about.ports, clock__wall(p), KNOB_idle);
 #endif
 	value = NAME(row)(&key, p, h);
 	if (value) {
-		NAME(count)(value, p, h, back, true);
-	} else {
-		value = half__value(&NAME(other), p->half, 1, 0);
-		if (!value)
-			return;
-		NAME(count)(value, p, h, back, false);
+		NAME(count)(value, p, h, &about, true);
+		return;
 	}
-#ifdef FEATURE_ttl
-	NAME(note_ttl)(value, h->ttl);
-#endif
-#ifdef FEATURE_timing
-	NAME(note_time)(value, clock__wall(p));
-#endif
+	value = half__value(&NAME(other), p->half, 1, 0);
+	if (value)
+		NAME(count)(value, p, h, &about, false);
 }

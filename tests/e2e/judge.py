@@ -23,7 +23,7 @@ import json
 import sys
 
 COUNTS = ("packets", "skbs", "bytes")
-LOSS = ("map_full", "evicted", "ring_full", "not_parsed", "late")
+LOSS = ("map_full", "evicted", "ring_full", "not_parsed", "late", "limited")
 NOT_PARSED = ("not_ip", "truncated", "malformed")
 
 

@@ -7,7 +7,7 @@ local HERE = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 local TIME = 1795467965123456 -- 2026-11-23T21:06:05.123456Z
 
 local function loss(of)
-  local all = { map_full = 0, evicted = 0, ring_full = 0, not_parsed = 0, late = 0 }
+  local all = { map_full = 0, evicted = 0, ring_full = 0, not_parsed = 0, late = 0, limited = 0 }
   for name, number in pairs(of or {}) do
     all[name] = number
   end
@@ -38,14 +38,14 @@ describe("an event as JSON", function()
       .. '"seq":12,"level":"alert","start":"2026-11-23T21:06:05.023456000Z",'
       .. '"end":"2026-11-23T21:06:05.123456000Z",'
       .. '"seconds":0.1,"cut":"clock","packets":931,"skbs":900,"bytes":55860,'
-      .. '"loss":{"map_full":0,"evicted":0,"ring_full":0,"not_parsed":0,"late":0}}', event.encode(window()))
+      .. '"loss":{"map_full":0,"evicted":0,"ring_full":0,"not_parsed":0,"late":0,"limited":0}}', event.encode(window()))
   end)
 
   it("puts optional parts where they are declared", function()
     local line = event.encode(window { not_parsed_by = { malformed = 1, not_ip = 2, truncated = 0 },
       directions = { egress = { bytes = 3, skbs = 2, packets = 1 },
         ingress = { packets = 4, skbs = 5, bytes = 6 } } })
-    assert.truthy(line:find('"late":0},"not_parsed_by":{"not_ip":2,"truncated":0,"malformed":1},"directions":'
+    assert.truthy(line:find('"late":0,"limited":0},"not_parsed_by":{"not_ip":2,"truncated":0,"malformed":1},"directions":'
       .. '{"ingress":{"packets":4,"skbs":5,"bytes":6},"egress":{"packets":1,"skbs":2,"bytes":3}}}', 1, true))
   end)
 

@@ -6,7 +6,7 @@ local START = 1795467965000000 -- 2026-11-23T21:06:05Z
 local PLAIN = { utf8 = true }
 
 local function loss(of)
-  local all = { map_full = 0, evicted = 0, ring_full = 0, not_parsed = 0, late = 0 }
+  local all = { map_full = 0, evicted = 0, ring_full = 0, not_parsed = 0, late = 0, limited = 0 }
   for name, number in pairs(of or {}) do
     all[name] = number
   end

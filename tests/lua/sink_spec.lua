@@ -8,7 +8,7 @@ local sink_text = require "perilune.sink_text"
 local TIME = 1795467965123456 -- 2026-11-23T21:06:05.123456Z
 
 local function loss(of)
-  local all = { map_full = 0, evicted = 0, ring_full = 0, not_parsed = 0, late = 0 }
+  local all = { map_full = 0, evicted = 0, ring_full = 0, not_parsed = 0, late = 0, limited = 0 }
   for name, number in pairs(of or {}) do
     all[name] = number
   end

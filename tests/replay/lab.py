@@ -37,6 +37,9 @@ def done(text):
 
 def equal(expected, actual, what):
     if expected != actual:
+        if isinstance(expected, dict) and isinstance(actual, dict) and len(expected) > 8:
+            keys = [k for k in list(expected) + list(actual) if expected.get(k) != actual.get(k)][:4]
+            expected, actual = ({k: d.get(k) for k in keys} for d in (expected, actual))
         fail("%s: expected %r, got %r" % (what, expected, actual))
 
 
@@ -202,6 +205,12 @@ def write(name, data):
     with open(path, "wb") as file:
         file.write(data)
     return path
+
+
+def policy(name, probes):
+    """A policy file of these probes, whose window is a day."""
+    text = 'return policy "features" { attach = { iface = "lo", hook = "xdp" }, window = "24h", always = {\n%s\n} }\n'
+    return write(name, (text % ",\n".join(probes)).encode())
 
 
 # ------------------------------------------------------------------------------------------------ frames

@@ -17,16 +17,13 @@ FEATURES = {
     "tcp_flags": ["syn", "syn_ack", "fin", "rst", "psh", "ack", "urg", "ece", "cwr"], "timing": ["first", "last"],
     "biflow": ["packets_back", "bytes_back"], "size_hist": ["sizes"], "ttl": ["ttl_min", "ttl_max"], "tos": ["tos"],
     "vlan": ["vlan", "inner_vlan"], "mpls": ["label"], "direction": ["direction"], "interface": ["ifindex"],
-    "tunnel": ["tunnel", "tunnel_id"],
+    "tunnel": ["tunnel", "tunnel_id"], "gaps": ["gaps"], "defrag": ["fragments", "unmatched"], "server": ["server", "method"],
+    "end_reason": ["end_reason"],
 }
+REQUIRES = {"gaps": ["timing"]}
 KEY = ("src", "dst", "sport", "dport", "proto", "ip_version")
-# The two that change what a row is: their rows are compared for themselves.
-OTHERS = [name for name in FEATURES if name not in ("biflow", "tunnel")]
-
-
-def policy(name, probes):
-    text = 'return policy "features" { attach = { iface = "lo", hook = "xdp" }, window = "24h", always = {\n%s\n} }\n'
-    return lab.write(name, (text % ",\n".join(probes)).encode())
+# Three change what a row is: their rows are compared for themselves, those of defrag in test_sessions.py.
+OTHERS = [name for name in FEATURES if name not in ("biflow", "tunnel", "defrag")]
 
 
 # A capture may be longer than a window, so a row may come in parts: sums, the least, the greatest, the first.
@@ -42,9 +39,10 @@ def rows_of(events, probe, key):
                     into[field] = min(into.get(field, value), value)
                 elif field in ("last", "ttl_max"):
                     into[field] = max(into.get(field, value), value)
-                elif field == "sizes":
+                elif field in ("sizes", "gaps"):
                     into[field] = [a + b for a, b in zip(into.get(field, [0] * len(value)), value)]
-                elif field in ("tos", "vlan", "inner_vlan", "label", "direction", "ifindex", "tunnel", "tunnel_id"):
+                elif field in ("tos", "vlan", "inner_vlan", "label", "direction", "ifindex", "tunnel", "tunnel_id", "server", "method",
+                               "end_reason"):
                     into.setdefault(field, value)
                 else:
                     into[field] = into.get(field, 0) + value
@@ -121,7 +119,7 @@ def alone(name, path):
     none = rows_of(events, "none", KEY)
     for feature in OTHERS + ["every"]:
         rows = rows_of(events, feature, KEY)
-        added = FEATURES[feature] if feature in FEATURES else [f for other in OTHERS for f in FEATURES[other]]
+        added = [f for other in ([feature] + REQUIRES.get(feature, []) if feature in FEATURES else OTHERS) for f in FEATURES[other]]
         for key, row in rows.items():
             if sorted(row) != sorted(none.get(key, {})) + sorted(added) and sorted(row) != sorted(list(none.get(key, {})) + added):
                 lab.fail("%s: %s: fields of %s: %s" % (name, feature, key, sorted(row)))
@@ -129,13 +127,13 @@ def alone(name, path):
     return len(none)
 
 
-CHECKED = policy("checked.lua", [
+CHECKED = lab.policy("checked.lua", [
     'flows "all" { features = { "ttl", "tos", "vlan", "mpls", "size_hist" } }',
     'flows "nets" { key = "subnet", prefix4 = 20, prefix6 = 33 }',
     'flows "list" { key = { "tos", "vlan", "dst" } }',
     'flows "both" { features = { "biflow" } }',
 ])
-ALONE = policy("alone.lua", ['flows "none" {}'] + ['flows "%s" { features = { "%s" } }' % (name, name) for name in OTHERS] +
+ALONE = lab.policy("alone.lua", ['flows "none" {}'] + ['flows "%s" { features = { "%s" } }' % (name, '", "'.join([name] + REQUIRES.get(name, []))) for name in OTHERS] +
                ['flows "every" { features = { %s } }' % ", ".join('"%s"' % name for name in OTHERS)])
 
 
