@@ -11,6 +11,7 @@
 #include "bench_child.h"
 #include "bench_net.h"
 #include "lua_batch.h"
+#include "lua_bench_prog.h"
 #include "lua_vm.h"
 
 #define ARGUMENTS_MAX 16
@@ -317,5 +318,6 @@ int luaopen_perilune_core_bench(lua_State *L)
 	make_type(L, NET_TYPE, net_methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
+	lua_bench_prog__add(L);
 	return 1;
 }

@@ -9,10 +9,10 @@
 -- All sit on one veth interface in a network namespace of the process's own, which goes with it, however it ends. The
 -- ways take turns; before each, packets from SOURCES addresses fill the maps.
 local bench = require "perilune.core.bench"
-local compile = require "perilune.core.compile"
 local loop = require "perilune.core.loop"
 local measurement = require "perilune.measurement"
 local probe = require "perilune.core.probe"
+local task = require "perilune.task"
 local twin = require "perilune.core.twin"
 
 local swap = { summary = "ending a window: the epoch flip, the twin over TCX and over XDP, a recompile" }
@@ -21,7 +21,6 @@ local WAYS = { "flip", "twin_tcx", "twin_xdp", "recompile" }
 local ROUNDS = { flip = 100, twin_tcx = 100, twin_xdp = 100, recompile = 12 }
 local SOURCES = 256
 local PARTS = { "swap", "call", "grace", "read" } -- of a window's end, in seconds
-local ENDS = { SIGINT = 130, SIGTERM = 143, SIGHUP = 129 }
 
 local FLIP = [[
 #include <perilune.h>
@@ -90,68 +89,17 @@ SEC("xdp") int watch_xdp(struct xdp_md *xdp)
 char LICENSE[] SEC("license") = "GPL";
 ]]
 
+local check = task.check
+
 local Run = {}
 Run.__index = Run
 
--- An error that ends the measurement; caught by on_loop.
-local function check(value, message, code)
-  if not value then error({ message = message, code = code }, 0) end
-  return value, message
-end
-
--- Calls start(done), which begins something, and gives what done is called with; and the seconds that start took, in
--- which the loop stood still.
-function Run:await(start)
-  local result, waiting, call
-  local began = loop.now()
-  self.under_way = check(start(function(...)
-    result = { n = select("#", ...), ... }
-    if waiting then self:resume() end
-  end))
-  call = loop.now() - began
-  if not result then
-    waiting = true
-    coroutine.yield()
-  end
-  if self.ended_by then error({}, 0) end
-  check(result[1], result[2], result[3])
-  return result[1], result[2], call
-end
-
-function Run:resume()
-  local ok, failure = coroutine.resume(self.thread)
-  if not ok then self.failure = type(failure) == "table" and failure or { message = failure } end
-  if coroutine.status(self.thread) == "dead" then loop.stop() end
-end
-
--- Runs `body` on the loop, where it may await. A signal ends it at the next step. true | nil, message, code
-function Run:on_loop(body)
-  local signals = {}
-  for name in pairs(ENDS) do
-    signals[#signals + 1] = loop.signal(name, function()
-      self.ended_by = self.ended_by or name
-      if self.compilation then self.compilation:cancel() end
-    end)
-  end
-  self.thread = coroutine.create(body)
-  local start = loop.timer(function() self:resume() end)
-  start:start(loop.now())
-  loop.run()
-  start:close()
-  for _, handle in ipairs(signals) do handle:close() end
-  if self.failure then return nil, self.failure.message, self.failure.code end
-  return true
-end
+function Run:await(start) return self.task:await(start) end
 
 function Run:compile(source)
-  local object, _, call = self:await(function(done)
-    self.compilation = compile.start({
-      name = "<bench swap>", source = source, args = { "-I" .. self.share .. "/bpf" }, cache = "",
-    }, done)
-    return self.compilation
-  end)
-  self.compilation = nil
-  return object, call
+  return self.task:compile {
+    name = "<bench swap>", source = source, args = { "-I" .. self.share .. "/bpf" }, cache = "",
+  }
 end
 
 function Run:attach(to, program, hook)
@@ -304,12 +252,15 @@ function swap.run(parsed, context)
   if not net then return context.broke(message, code) end
   local run = setmetatable({ net = net, share = context.share, seconds = {} }, Run)
   for _, way in ipairs(WAYS) do run.seconds[way] = {} end
-  local ok
-  ok, message, code = run:on_loop(function() run:measure() end)
+  local ok, status
+  ok, message, code, status = task.run(function(t)
+    run.task = t
+    run:measure()
+  end)
   for _, part in ipairs { "flip", "twin_tcx", "twin_xdp", "last" } do
     if run[part] then run[part]:close() end
   end
-  if run.ended_by then return ENDS[run.ended_by] end
+  if status then return status end
   if not ok then return context.broke(message, code) end
   local show = parsed.json and print_json or print_table
   show(context.out, figures_of(run.seconds))
