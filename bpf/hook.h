@@ -273,9 +273,50 @@ static __always_inline bool xdp__more(struct xdp_md *xdp)
 }
 
 /*
- * A level's function for a kind of program: LEVEL_TC(NAME, NEEDS, templates) and LEVEL_XDP(NAME, NEEDS, templates), and the same
+ * A level's functions for a kind of program: LEVEL_TC(NAME, NEEDS, templates) and LEVEL_XDP(NAME, NEEDS, templates), and the same
  * with _TUNNELS where NEEDS has NEED_TUNNEL. `TEMPLATES` is a static function that takes the packet and the program's context.
+ *
+ * NAME takes any packet; NAME_plain takes those that are plain (parse_plain.h), and returns 0 for others. LEVEL(NAME, …) calls what fits.
+ * NAME_plain stands in the root program, which saves a call; where stack or the verifier's patience do not suffice for that, programs
+ * are made with HOOK_CALLS, and it is a function of its own.
  */
+#ifdef HOOK_CALLS
+#define HOOK_PLAIN __noinline
+#else
+#define HOOK_PLAIN static __always_inline
+#endif
+
+#define LEVEL(NAME, CTX, HALF, DIRECTION)                                                          \
+	(NAME##_plain(CTX, HALF, DIRECTION) || NAME(CTX, HALF, DIRECTION))
+
+static __always_inline bool skb__plain(struct packet *p, struct __sk_buff *skb, const __u32 needs)
+{
+	p->wire = skb->len;
+	p->segments = skb__segments(skb);
+	return !skb->vlan_present &&
+	       parse__plain(p, (void *)(long)skb->data, (void *)(long)skb->data_end, needs);
+}
+
+static __always_inline bool xdp__plain(struct packet *p, struct xdp_md *xdp, const __u32 needs)
+{
+	p->wire = ctl.wire ? ctl.wire : bpf_xdp_get_buff_len(xdp);
+	p->segments = 1;
+	return parse__plain(p, (void *)(long)xdp->data, (void *)(long)xdp->data_end, needs);
+}
+
+#define LEVEL_PLAIN(CONTEXT, NAME, TEMPLATES, PLAIN, NEEDS)                                        \
+	HOOK_PLAIN int NAME##_plain(CONTEXT *ctx, __u32 half, enum direction direction)            \
+	{                                                                                          \
+		struct packet p = {.half = half & 1, .direction = direction & 1, .ctx = ctx};      \
+                                                                                                   \
+		hook__delay();                                                                     \
+		if (!PLAIN(&p, ctx, NEEDS))                                                        \
+			return 0;                                                                  \
+		TEMPLATES(&p, ctx);                                                                \
+		hook__count(&p); /* last: a call less that keys have to be kept over */            \
+		return 1;                                                                          \
+	}
+
 #define LEVEL_OF(CONTEXT, NAME, TEMPLATES, INNER)                                                        \
 	__noinline int NAME(CONTEXT *ctx, __u32 half, enum direction direction)                          \
 	{                                                                                                \
@@ -300,17 +341,21 @@ static __always_inline bool xdp__more(struct xdp_md *xdp)
 
 #define LEVEL_TC(NAME, NEEDS, TEMPLATES)                                                           \
 	PARSE_TC(NAME, NEEDS)                                                                      \
-	LEVEL_OF(struct __sk_buff, NAME, TEMPLATES, )
+	LEVEL_OF(struct __sk_buff, NAME, TEMPLATES, )                                              \
+	LEVEL_PLAIN(struct __sk_buff, NAME, TEMPLATES, skb__plain, NEEDS)
 #define LEVEL_XDP(NAME, NEEDS, TEMPLATES)                                                          \
 	PARSE_XDP(NAME, NEEDS)                                                                     \
-	LEVEL_OF(struct xdp_md, NAME, TEMPLATES, )
+	LEVEL_OF(struct xdp_md, NAME, TEMPLATES, )                                                 \
+	LEVEL_PLAIN(struct xdp_md, NAME, TEMPLATES, xdp__plain, NEEDS)
 #define LEVEL_TC_TUNNELS(NAME, NEEDS, TEMPLATES)                                                   \
 	PARSE_TC(NAME, NEEDS)                                                                      \
 	PARSE_INSIDE(NAME, struct __sk_buff, skb__more, NEEDS)                                     \
-	LEVEL_OF(struct __sk_buff, NAME, TEMPLATES, LEVEL_INNER(NAME, skb__beside(ctx)))
+	LEVEL_OF(struct __sk_buff, NAME, TEMPLATES, LEVEL_INNER(NAME, skb__beside(ctx)))           \
+	LEVEL_PLAIN(struct __sk_buff, NAME, TEMPLATES, skb__plain, NEEDS)
 #define LEVEL_XDP_TUNNELS(NAME, NEEDS, TEMPLATES)                                                  \
 	PARSE_XDP(NAME, NEEDS)                                                                     \
 	PARSE_INSIDE(NAME, struct xdp_md, xdp__more, NEEDS)                                        \
-	LEVEL_OF(struct xdp_md, NAME, TEMPLATES, LEVEL_INNER(NAME, 0))
+	LEVEL_OF(struct xdp_md, NAME, TEMPLATES, LEVEL_INNER(NAME, 0))                             \
+	LEVEL_PLAIN(struct xdp_md, NAME, TEMPLATES, xdp__plain, NEEDS)
 
 #endif

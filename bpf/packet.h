@@ -15,7 +15,7 @@ enum need {
 	NEED_IP = 4,	    /* ttl, tos, ip_id, ip_flags */
 	NEED_TCP = 8,	    /* seq, ack, window; with NEED_TRANSPORT */
 	NEED_ICMP = 16,	    /* icmp_type, icmp_code, icmp_id, icmp_seq; with NEED_TRANSPORT */
-	NEED_PAYLOAD = 32,  /* payload, payload_len, udp_length; with NEED_TRANSPORT */
+	NEED_PAYLOAD = 32,  /* transport, payload, payload_len, udp_length; with NEED_TRANSPORT */
 	NEED_VLAN = 64,	    /* tags, vlan */
 	NEED_MPLS = 128,    /* label */
 	NEED_TUNNEL = 256,  /* tunnel, tunnel_id, inner */
@@ -124,7 +124,8 @@ struct packet {
 	__u32 tunnel_id;    /* GRE key, VNI or TEID; 0 when there is none */
 	__u16 tunnel_at;    /* where the headers inside begin, */
 	__be16 tunnel_type; /* and the ethertype they have; TUNNEL_ETHERNET: a link header first */
-	__u16 payload;	    /* bytes in front of what the transport carries; 0: unknown */
+	__u16 transport; /* bytes in front of the transport header, with NEED_PAYLOAD; 0: unknown */
+	__u16 payload;	 /* bytes in front of what the transport carries; 0: unknown */
 	__u16 payload_len;
 	union {
 		struct {

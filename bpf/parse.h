@@ -90,4 +90,6 @@ static __always_inline bool parse__ip(struct packet *p, void *data, void *end, c
 	return c.cut;
 }
 
+#include "parse_plain.h"
+
 #endif

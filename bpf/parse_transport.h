@@ -126,6 +126,8 @@ static __always_inline void parse__transport(struct packet *p, struct cursor *c,
 {
 	const struct ports *ports;
 
+	if (needs & NEED_PAYLOAD)
+		p->transport = c->at;
 	if (!proto__has_ports(p->proto)) {
 		if (needs & NEED_TUNNEL)
 			parse__ip_tunnel(p, c);

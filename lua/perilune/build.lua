@@ -51,7 +51,8 @@ end
 --- plan.build with this machine's filters; nil, message for what cannot be planned.
 function build.plan(decl, options)
   return planner.build(decl, {
-    share = options.share, replay = options.replay, delay = test_delay(), filter = filter.source,
+    share = options.share, replay = options.replay, calls = options.calls, delay = test_delay(),
+    filter = filter.source,
   })
 end
 
@@ -75,12 +76,24 @@ function build.compile(decl, options, done)
     end)
 end
 
---- Compiles and loads. done(probe, { planned, cached, seconds }) or done(nil, message, code).
+--- Compiles and loads. done(probe, { planned, cached, seconds }) or done(nil, message, code). Programs that the kernel
+--- refuses are made again with more functions, which need less stack and less of the verifier, and in which what is
+--- wrong has a name.
 function build.start(decl, options, done)
-  return build.compile(decl, options, function(object, info, code)
-    if not object then return done(nil, info, code) end
-    load(decl, info.planned, object, info, done)
-  end)
+  local under_way
+  local function start(calls)
+    local with = { share = options.share, replay = options.replay, calls = calls }
+    return build.compile(decl, with, function(object, info, code)
+      if not object then return done(nil, info, code) end
+      load(decl, info.planned, object, info, function(probe, message, failure)
+        if probe or calls or failure == "EPERM" then return done(probe, message, failure) end
+        under_way.now = start(true)
+      end)
+    end)
+  end
+  under_way = { cancel = function(self) self.now:cancel() end }
+  under_way.now = start(options.calls)
+  return under_way
 end
 
 return build

@@ -37,7 +37,7 @@ SEC("xdp.frags") int hook(struct xdp_md *ctx)
 {
 	union ctl_state state = hook__state();
 
-	level_base(ctx, state.epoch, ingress);
+	LEVEL(level_base, ctx, state.epoch, ingress);
 	return XDP_PASS;
 }
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -75,7 +75,7 @@ function cost.variants(manifest)
 end
 
 -- The C of a probe with these features at its default key, as a policy gets it.
-local function planned(program, context)
+local function planned(program, context, calls)
   local probes = {}
   for i, name in ipairs(program.probes or { program.template }) do
     probes[i] = ('%s "p%d" { features = { %s } }'):format(name, i, quoted(program.features or {}))
@@ -83,16 +83,18 @@ local function planned(program, context)
   local text = 'return policy "cost" { attach = { iface = "lo", hook = "xdp" }, always = { %s } }'
   local decl = task.check(policy.load { source = text:format(table.concat(probes, ", ")), name = program.name, set = {},
     templates = context.templates })
-  return task.check(build.plan(decl, { share = context.share }))
+  return task.check(build.plan(decl, { share = context.share, calls = calls }))
 end
 
 --- Compiles and loads a program: { name, source, args } or { name, template or probes, features }. Sets `program` and `cost`.
 function cost.load(t, program, context)
-  local plan = program.source and program or planned(program, context)
-  local args = { "-I" .. context.share .. "/bpf" }
-  for _, arg in ipairs(plan.args or {}) do args[#args + 1] = arg end
-  local object = t:compile { name = ("<%s>"):format(program.name), source = plan.source, args = args }
-  program.program = task.check(bench.program(object))
+  local function load(calls)
+    local plan = program.source and program or planned(program, context, calls)
+    local args = { "-I" .. context.share .. "/bpf" }
+    for _, arg in ipairs(plan.args or {}) do args[#args + 1] = arg end
+    return bench.program(t:compile { name = ("<%s>"):format(program.name), source = plan.source, args = args })
+  end
+  program.program = load(false) or task.check(load(true)) -- as build.start does
   program.cost = program.program:cost()
 end
 

@@ -185,7 +185,7 @@ end
 local function root_source(root, levels)
   local context = contexts[root.kind]
   local function call(level)
-    return ("%s_level_%s(ctx, state.epoch, %s);"):format(root.kind, c_name(level.name), root.direction)
+    return ("LEVEL(%s_level_%s, ctx, state.epoch, %s);"):format(root.kind, c_name(level.name), root.direction)
   end
   local out = {
     ("\nSEC(\"%s\")\nint %s(%s *ctx)\n{"):format(context.section, root.program, context.type),
@@ -252,9 +252,17 @@ local function maps_of(decl, windows)
   return maps
 end
 
---- `options`: share (directory that holds bpf/), replay (boolean), delay (test builds: iterations between
---- epoch and count), filter (perilune.core.filter's source, or a function like it). → { source, args, roots,
---- windows, entries = {{map, entries}}, maps = by level {position → boolean} }
+-- Whether a template of these is too big to stand in the root programs.
+local function wants_calls(decl)
+  for _, probe in ipairs(decl.probes) do
+    if probe.manifest.calls then return true end
+  end
+  return false
+end
+
+--- `options`: share (directory that holds bpf/), replay (boolean), calls (boolean: see bpf/hook.h), delay (test
+--- builds: iterations between epoch and count), filter (perilune.core.filter's source, or a function like it).
+--- → { source, args, roots, windows, entries = {{map, entries}}, maps = by level {position → boolean} }
 --- | nil, message for a filter that is none
 function plan.build(decl, options)
   local roots = roots_of(decl, options.replay)
@@ -278,6 +286,7 @@ function plan.build(decl, options)
   source[#source + 1] = "\nchar LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n"
 
   local args = { "-I" .. options.share .. "/bpf" }
+  if options.calls or wants_calls(decl) then args[#args + 1] = "-DHOOK_CALLS" end
   if options.delay then args[#args + 1] = ("-DPERILUNE_TEST_DELAY=%d"):format(options.delay) end
   local windows, entries = windows_of(decl)
   return {

@@ -4,6 +4,7 @@ return {
   name = "cryptomining",
   help = "sessions by client and server: packets and bits each way, how long they last, how the server was found",
   rows = true,
+  calls = true,
   needs = { "addresses", "transport" },
   fields = {
     { name = "client", unit = "address", help = "the end that is not the server" },

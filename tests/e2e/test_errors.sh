@@ -108,7 +108,7 @@ export PERILUNE_PATH="$here/mine"
 template 'if (v) v->packets += nonsense;'
 wrong 2 'broken/template.bpf.h:5: .*nonsense' run deep.lua
 template 'v->packets += 1;'
-wrong 2 'template.bpf.h:5: the verifier refused in tc_level_siege: .*map_value_or_null' run deep.lua
+wrong 2 'template.bpf.h:5: the verifier refused in tc_level_siege_plain: .*map_value_or_null' run deep.lua
 assert_match 'R[0-9]' "$(sed -n '2,$p' "$OUT/stderr")" "the end of the verifier's log"
 unset PERILUNE_PATH
 assert_clean "$B" vb

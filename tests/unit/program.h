@@ -17,6 +17,7 @@
 
 /* Level 0 counts only in the hook's totals, level 1 also in `all`, a row for every source. */
 static const char program_source[] =
+	"#define HOOK_CALLS\n"
 	"#include <perilune.h>\n"
 	"#define PROBE all\n"
 	"#define KEY_src\n"
@@ -32,18 +33,18 @@ static const char program_source[] =
 	"{\n"
 	"	union ctl_state state = hook__state();\n"
 	"	if (state.level == 1)\n"
-	"		xdp_level_deep(ctx, state.epoch, ingress);\n"
+	"		LEVEL(xdp_level_deep, ctx, state.epoch, ingress);\n"
 	"	else\n"
-	"		xdp_level_base(ctx, state.epoch, ingress);\n"
+	"		LEVEL(xdp_level_base, ctx, state.epoch, ingress);\n"
 	"	return XDP_PASS;\n"
 	"}\n"
 	"SEC(\"tc\") int tc_root(struct __sk_buff *ctx)\n"
 	"{\n"
 	"	union ctl_state state = hook__state();\n"
 	"	if (state.level == 1)\n"
-	"		tc_level_deep(ctx, state.epoch, egress);\n"
+	"		LEVEL(tc_level_deep, ctx, state.epoch, egress);\n"
 	"	else\n"
-	"		tc_level_base(ctx, state.epoch, egress);\n"
+	"		LEVEL(tc_level_base, ctx, state.epoch, egress);\n"
 	"	return TC_PASS;\n"
 	"}\n"
 	"char LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n";

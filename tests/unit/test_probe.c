@@ -195,7 +195,7 @@ static void load_refused(const char *body, struct error *error)
 /* What the verifier refuses is named: the level's function, the source line, why, and the end of its log. */
 static void names_what_was_refused(void **state)
 {
-	static const char *const parts[] = {"mine.bpf.h:4242: ", " in xdp_level_deep: ",
+	static const char *const parts[] = {"mine.bpf.h:4242: ", " in xdp_level_deep_plain: ",
 					    "invalid mem access 'map_value_or_null'\n"};
 	struct error error = {0};
 
