@@ -54,13 +54,16 @@ SCRATCH(NAME(fresh), struct NAME(value));
 
 #include <key_fill.h>
 
-/* What one packet says. Times in ns; 0: it says nothing of that. */
+/* What one packet says. Times in ns; 0: it says nothing of that. It lies in a map, so that the verifier does not follow what comes
+ * behind for each of its values. */
 struct NAME(seen) {
 	struct server server;
 	__u64 handshake;
 	__u64 rtt; /* to the end that this packet comes from */
 	bool retransmission, out_of_order, gap, keep_alive;
 };
+
+SCRATCH(NAME(seen), struct NAME(seen));
 
 #if defined(FEATURE_handshake) || defined(FEATURE_rtt) || defined(FEATURE_loss)
 /* One way of a connection. */
@@ -354,21 +357,22 @@ static __always_inline void NAME(count)(struct NAME(value) * value, const struct
 
 static __always_inline void NAME(on_packet)(struct packet *p)
 {
-	struct NAME(seen) seen = {};
+	struct NAME(seen) *seen = scratch__value(&NAME(seen));
 	struct NAME(value) * value, *fresh;
 	struct NAME(key) key;
 
-	if (p->parsed != PARSED || p->proto != PROTO_TCP || p->fragment)
+	if (p->parsed != PARSED || p->proto != PROTO_TCP || p->fragment || !seen)
 		return;
-	NAME(look)(&seen, p, clock__wall(p));
-	NAME(make_key)(&key, p, seen.server.is_dst);
+	__builtin_memset(seen, 0, sizeof(*seen));
+	NAME(look)(seen, p, clock__wall(p));
+	NAME(make_key)(&key, p, *(volatile bool *)&seen->server.is_dst);
 	fresh = scratch__value(&NAME(fresh)); /* stays 0 */
 	value = fresh ? half__row(&NAME(rows), p->half, &key, fresh) : NULL;
 	if (value) {
-		NAME(count)(value, p, &seen, true);
+		NAME(count)(value, p, seen, true);
 		return;
 	}
 	value = half__value(&NAME(other), p->half, 1, 0);
 	if (value)
-		NAME(count)(value, p, &seen, false);
+		NAME(count)(value, p, seen, false);
 }

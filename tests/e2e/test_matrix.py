@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, os.path.join(os.environ["PERILUNE_SOURCE"], "tests", "replay"))
 import lab  # noqa: E402
 
-LEVELS = 12  # in one policy, so that its maps are not too many
+LEVELS = 6  # in one policy, so that its maps are not too many
 HOOKS = {"xdp": "xdp", "tc.ingress": "tc.ingress", "tc.egress": "tc.egress"}
 
 

@@ -167,8 +167,8 @@ def seen(path, *options):
     return rows, lost
 
 
-def segment(seq, length):
-    header = struct.pack(">HHIIBBHHH", 40000, 80, seq % MOD, 1, 5 << 4, 16, 1000, 0, 0)
+def segment(seq, length, window=1000):
+    header = struct.pack(">HHIIBBHHH", 40000, 80, seq % MOD, 1, 5 << 4, 16, window, 0, 0)
     return lab.ethernet(0x0800, lab.ipv4("10.0.0.1", "10.0.0.2", 6, header + bytes(length)))
 
 
@@ -177,7 +177,8 @@ def made():
     again, a keep-alive."""
     first = MOD - 15
     plan = [(0, 0, 10), (1, 20, 10), (2, 10, 10), (3, 30, 10), (4, 50, 10), (14, 40, 10), (15, 60, 10), (16, 60, 10), (17, 69, 1)]
-    return lab.write_pcap("made.pcap", [((1000 * lab.NS + at * 1000000), segment(first + offset, length)) for at, offset, length in plan])
+    frames = [segment(first + offset, length) for _, offset, length in plan] + [segment(first + 70, 0, 0)]
+    return lab.write_pcap("made.pcap", [(1000 * lab.NS + at * 1000000, data) for at, data in zip([at for at, _, _ in plan] + [20], frames)])
 
 
 def main():
