@@ -28,6 +28,8 @@
 
 #include "scope.h"
 
+#include "sample.h"
+
 #include "clock.h"
 
 #include "tcp_flags.h"

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/timerfd.h>
@@ -168,7 +169,8 @@ static void on_timer(uv_poll_t *poll, int status, int events)
 	timer->fn(timer->arg);
 }
 
-int loop_timer__new(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_timer **out)
+static int new_timer(struct loop *loop, clockid_t clock, uv_poll_cb on_readable, loop_timer_fn fn,
+		     void *arg, struct loop_timer **out)
 {
 	struct loop_timer *timer = calloc(1, sizeof(*timer));
 	int err;
@@ -177,7 +179,7 @@ int loop_timer__new(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_
 		return -ENOMEM;
 	timer->fn = fn;
 	timer->arg = arg;
-	timer->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	timer->fd = timerfd_create(clock, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (timer->fd < 0) {
 		err = -errno;
 		free(timer);
@@ -190,12 +192,52 @@ int loop_timer__new(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_
 		return err;
 	}
 	timer->poll.data = timer;
-	err = uv_poll_start(&timer->poll, UV_READABLE, on_timer);
+	err = uv_poll_start(&timer->poll, UV_READABLE, on_readable);
 	uv_unref((uv_handle_t *)&timer->poll);
 	if (err)
 		loop_timer__free(timer);
 	else
 		*out = timer;
+	return err;
+}
+
+int loop_timer__new(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_timer **out)
+{
+	return new_timer(loop, CLOCK_MONOTONIC, on_timer, fn, arg, out);
+}
+
+/* Never ends, but the kernel cancels it when the clock is set (timerfd_create(2)). */
+static int wait_for_step(struct loop_timer *timer)
+{
+	struct itimerspec never = {.it_value.tv_sec = LLONG_MAX / NS_PER_S};
+
+	return timerfd_settime(timer->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL)
+		       ? -errno
+		       : 0;
+}
+
+static void on_step(uv_poll_t *poll, int status, int events)
+{
+	struct loop_timer *timer = poll->data;
+	uint64_t expirations;
+
+	(void)status;
+	(void)events;
+	if (read(timer->fd, &expirations, sizeof(expirations)) >= 0 || errno != ECANCELED)
+		return;
+	wait_for_step(timer);
+	timer->fn(timer->arg);
+}
+
+int loop_timer__on_step(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_timer **out)
+{
+	int err = new_timer(loop, CLOCK_REALTIME, on_step, fn, arg, out);
+
+	if (err)
+		return err;
+	err = wait_for_step(*out);
+	if (err)
+		loop_timer__free(*out);
 	return err;
 }
 

@@ -66,6 +66,12 @@ int loop_timer__start(struct loop_timer *timer, uint64_t deadline);
 void loop_timer__stop(struct loop_timer *timer);
 void loop_timer__free(struct loop_timer *timer);
 
+/*
+ * Calls `fn` each time somebody sets the wall clock (also when the machine wakes up), not when it is slewed. Does not keep the loop
+ * running; freed like a timer, and cannot be started or stopped.
+ */
+int loop_timer__on_step(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_timer **out);
+
 typedef void (*loop_signal_fn)(int signum, void *arg);
 
 /* Calls `fn` on the loop for every `signum` received. Does not keep the loop running. */

@@ -110,10 +110,10 @@ static void on_timer(void *arg)
 	lua_vm__call(vm, 0, 0);
 }
 
-static int core_timer(lua_State *L)
+/* On the stack, with the function at index 1. */
+static struct lua_timer *push_timer(lua_State *L)
 {
 	struct lua_timer *timer;
-	int err;
 
 	luaL_checktype(L, 1, LUA_TFUNCTION);
 	timer = lua_newuserdata(L, sizeof(*timer));
@@ -121,8 +121,34 @@ static int core_timer(lua_State *L)
 	luaL_getmetatable(L, TIMER_TYPE);
 	lua_setmetatable(L, -2);
 	timer->fn = lua_vm__ref(L, 1);
-	err = loop_timer__new(lua_vm__loop(timer->vm), on_timer, timer, &timer->timer);
+	return timer;
+}
+
+static int core_timer(lua_State *L)
+{
+	struct lua_timer *timer = push_timer(L);
+	int err = loop_timer__new(lua_vm__loop(timer->vm), on_timer, timer, &timer->timer);
+
 	return err ? fail(L, err, "cannot make a timer") : 1;
+}
+
+static void on_step(void *arg)
+{
+	struct lua_timer *timer = arg;
+
+	lua_vm__push(lua_vm__state(timer->vm), timer->fn);
+	lua_vm__call(timer->vm, 0, 0);
+}
+
+static int core_on_step(lua_State *L)
+{
+	struct lua_timer *timer = push_timer(L);
+	int err = loop_timer__on_step(lua_vm__loop(timer->vm), on_step, timer, &timer->timer);
+
+	if (err)
+		return fail(L, err, "cannot watch the clock");
+	timer->self = lua_vm__ref(L, -1);
+	return 1;
 }
 
 static struct lua_timer *check_timer(lua_State *L)
@@ -243,9 +269,11 @@ static const luaL_Reg signal_methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-	{"run", core_run},	 {"stop", core_stop},	    {"now", core_now},
-	{"wall", core_wall},	 {"pid", core_pid},	    {"timer", core_timer},
-	{"signal", core_signal}, {"rfc3339", core_rfc3339}, {NULL, NULL},
+	{"run", core_run},	   {"stop", core_stop},
+	{"now", core_now},	   {"wall", core_wall},
+	{"pid", core_pid},	   {"timer", core_timer},
+	{"signal", core_signal},   {"rfc3339", core_rfc3339},
+	{"on_step", core_on_step}, {NULL, NULL},
 };
 
 static void make_type(lua_State *L, const char *type, const luaL_Reg *methods)

@@ -8,6 +8,7 @@
  * - wall() → whole µs since the epoch
  * - timer(fn) → t with t:start(deadline), t:stop(), t:close(); a running one stays alive by itself
  * - signal("SIGINT", fn) → s; calls fn("SIGINT") for each one, until s:close()
+ * - on_step(fn) → s; calls fn() each time somebody sets the wall clock, until s:close(); nil, message, code where that cannot be watched
  * - rfc3339(µs [, ns beyond it]) → "2026-11-23T21:06:05.123456000Z"
  * - pid()
  */

@@ -281,7 +281,7 @@ local function plain_probe(probe)
     name = probe.name, template = probe.template, manifest = probe.manifest, key = probe.key,
     key_name = probe.key_name,
     features = probe.features, knobs = probe.knobs, fold = probe.fold, filter = probe.filter,
-    scope = probe.scope,
+    sample = probe.sample, scope = probe.scope,
     line = probe.at.line, file = probe.at.file,
   }
 end

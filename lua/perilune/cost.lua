@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What probes cost a packet: programs as policies get them, measured on frames in memory. For `perilune bench packet` and
--- `perilune templates NAME --cost`.
+-- What probes cost a packet: programs as policies get them, measured on frames in memory. For `perilune bench packet`
+-- and `perilune templates NAME --cost`.
 local bench = require "perilune.core.bench"
 local build = require "perilune.build"
 local measurement = require "perilune.measurement"
@@ -62,8 +62,8 @@ local function whole(manifest, feature)
   return names
 end
 
---- A template without features, and with each: { name, template, feature, features, base }, `base` being the one without, or with what
---- the feature requires.
+--- A template without features, and with each: { name, template, feature, features, base }, `base` being the one
+--- without.
 function cost.variants(manifest)
   local plain = { name = manifest.name, template = manifest.name, features = {} }
   local list = { plain }
@@ -81,18 +81,21 @@ local function planned(program, context, calls)
     probes[i] = ('%s "p%d" { features = { %s } }'):format(name, i, quoted(program.features or {}))
   end
   local text = 'return policy "cost" { attach = { iface = "lo", hook = "xdp" }, always = { %s } }'
-  local decl = task.check(policy.load { source = text:format(table.concat(probes, ", ")), name = program.name, set = {},
-    templates = context.templates })
+  local decl = task.check(policy.load {
+    source = text:format(table.concat(probes, ", ")), name = program.name, set = {}, templates = context.templates,
+  })
   return task.check(build.plan(decl, { share = context.share, calls = calls }))
 end
 
---- Compiles and loads a program: { name, source, args } or { name, template or probes, features }. Sets `program` and `cost`.
+--- Compiles and loads a program: { name, source, args } or { name, template or probes, features }. Sets `program` and
+--- `cost`.
 function cost.load(t, program, context)
   local function load(calls)
     local plan = program.source and program or planned(program, context, calls)
     local args = { "-I" .. context.share .. "/bpf" }
     for _, arg in ipairs(plan.args or {}) do args[#args + 1] = arg end
-    return bench.program(t:compile { name = ("<%s>"):format(program.name), source = plan.source, args = args })
+    local object = t:compile { name = ("<%s>"):format(program.name), source = plan.source, args = args }
+    return bench.program(object)
   end
   program.program = load(false) or task.check(load(true)) -- as build.start does
   program.cost = program.program:cost()
@@ -100,8 +103,8 @@ end
 
 local function run(program, times) return task.check(program.program:run(program.frame, times)) end
 
---- Runs all of them in turns, on their `frame`s; the first is the empty one. Sets of each `net` (ns, by round), `ns`, their median, and of
---- those with a `base` how much more than it they need: `more_ns`, `more_instructions`.
+--- Runs all of them in turns, on their `frame`s; the first is the empty one. Sets of each `net` (ns, by round), `ns`,
+--- their median, and of those with a `base` how much more than it they need: `more_ns`, `more_instructions`.
 function cost.measure(t, list, options)
   for _, program in ipairs(list) do
     program.net = {}
@@ -139,7 +142,8 @@ local function signed(number, form) return number and ("%+" .. form):format(numb
 
 --- A table's head, and a line of it.
 function cost.header()
-  return ("  %-26s %7s %7s %7s %7s %9s %7s %10s"):format("", "ns", "more", "insns", "more", "verified", "states", "map KiB")
+  return ("  %-26s %7s %7s %7s %7s %9s %7s %10s"):format("", "ns", "more", "insns", "more", "verified", "states",
+    "map KiB")
 end
 
 function cost.line(program)

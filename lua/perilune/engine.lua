@@ -168,10 +168,24 @@ local function window_loss(views, totals)
   return loss
 end
 
+local function groups_of(rows, field, fields, one_in)
+  local groups, count = shape.groups(rows, field, fields)
+  if one_in > 1 then
+    for _, group in pairs(groups) do
+      for name, value in pairs(group) do
+        if name ~= "n" then group[name] = value * one_in end
+      end
+    end
+  end
+  return groups, count
+end
+
 local function sample_of(self, closed, views)
   local observed = {}
   for _, probe in ipairs(self.decl.probes) do observed[probe.name] = false end -- runs, but not at this level
   for _, name in ipairs(closed.level.probes) do observed[name] = views.rows[name] ~= nil end
+  local one_in = {}
+  for _, probe in ipairs(self.decl.probes) do one_in[probe.name] = probe.sample or 1 end
   local sample = {
     seq = closed.seq,
     start = closed.mono,
@@ -180,9 +194,10 @@ local function sample_of(self, closed, views)
     level = closed.level.name,
     decisive = closed.decisive,
     observed = observed,
-    total = function(probe, field) return shape.total(views.rows[probe], field) end,
+    -- Of a sampled probe, sums stand for all packets; rows are those that were seen.
+    total = function(probe, field) return shape.total(views.rows[probe], field) * one_in[probe] end,
     rows = function(probe) return views.rows[probe]:count() end,
-    groups = function(probe, field, fields) return shape.groups(views.rows[probe], field, fields) end,
+    groups = function(probe, field, fields) return groups_of(views.rows[probe], field, fields, one_in[probe]) end,
     text = function(probe, field, raw) return shape.text(views.rows[probe], field, raw) end,
   }
   sample.window = window_object.new(closed, views.rows, sample, self.decide)
@@ -220,7 +235,7 @@ function Engine:emit_records(closed, views, totals, time)
       end
       self:emit({
         event = "records", seq = closed.seq, probe = probe.name, template = probe.template,
-        level = closed.level.name, sample_rate = 1, rows_json = json or "[]", omitted = omitted,
+        level = closed.level.name, sample_rate = probe.sample or 1, rows_json = json or "[]", omitted = omitted,
         loss = probe_loss(views, probe.name, totals),
       }, time)
     end

@@ -27,6 +27,10 @@ function live.new(options)
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
   self.bound = loop.timer(function() self:stop() end)
+  -- Windows keep the wall clock of packets right by themselves; when it is set, at once.
+  self.steps = loop.on_step(function()
+    if self.probe and not self.ended then self.probe:clock() end
+  end)
   return self
 end
 
@@ -35,6 +39,7 @@ function Live:finish(message, code)
   self.ended = true
   self.timer:close()
   self.bound:close()
+  if self.steps then self.steps:close() end
   if self.probe then self.probe:close() end
   self.finished(message, code)
 end

@@ -118,8 +118,24 @@ local function scopes_source(decl)
   return table.concat(out), conditions
 end
 
+-- The map of a probe's sampling; with a word in front, as other maps of probes have theirs behind.
+local function sampler_of(probe) return "sampler_of_" .. c_name(probe.name) end
+
+-- The maps of sampled probes, and of each its condition in C, the last one to be asked.
+local function samplers_source(decl)
+  local out, conditions = {}, {}
+  for _, probe in ipairs(decl.probes) do
+    if (probe.sample or 1) > 1 then
+      out[#out + 1] = ("\n/* %s: one packet in %d */\nSAMPLER(%s);\n"):format(probe.name, probe.sample,
+        sampler_of(probe))
+      conditions[probe.name] = ("sample__takes(&%s, %d)"):format(sampler_of(probe), probe.sample)
+    end
+  end
+  return table.concat(out), conditions
+end
+
 -- What a level does with a packet: first its filters, each once, then the templates.
-local function templates_source(level, kind, decl, numbers, scopes)
+local function templates_source(level, kind, decl, numbers, scopes, samplers)
   local out, asked, filters, scope = {}, {}, {}, {}
   for _, probe in ipairs(decl.probes) do
     filters[probe.name] = probe.filter
@@ -139,6 +155,7 @@ local function templates_source(level, kind, decl, numbers, scopes)
     local number = numbers[filters[name]]
     local tests = { number and ("matches_%d"):format(number) }
     if scope[name] then tests[#tests + 1] = ("p->parsed == PARSED && (%s)"):format(scope[name]) end
+    tests[#tests + 1] = samplers[name]
     if #tests > 0 then out[#out + 1] = ("\tif (%s)"):format(table.concat(tests, " && ")) end
     out[#out + 1] = ("%s\t%s_on_packet(p);"):format(#tests > 0 and "\t" or "", c_name(name))
   end
@@ -167,14 +184,14 @@ local function needs_of(level, decl)
 end
 
 -- A level's templates and its function, for each kind of program that a hook needs.
-local function level_source(level, index, used, decl, numbers, scopes)
+local function level_source(level, index, used, decl, numbers, scopes, samplers)
   local out = {}
   local name = c_name(level.name)
   local needs, tunnels = needs_of(level, decl)
   out[#out + 1] = ("\n/* level %d: %s */"):format(index - 1, level.name)
   for _, kind in ipairs { "xdp", "tc" } do
     if used[kind] then
-      out[#out + 1] = templates_source(level, kind, decl, numbers, scopes)
+      out[#out + 1] = templates_source(level, kind, decl, numbers, scopes, samplers)
       out[#out + 1] = ("%s%s(%s_level_%s, %s, %s_templates_%s)"):format(contexts[kind].level,
         tunnels and "_TUNNELS" or "", kind, name, needs, kind, name)
     end
@@ -281,7 +298,11 @@ function plan.build(decl, options)
   source[#source + 1] = filters
   local sets, scopes = scopes_source(decl)
   source[#source + 1] = sets
-  for i, level in ipairs(decl.levels) do source[#source + 1] = level_source(level, i, used, decl, numbers, scopes) end
+  local maps, samplers = samplers_source(decl)
+  source[#source + 1] = maps
+  for i, level in ipairs(decl.levels) do
+    source[#source + 1] = level_source(level, i, used, decl, numbers, scopes, samplers)
+  end
   for _, root in ipairs(roots) do source[#source + 1] = root_source(root, decl.levels) end
   source[#source + 1] = "\nchar LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n"
 

@@ -47,7 +47,8 @@ end
 local function spec_of(manifest)
   local keys = {
     features = { type = "table" }, fold = { type = "any" },
-    filter = { type = "text" }, scope = { type = "text" }, sample = { later = true },
+    filter = { type = "text" }, scope = { type = "text" },
+    sample = { type = "count", default = 1, min = 1, max = 1000000 },
   }
   if manifest.key then
     local function parse(value) return key_of(manifest, value) end
@@ -151,7 +152,7 @@ function probes.word(manifest)
     return form.new {
       form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
       key_name = manifest.key and values.key.name, key = key,
-      features = features, knobs = knobs, filter = values.filter, scope = values.scope,
+      features = features, knobs = knobs, sample = values.sample, filter = values.filter, scope = values.scope,
       fold = fold_of(manifest, features, values.fold, at, title),
     }
   end, { default_name = manifest.name, identifier = true, form = "probe" })

@@ -113,6 +113,11 @@ return {
       },
       key = { "src", "dst", "sport", "dport" },
     },
+    once = {
+      help = "count a key's packets only where it was first seen, interface and way, not again when forwarded",
+      fields = { { name = "elsewhere", help = "packets that were seen elsewhere, and not counted" } },
+      unit = "packets",
+    },
     end_reason = {
       help = "how the flow ended, if it did: fin, rst, idle (it went on after that), or not_ended",
       fields = { { name = "end_reason", fold = "last" } },
@@ -140,7 +145,7 @@ return {
       unit = "sessions",
       min = 1,
       max = 16777216,
-      help = "with server or end_reason, how many are remembered; the least recently used is forgotten first",
+      help = "with server, end_reason or once, how many are remembered; the least recently used is forgotten",
     },
     idle = {
       default = 60,

@@ -62,6 +62,9 @@ struct NAME(value) {
 	__u64 fragments;
 	__u64 unmatched;
 #endif
+#ifdef FEATURE_once
+	__u64 elsewhere;
+#endif
 #ifdef FEATURE_timing
 	wall_ns first;
 	wall_ns last;
@@ -76,6 +79,34 @@ SERVER_SESSIONS(NAME(sessions), KNOB_sessions);
 #endif
 #ifdef FEATURE_defrag
 DEFRAG_MAP(NAME(datagrams));
+#endif
+#ifdef FEATURE_once
+struct NAME(place) {
+	__u32 ifindex;
+	__u32 direction;
+};
+
+/* Where keys were first seen. What is forgotten is counted where it is seen next. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct NAME(key));
+	__type(value, struct NAME(place));
+	__uint(max_entries, KNOB_sessions);
+} NAME(places) SEC(".maps");
+
+/* Whether a packet of this key is to be counted here. */
+static __always_inline bool NAME(is_here)(const struct NAME(key) * key, const struct packet *p)
+{
+	struct NAME(place) here = {.ifindex = packet__ifindex(p), .direction = p->direction},
+			   *place;
+
+	place = bpf_map_lookup_elem(&NAME(places), key);
+	if (!place) {
+		bpf_map_update_elem(&NAME(places), key, &here, BPF_NOEXIST);
+		place = bpf_map_lookup_elem(&NAME(places), key);
+	}
+	return !place || (place->ifindex == here.ifindex && place->direction == here.direction);
+}
 #endif
 
 WINDOWED_HASH(NAME(rows), struct NAME(key), struct NAME(value));
@@ -184,6 +215,7 @@ static __always_inline void NAME(note_ttl)(struct NAME(value) * value, __u8 ttl)
 struct NAME(about) {
 	bool back;	/* it goes from dst to src */
 	bool unmatched; /* a fragment whose ports are not known */
+	bool elsewhere; /* its key is counted at another place */
 	struct ports ports;
 	struct server server;
 };
@@ -215,6 +247,12 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 					const struct packet *h, const struct NAME(about) * about,
 					const bool shared)
 {
+#ifdef FEATURE_once
+	if (about->elsewhere) {
+		count__in(shared, value->elsewhere, p->segments);
+		return;
+	}
+#endif
 	count__in(shared, value->packets, p->segments);
 	count__in(shared, value->skbs, 1);
 	count__in(shared, value->bytes, packet__bytes(h));
@@ -301,6 +339,9 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 #endif
 #ifdef FEATURE_biflow
 	about.back = NAME(turn)(&key);
+#endif
+#ifdef FEATURE_once
+	about.elsewhere = !NAME(is_here)(&key, p);
 #endif
 #if defined(FEATURE_server) || defined(FEATURE_end_reason)
 	server__find(&about.server, &NAME(sessions), h, &about.ports, clock__wall(p), KNOB_idle);

@@ -107,4 +107,5 @@ def main():
              % (sum(loaded.values()), ", ".join("%s %d" % pair for pair in sorted(loaded.items())), refused))
 
 
-main()
+if __name__ == "__main__":
+    main()

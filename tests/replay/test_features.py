@@ -18,7 +18,7 @@ FEATURES = {
     "biflow": ["packets_back", "bytes_back"], "size_hist": ["sizes"], "ttl": ["ttl_min", "ttl_max"], "tos": ["tos"],
     "vlan": ["vlan", "inner_vlan"], "mpls": ["label"], "direction": ["direction"], "interface": ["ifindex"],
     "tunnel": ["tunnel", "tunnel_id"], "gaps": ["gaps"], "defrag": ["fragments", "unmatched"], "server": ["server", "method"],
-    "end_reason": ["end_reason"],
+    "end_reason": ["end_reason"], "once": ["elsewhere"],
 }
 REQUIRES = {"gaps": ["timing"]}
 KEY = ("src", "dst", "sport", "dport", "proto", "ip_version")

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -159,6 +160,45 @@ static void signal_arrives_and_does_not_keep_the_loop(void **state)
 	assert_int_equal(t.calls, SIGUSR1);
 	loop_signal__free(signal);
 	assert_int_equal(loop_signal__new(*state, SIGKILL, on_signal, &t, &second), -EINVAL);
+}
+
+static void on_step(void *arg)
+{
+	struct ticker *t = arg;
+
+	t->calls++;
+	loop_timer__stop(t->timer);
+}
+
+/* Sets the clock to what it is, which is a step all the same. */
+static void on_tick_step(void *arg)
+{
+	struct ticker *t = arg;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (clock_settime(CLOCK_REALTIME, &now))
+		t->left = errno; /* not allowed here */
+	else
+		loop_timer__start(t->timer, loop__now() + 60 * 1000 * MS);
+}
+
+static void a_step_of_the_clock_is_told_each_time(void **state)
+{
+	struct ticker t = {0};
+	struct loop_timer *steps;
+
+	assert_int_equal(loop_timer__on_step(*state, on_step, &t, &steps), 0);
+	assert_int_equal(loop__run(*state), 0); /* it does not keep the loop running */
+	assert_int_equal(loop_timer__new(*state, on_tick_step, &t, &t.timer), 0);
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(loop_timer__start(t.timer, loop__now()), 0);
+		assert_int_equal(loop__run(*state), 0);
+		if (t.left == EPERM)
+			skip();
+		assert_int_equal(t.calls, i);
+	}
+	loop_timer__free(steps);
 }
 
 struct job {
@@ -389,6 +429,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(timer_may_be_freed_by_its_callback, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(running_twice_is_refused_and_stop_stops, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_step_of_the_clock_is_told_each_time, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(signal_arrives_and_does_not_keep_the_loop, setup,
 						teardown),

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune bench packet: what templates and their features cost a packet, beside programs written by hand.
 --
--- Every program runs on the same frame in memory (BPF_PROG_TEST_RUN), net of one that only lets packets pass. The programs take turns;
--- a figure is the median of the rounds, and a ratio the median of the rounds' ratios. Frames are those that a template is for, always
--- the same, so the tables they are counted in are warm.
+-- Every program runs on a frame in memory (BPF_PROG_TEST_RUN), net of one that only lets packets pass. The programs
+-- take turns; a figure is the median of the rounds, and a ratio the median of the rounds' ratios. A frame is one that
+-- the template is for, always the same, so the tables it is counted in are warm.
 local cost = require "perilune.cost"
 local frames = require "perilune.frames"
 local measurement = require "perilune.measurement"
@@ -13,8 +13,9 @@ local packet = { summary = "ns and instructions a packet: each template and feat
 
 local ROUNDS, REPEAT = 15, 50000
 
--- What somebody would write who wants a row for every 5-tuple of IPv4 and IPv6 and nothing else. With WINDOWS, what a probe
--- promises beside: two halves that are swapped, and the hook's totals. IPV4: keys of 16 octets. PERCPU: values of each CPU's own.
+-- What somebody would write who wants a row for every 5-tuple of IPv4 and IPv6 and nothing else. With WINDOWS, what a
+-- probe promises beside: two halves that are swapped, and the hook's totals. IPV4: keys of 16 octets. PERCPU: values of
+-- each CPU's own.
 local BY_HAND = [[
 #include "kernel_types.h"
 #include <bpf/bpf_helpers.h>
@@ -167,7 +168,8 @@ char LICENSE[] SEC("license") = "GPL";
 
 local HANDS = {
   { name = "by_hand", args = { "-DWINDOWS" } }, { name = "by_hand_bare", args = {} },
-  { name = "by_hand_percpu", args = { "-DWINDOWS", "-DPERCPU" } }, { name = "by_hand_ipv4", args = { "-DWINDOWS", "-DIPV4" } },
+  { name = "by_hand_percpu", args = { "-DWINDOWS", "-DPERCPU" } },
+  { name = "by_hand_ipv4", args = { "-DWINDOWS", "-DIPV4" } },
 }
 
 -- Several templates in one program, against one program each.
@@ -189,7 +191,8 @@ local function programs(context)
     list[#list + 1] = { name = hand.name, source = BY_HAND, args = hand.args }
   end
   for _, name in ipairs(context.templates:names()) do
-    for _, variant in ipairs(cost.variants(task.check(context.templates:get(name)))) do list[#list + 1] = variant end
+    local manifest = task.check(context.templates:get(name))
+    for _, variant in ipairs(cost.variants(manifest)) do list[#list + 1] = variant end
   end
   list[#list + 1] = { name = "fused", probes = FUSED }
   return list
@@ -217,17 +220,20 @@ local function ratio_of(by_name, of)
   return measurement.median(values)
 end
 
-local KEYS = { "bench", "program", "template", "feature", "ns", "more_ns", "instructions", "more_instructions", "verified", "states",
-  "map_bytes" }
+local KEYS = { "bench", "program", "template", "feature", "ns", "more_ns", "instructions", "more_instructions",
+  "verified", "states", "map_bytes" }
 
 local function print_json(out, list, ratios)
   for _, p in ipairs(list) do
-    out(measurement.json("measurement", { bench = "packet", program = p.name, template = p.template, feature = p.feature, ns = p.ns,
-      more_ns = p.more_ns, instructions = p.cost.instructions, more_instructions = p.more_instructions,
-      verified = p.cost.verified, states = p.cost.states, map_bytes = p.cost.map_bytes }, KEYS))
+    out(measurement.json("measurement", {
+      bench = "packet", program = p.name, template = p.template, feature = p.feature, ns = p.ns, more_ns = p.more_ns,
+      instructions = p.cost.instructions, more_instructions = p.more_instructions, verified = p.cost.verified,
+      states = p.cost.states, map_bytes = p.cost.map_bytes,
+    }, KEYS))
   end
   for _, ratio in ipairs(ratios) do
-    out(measurement.json("ratio", { bench = "packet", name = ratio.name, value = ratio.value }, { "bench", "name", "value" }))
+    out(measurement.json("ratio", { bench = "packet", name = ratio.name, value = ratio.value },
+      { "bench", "name", "value" }))
   end
 end
 

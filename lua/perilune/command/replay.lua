@@ -16,7 +16,7 @@ local replay = {
 Every frame of the capture runs through the real programs (BPF_PROG_TEST_RUN); windows, rules and levels follow the
 capture's time stamps. The same capture gives the same output.
 
-  --template NAME   one probe of this template instead of a policy; --set gives its key, its knobs and the window
+  --template NAME   one probe of this template instead of a policy; --set gives its key, knobs, sample and window
   --features A,B    features of that template
   --local NET,…     frames from these networks are outgoing (10.0.0.0/8); without it all are incoming
   --json            one JSON object a line, as event.schema.json describes]],
@@ -39,11 +39,11 @@ local function from_template(parsed, context)
       for field in value:gmatch "[^,%s]+" do list[#list + 1] = quoted(field) end
       body[#body + 1] = value:find(",", 1, true) and ("key = { %s }"):format(table.concat(list, ", "))
         or ("key = %s"):format(quoted(value))
-    elseif manifest.knobs[key] then
+    elseif manifest.knobs[key] or key == "sample" then
       body[#body + 1] = ("%s = %s"):format(key, tonumber(value) or quoted(value))
     else
       local known = words.keys(manifest.knobs)
-      known[#known + 1] = "window"
+      known[#known + 1], known[#known + 2] = "window", "sample"
       if manifest.key then known[#known + 1] = "key" end
       return nil, ("--set %s: the template %s has no such knob (%s)"):format(key, name, words.suggest(key, known))
     end

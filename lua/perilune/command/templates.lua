@@ -1,14 +1,41 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune templates: what probes can be made of.
+local cost = require "perilune.cost"
+local frames = require "perilune.frames"
 local kernel = require "perilune.core.kernel"
+local task = require "perilune.task"
 local template = require "perilune.template"
 local words = require "perilune.words"
 
 local templates = {
-  usage = "perilune templates [NAME]",
+  usage = "perilune templates [NAME [--cost]]",
   summary = "the templates, or one template's keys, fields, features and knobs",
-  options = {},
+  options = { cost = "flag" },
+  help = [[
+  --cost  measures, here and now, what the template and each of its features cost a packet: ns and instructions
+          (also beside the template alone), what the verifier looked at, and memory of maps; needs root]],
 }
+
+local ROUNDS, REPEAT = 9, 50000 -- of what is measured
+
+-- What the template and its features cost, on the frame it is for.
+local function show_cost(manifest, context)
+  local list = { { name = "empty", source = cost.EMPTY } }
+  for _, variant in ipairs(cost.variants(manifest)) do list[#list + 1] = variant end
+  local ok, message, code, status = task.run(function(t)
+    for _, program in ipairs(list) do
+      program.frame = frames.of(manifest.name)
+      cost.load(t, program, context)
+    end
+    cost.measure(t, list, { rounds = ROUNDS, times = REPEAT })
+  end)
+  if status then return status end
+  if not ok then return context.broke(message, code) end
+  context.out "\ncost a packet, net of a program that only lets it pass"
+  context.out(cost.header())
+  for i = 2, #list do context.out(cost.line(list[i])) end
+  return context.exit.done
+end
 
 local function list(context)
   for _, name in ipairs(context.templates:names()) do
@@ -42,7 +69,7 @@ local function maps_of(manifest)
   return out
 end
 
-local function show(name, context)
+local function show(name, parsed, context)
   local manifest, message = context.templates:get(name)
   if not manifest then return context.fail(message) end
   context.out(("%s: %s"):format(name, manifest.help))
@@ -74,11 +101,14 @@ local function show(name, context)
   rows(context, "knobs", knobs)
   rows(context, "maps, and how a window's are read here", maps_of(manifest))
   context.out("\nhooks: " .. table.concat(manifest.hooks, ", "))
+  if parsed.cost then return show_cost(manifest, context) end
+  context.out(("\nWhat each feature costs: perilune templates %s --cost"):format(name))
   return context.exit.done
 end
 
 function templates.run(parsed, context)
-  if parsed[1] then return show(parsed[1], context) end
+  if parsed.cost and not parsed[1] then return context.fail "--cost needs a template's name" end
+  if parsed[1] then return show(parsed[1], parsed, context) end
   return list(context)
 end
 
