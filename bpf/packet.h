@@ -211,15 +211,18 @@ static __always_inline int ip_addr__order(const struct ip_addr *a, const struct 
  * What a generated program says before it includes perilune.h, as all its roots are of one kind: HOOK_XDP for XDP, none for TC.
  *
  * packet__load copies bytes of the frame; not 0 where it ends before. A call into the kernel: for what the parser does not give.
+ * packet__here is how many bytes of it can be copied: all of them, but of a capture that has cut the frame.
  */
 #ifdef HOOK_XDP
 #define packet__context(P) ((struct xdp_md *)(P)->ctx)
 #define packet__ifindex(P) (packet__context(P)->ingress_ifindex)
 #define packet__load(P, OFFSET, TO, SIZE) bpf_xdp_load_bytes((P)->ctx, OFFSET, TO, SIZE)
+#define packet__here(P) ((__u32)bpf_xdp_get_buff_len((P)->ctx))
 #else
 #define packet__context(P) ((struct __sk_buff *)(P)->ctx)
 #define packet__ifindex(P) (packet__context(P)->ifindex)
 #define packet__load(P, OFFSET, TO, SIZE) bpf_skb_load_bytes((P)->ctx, OFFSET, TO, SIZE)
+#define packet__here(P) (packet__context(P)->len)
 #endif
 
 #endif

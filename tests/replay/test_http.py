@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+# ctest: timeout 300
+"""Requests and responses of clear HTTP/1 are what tshark reads, packet by packet, on every capture; made packets show what tshark has
+no word for: lines that are cut, broken ones, other protocols that begin alike."""
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import lab  # noqa: E402
+
+FIELDS = ["frame.number", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.len", "http.request.method",
+          "http.request.uri", "http.host", "http.response.code", "http.request.version", "tcp.payload"]
+KEY = ("method", "host", "path", "status", "client", "server")
+COUNTS = ("packets", "requests", "responses", "errors", "broken")
+# Messages that tshark has and the template has not, by capture: key, and what it counts as.
+LESS = {
+    "http_methods.pcap": [
+        # `OPTIONS` and the end of the line: tshark takes any line on port 80 that begins with a method.
+        (("", "", "", 0, "128.2.6.136", "173.194.75.103"), "broken"),
+        # `CCM_POST / HTTP/1.`: no version, and no method that would make it look like HTTP.
+        (("", "", "", 0, "128.2.6.136", "173.194.75.103"), "broken"),
+    ],
+    # `SEARCH /AAA…` that goes on in the next packet: without an end of its line, only the common methods look like HTTP.
+    "tcp_reassembly.pcap": [(("SEARCH", "", "/" + "A" * 63, 0, "63.193.213.194", "128.3.97.175"), "requests")],
+}
+
+
+def tshark(path, *options):
+    command = ["tshark", "-n", "-r", path, "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE",
+               "-o", "tcp.desegment_tcp_streams:FALSE", "-o", "http.desegment_headers:FALSE", "-o", "http.desegment_body:FALSE",
+               "-o", "http.dechunk_body:FALSE", "-o", "tcp.analyze_sequence_numbers:FALSE", "-T", "fields", "-E", "occurrence=a",
+               "-E", "separator=/t", "-E", "aggregator=|", *options]
+    for field in FIELDS:
+        command += ["-e", field]
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if run.returncode:
+        lab.fail("%s: tshark: %s" % (os.path.basename(path), run.stderr.decode()))
+    for line in run.stdout.decode("utf-8", "replace").split("\n")[:-1]:
+        yield {name: value.split("|") if name != "http.request.uri" else [value] for name, value in zip(FIELDS, line.split("\t"))}
+
+
+def message(f):
+    """(key, counts) of tshark's first message of a packet. A request line that is here as a whole and has no version is broken."""
+    inner = [layer for layer in f["frame.protocols"][0].split(":") if layer in ("ip", "ipv6")][-1]
+    src, dst = f[inner + ".src"][-1], f[inner + ".dst"][-1]
+    method, code = f["http.request.method"][0], int(f["http.response.code"][0] or 0)
+    client, server = (src, dst) if method else (dst, src)
+    if method and not re.fullmatch(r"HTTP/1\.\d", f["http.request.version"][0]) and b"\n" in bytes.fromhex(f["tcp.payload"][0]):
+        return ("", "", "", 0, client, server), (1, 0, 0, 0, 1)
+    path = f["http.request.uri"][0].split("?")[0] if method else ""
+    return (method, f["http.host"][0].lower()[:64], path[:64], code, client, server), (1, method != "", method == "", code >= 400, 0)
+
+
+def expected(path):
+    rows = {}
+    for f in tshark(path, "-Y", "tcp and (http.request or http.response)"):
+        key, counts = message(f)
+        row = rows.setdefault(key, Counter())
+        for name, value in zip(COUNTS, counts):
+            row[name] += value
+    return rows
+
+
+def seen(path, *options, key=KEY):
+    rows, lost = {}, 0
+    for event in lab.of(lab.replay(path, "--template", "http", "--set", "key=" + ",".join(key), *options), "records"):
+        lost += event["loss"]["map_full"]
+        for r in event["rows"]:
+            row = rows.setdefault(tuple(r[k] for k in key), Counter())
+            for name in COUNTS:
+                row[name] += r[name]
+            lab.equal(r["packets"], r["requests"] + r["responses"] + r["broken"], "a row's packets")
+    return rows, lost
+
+
+def compare(path):
+    name = os.path.basename(path)
+    want, (got, lost) = expected(path), seen(path, "--features", "tunnel")
+    lab.equal(0, lost, name)
+    for key, kind in LESS.get(name, ()):
+        want[key].subtract(("packets", kind))
+    for key in sorted(set(want) | set(got)):
+        lab.equal(+want.get(key, Counter()), +got.get(key, Counter()), "%s: %r" % (name, key))
+    return sum(row["packets"] for row in want.values())
+
+
+A, B, SIX, SEVEN = "10.0.0.1", "10.0.0.2", "fd00::6", "fd00::7"
+
+
+def frame(text, src=A, dst=B, sport=40000, dport=8081, tags=()):
+    segment = lab.tcp(sport, dport, 24, text.encode("latin-1"))
+    if ":" in src:
+        return lab.ethernet(0x86dd, lab.ipv6(src, dst, 6, segment), tags)
+    return lab.ethernet(0x0800, lab.ipv4(src, dst, 6, segment), tags)
+
+
+def asked(method, host, path, text, **how):
+    """(frame, key, what it counts as)"""
+    return frame(text, **how), (method, host, path, 0, how.get("src", A), how.get("dst", B)), "requests"
+
+
+def told(status, text):
+    return frame(text, sport=8081, dport=40000), ("", "", "", status, B, A), "responses"
+
+
+def broken(text, from_server=False):
+    return frame(text), ("", "", "", 0) + ((B, A) if from_server else (A, B)), "broken"
+
+
+HEAD = " HTTP/1.1\r\n"
+MADE = [
+    asked("GET", "example.com:8080", "/a", "GET /a?b=c?d" + HEAD + "Host:Example.COM:8080\r\n\r\n"),
+    asked("GET", "fd.example", "/six", "GET /six" + HEAD + "HOST: \t fd.example \r\n\r\n", src=SIX, dst=SEVEN),
+    asked("GET", "a", "/tag", "GET /tag" + HEAD + "X-Host: no\r\nHost: a\r\n\r\n", tags=[(0x88a8, 5), (0x8100, 6)]),
+    asked("POST", "", "/body", "POST /body HTTP/1.0\r\nContent-Length: 11\r\n\r\nx\r\nHost: no\r\n"),
+    asked("GET", "", "/body", "GET /body HTTP/1.0\nContent-Length: 11\n\nx\nHost: no\n"),
+    asked("OPTIONS", "", "*", "OPTIONS *" + HEAD + "\r\n"),
+    asked("CONNECT", "b:443", "b:443", "CONNECT b:443" + HEAD + "Host: b:443\r\n\r\n"),
+    asked("GET", "", "http://c/d", "GET http://c/d" + HEAD),
+    asked("GET", "", "/a", "GET /a b" + HEAD),
+    asked("UPDATEREDIRECTREF", "", "/x", "UPDATEREDIRECTREF /x" + HEAD),
+    asked("X" * 20, "", "/x", "X" * 20 + " /x" + HEAD),
+    asked("GET", "", "/cut/of", "GET /cut/of"),
+    asked("GET", "", "/cut", "GET /cut HTT"),
+    asked("GET", "", "/cut", "GET /cut HTTP/1.1\r"),
+    asked("GET", "", "/" + "l" * 63, "GET /" + "l" * 1200 + HEAD + "Host: far\r\n\r\n"),
+    asked("FROB", "", "/" + "l" * 63, "FROB /" + "l" * 1200 + HEAD + "Host: far\r\n\r\n"),
+    asked("GET", "", "/far", "GET /far" + HEAD + "X: %s\r\nHost: far\r\n\r\n" % ("x" * 600)),
+    asked("GET", "cut.exam", "/", "GET /" + HEAD + "Host: cut.exam"),
+    asked("GET", "h" * 64, "/", "GET /" + HEAD + "Host: %s\r\n\r\n" % ("H" * 70)),
+    told(200, "HTTP/1.1 200 OK\r\n\r\n"), told(404, "HTTP/1.0 404 Not Found\r\n\r\n"), told(599, "HTTP/1.1 599"),
+    told(100, "HTTP/1.1 100 \r\n"), told(999, "HTTP/1.1 999 ?\r\n"),
+    broken("HTTP/1.1 20", True), broken("HTTP/1.1 2000 OK\r\n", True), broken("HTTP/1.1 OK 200\r\n", True),
+    broken("GET /\r\n\r\n"), broken("GET / HTTP/2.0\r\n"), broken("GET /HTTP/1.1\r\n"), broken("PUT  HTTP/1.1\r\n"),
+    broken("FROB HTTP/1.1\r\n"),
+]
+OTHERS = [frame(text) for text in (
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-OpenSSH_9.6\r\n", "OPTIONS sip:a@b SIP/2.0\r\n", "OPTIONS * RTSP/1.0\r\n",
+    "get / http/1.1\r\n\r\n", "GET key\r\n", "EHLO mail.example\r\n", "USER anonymous\r\n", "Some text of a body that goes on",
+    "X" * 21 + " /x" + HEAD, " GET / HTTP/1.1\r\n", "GET", "HTTP/2.0 200 OK\r\n", "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03")]
+OTHERS.append(lab.ethernet(0x0800, lab.ipv4(A, B, 17, lab.udp(1900, 1900, b"M-SEARCH * HTTP/1.1\r\nHost: 239.255.255.250:1900\r\n\r\n"))))
+
+
+def made():
+    """Each message by the widest key, then by keys of fewer fields."""
+    path = lab.write_pcap("made.pcap", [(lab.NS + i, one) for i, one in enumerate([m[0] for m in MADE] + OTHERS)])
+    want = {}
+    for _, key, kind in MADE:
+        row = want.setdefault(key, Counter())
+        for name in ("packets", kind) + (("errors",) if key[3] >= 400 else ()):
+            row[name] += 1
+    for features in ("tunnel", "tunnel,classes,timing"):
+        got, lost = seen(path, "--features", features)
+        lab.equal(0, lost, "lost")
+        for key in sorted(set(want) | set(got)):
+            lab.equal(want.get(key), +got.get(key, Counter()), "made: %r" % (key,))
+    for keys in (("host",), ("status",), ("method", "client"), ("path",)):
+        sums = {}
+        for key, row in want.items():
+            sums.setdefault(tuple(value for name, value in zip(KEY, key) if name in keys), Counter()).update(row)
+        got, _ = seen(path, key=keys)
+        lab.equal({key: dict(row) for key, row in sums.items()}, {key: dict(+row) for key, row in got.items()}, "by " + " and ".join(keys))
+    rows, lost = seen(path, "--set", "entries=1")
+    lab.equal(len(MADE), lost + sum(row["packets"] for row in rows.values()), "rows + other")
+    if not lost:
+        lab.fail("everything had room in one row")
+
+
+def knobs():
+    text = "GET /path/to?query" + HEAD + "X: %s\r\nHost: some.example\r\n\r\n" % ("x" * 700)
+    path = lab.write_pcap("knobs.pcap", [(lab.NS, frame(text)), (lab.NS + 1, frame("HTTP/1.1 304 Not Modified\r\n"))])
+    for options, want in (((), ("", "/path/to")), (("query=1",), ("", "/path/to?query")), (("path_bytes=8",), ("", "/path/to"[:8])),
+                          (("look=1024",), ("some.example", "/path/to")), (("look=1024", "host_bytes=8"), ("some.exa", "/path/to"))):
+        sets = [word for option in options for word in ("--set", option)]
+        rows, _ = seen(path, *sets, key=("host", "path"))
+        lab.equal({want, ("", "")}, set(rows), "with " + " ".join(options))
+    events = lab.of(lab.replay(path, "--template", "http", "--features", "classes,timing", "--set", "key=status"), "records")
+    rows = {row["status"]: row for event in events for row in event["rows"]}
+    lab.equal(([0, 0, 1, 0, 0], [0] * 5), (rows[304]["statuses"], rows[0]["statuses"]), "classes")
+    lab.equal([lab.NS + 1] * 2, [lab.ns_of(rows[304][name]) for name in ("first", "last")], "timing")
+
+
+def main():
+    packets = 0
+    for name in lab.captures():
+        packets += compare(os.path.join(lab.PCAPS, name))
+    made()
+    knobs()
+    lab.done("%d messages as tshark reads them, %d made ones" % (packets, len(MADE)))
+
+
+main()
