@@ -24,7 +24,7 @@ start_event "$OUT/run" "$PID" 2
 # Nobody answers.
 run_in "$A" ping -q -c "$SENT" -i 0.002 -W 1 10.99.0.1 >"$OUT/ping" 2>&1 || :
 grep -q "^$SENT packets transmitted" "$OUT/ping" || fail "ping: $(cat "$OUT/ping")"
-stop
+stop "$PID"
 # sum PROBE FIELD
 sum() {
 	json "$OUT/run" "select(.event == \"records\" and .probe == \"$1\") | .rows[] | .$2" | awk '{ n += $1 } END { print n + 0 }'
