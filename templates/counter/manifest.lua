@@ -19,6 +19,38 @@ return {
       unit = "packets",
       needs = { "transport" },
     },
+    size_hist = {
+      help = "IP packets by their octets: up to 63, 127, 255 … 65535, and more",
+      fields = { { name = "sizes", list = true } },
+      unit = "packets",
+    },
+    by_proto = {
+      help = "packets and IP octets by protocol, of IPv4 and IPv6 together; what is not IP is in none",
+      fields = {
+        { name = "tcp_packets" }, { name = "tcp_bytes", unit = "bytes" },
+        { name = "udp_packets" }, { name = "udp_bytes", unit = "bytes" },
+        { name = "icmp_packets", help = "ICMP and ICMPv6" }, { name = "icmp_bytes", unit = "bytes" },
+        { name = "rest_packets", help = "every other protocol" }, { name = "rest_bytes", unit = "bytes" },
+      },
+      unit = "packets",
+      needs = { "transport" },
+    },
+    by_dscp = {
+      help = "IP packets by their DSCP, from 0 to 63 (RFC 2474)",
+      fields = { { name = "dscp", list = true } },
+      unit = "packets",
+      needs = { "ip" },
+    },
+    by_vlan = {
+      help = "all packets, by their VLAN tags; which VLANs: flows with the key vlan",
+      fields = {
+        { name = "untagged", help = "packets without a tag" },
+        { name = "tagged", help = "with one" },
+        { name = "double_tagged", help = "with two or more" },
+      },
+      unit = "packets",
+      needs = { "vlan" },
+    },
   },
   knobs = {},
   hooks = { "xdp", "tc.ingress", "tc.egress" },
