@@ -4,6 +4,7 @@
 -- nothing here touches the kernel.
 --
 -- The source is written to be read: `perilune check --source` prints it.
+local patterns = require "perilune.patterns"
 local template = require "perilune.template"
 local units = require "perilune.units"
 local words = require "perilune.words"
@@ -56,14 +57,19 @@ local function probe_source(probe)
   local defines, undefines = {}, {}
   local function define(name, value)
     defines[#defines + 1] = ("#define %s%s"):format(name, value and " " .. value or "")
-    table.insert(undefines, 1, "#undef " .. name)
+    table.insert(undefines, 1, "#undef " .. name:match "^[%w_]+")
   end
   define("PROBE", c_name(probe.name))
   for _, field in ipairs(probe.key or {}) do define("KEY_" .. field) end
   for _, feature in ipairs(probe.features) do define("FEATURE_" .. feature) end
   for _, knob in ipairs(words.keys(probe.knobs)) do
-    local value, scale = probe.knobs[knob], probe.manifest.knobs[knob].type == "duration" and 1e9 or 1
-    define("KNOB_" .. knob, ("%.0f"):format(value * scale)) -- durations in ns
+    local value = probe.knobs[knob]
+    if type(value) == "table" then
+      for _, one in ipairs(patterns.defines("KNOB_" .. knob, value)) do define(one[1], one[2]) end
+    else
+      local scale = probe.manifest.knobs[knob].type == "duration" and 1e9 or 1
+      define("KNOB_" .. knob, ("%.0f"):format(value * scale)) -- durations in ns
+    end
   end
   return ('\n/* probe %s: %s */\n%s\n#include "%s/%s/template.bpf.h"\n%s\n'):format(probe.name, probe.template,
     table.concat(defines, "\n"), probe.manifest.dir, probe.template, table.concat(undefines, "\n"))

@@ -4,6 +4,7 @@
 -- What each takes comes from its manifest.
 
 local form = require "perilune.form"
+local patterns = require "perilune.patterns"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
 local template = require "perilune.template"
@@ -55,7 +56,11 @@ local function spec_of(manifest)
     keys.key = { type = parse, default = parse(manifest.key.default) }
   end
   for name, knob in pairs(manifest.knobs or {}) do
-    keys[name] = { type = knob.type, default = knob.default, min = knob.min, max = knob.max }
+    if knob.type == "patterns" then
+      keys[name] = { type = patterns.parse, default = patterns.parse(knob.default) }
+    else
+      keys[name] = { type = knob.type, default = knob.default, min = knob.min, max = knob.max }
+    end
   end
   return schema.new { what = manifest.name, keys = keys }
 end

@@ -3,6 +3,7 @@
 local cost = require "perilune.cost"
 local frames = require "perilune.frames"
 local kernel = require "perilune.core.kernel"
+local patterns = require "perilune.patterns"
 local task = require "perilune.task"
 local template = require "perilune.template"
 local words = require "perilune.words"
@@ -89,11 +90,13 @@ local function show(name, parsed, context)
     local adds = {}
     for i, field in ipairs(declared.fields) do adds[i] = type(field) == "table" and field.name or field end
     features[#features + 1] = { feature, "", declared.help }
-    features[#features + 1] = { "", "", "adds " .. table.concat(adds, " ") }
+    if #adds > 0 then features[#features + 1] = { "", "", "adds " .. table.concat(adds, " ") } end
   end
   for _, knob in ipairs(words.keys(manifest.knobs)) do
     local declared = manifest.knobs[knob]
-    knobs[#knobs + 1] = { knob, declared.unit or "", ("%s [%s]"):format(declared.help, tostring(declared.default)) }
+    local default = declared.default
+    if declared.type == "patterns" then default = patterns.show(patterns.parse(default)) end
+    knobs[#knobs + 1] = { knob, declared.unit or "", ("%s [%s]"):format(declared.help, tostring(default)) }
   end
   rows(context, "keys", keys)
   rows(context, "fields", fields)
