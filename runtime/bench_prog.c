@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,11 +60,20 @@ static void look(struct bench_prog *prog)
 		prog->cost.map_bytes += memory_of(bpf_map__fd(map));
 }
 
+static int ignore(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	(void)level;
+	(void)format;
+	(void)arguments;
+	return 0;
+}
+
 static int load(struct bench_prog *prog, const void *object, size_t len, struct error *error)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "bench");
 	int err;
 
+	libbpf_set_print(ignore); /* what it would say is in our errors */
 	prog->object = bpf_object__open_mem(object, len, &opts);
 	if (!prog->object)
 		return error__set(error, -errno, "opening the object failed: %s", strerror(errno));

@@ -4,6 +4,7 @@ return {
   name = "http",
   help = "requests and responses of clear HTTP/1, on any port, by host, path, status or any list of fields",
   rows = true,
+  calls = true,
   needs = { "addresses", "transport", "payload" },
   key = {
     default = "host",

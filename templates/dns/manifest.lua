@@ -1,0 +1,90 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- dns: questions and answers, by name, zone, client or server.
+return {
+  name = "dns",
+  help = "DNS messages: names, types, answers, errors and response times, over UDP, multicast and TCP",
+  rows = true,
+  calls = true,
+  needs = { "addresses", "transport", "payload" },
+  key = {
+    default = "name",
+    choices = {
+      name = { "name", "qtype" },
+      zone = { "zone" },
+      client = { "client" },
+      server = { "server" },
+      message = { "client", "server", "id", "qtype", "response", "rcode", "name" },
+    },
+  },
+  key_fields = {
+    "vlan", "ifindex", "direction",
+    { name = "client", unit = "address", help = "who asks" },
+    { name = "server", unit = "address", help = "who is asked" },
+    { name = "id", unit = "number", help = "the message's id" },
+    { name = "qtype", unit = "number", help = "type of the first question: 1 A, 28 AAAA, 16 TXT, 65 HTTPS …" },
+    { name = "response", unit = "number", help = "0 a query, 1 a response" },
+    { name = "rcode", unit = "number", help = "of responses: 0 no error, 2 server failure, 3 no such name, 5 refused …" },
+    { name = "zone", unit = "name", help = "the last labels of the name, as many as zone_labels says" },
+    { name = "name", unit = "name",
+      help = "the first question's (or without one, the first record's) in lower case; . for the root" },
+  },
+  fields = {
+    { name = "ip_version", unit = "number", help = "4 or 6; part of every key" },
+    { name = "packets", unit = "packets", help = "messages" },
+    { name = "queries", unit = "packets", help = "those that ask" },
+    { name = "responses", unit = "packets", help = "those that answer" },
+    { name = "errors", unit = "packets", help = "responses whose rcode is not 0" },
+    { name = "truncated", unit = "packets", help = "messages with the bit TC" },
+    { name = "answers", unit = "records", help = "records in the answer sections, as responses say" },
+    { name = "name_length", unit = "bytes", fold = "max", help = "the longest name, as it is written with dots" },
+    { name = "broken", unit = "packets", help = "no header, or a name that cannot be read: key fields behind are 0" },
+  },
+  features = {
+    name = {
+      help = "the name of the row's first message, where the key has none",
+      fields = { { name = "first_name", fold = "last" } },
+      unit = "name",
+    },
+    latency = {
+      help = "responses by the time since their query: below 1 µs, 2, 4 … 2^23 µs, and more",
+      fields = {
+        { name = "latencies", list = true },
+        { name = "latency_max", unit = "ns", fold = "max", help = "the longest" },
+        { name = "unasked", unit = "packets", help = "responses whose query was not seen, or was answered already" },
+      },
+      unit = "packets",
+    },
+    tcp = {
+      help = "also messages over TCP, as far as a segment begins with one and holds it whole",
+      fields = { { name = "over_tcp" } },
+      unit = "packets",
+    },
+  },
+  knobs = {
+    entries = {
+      default = 8192,
+      type = "count",
+      unit = "rows",
+      min = 1,
+      max = 16777216,
+      help = "rows a window can hold; what does not fit is counted as loss.map_full",
+    },
+    name_bytes = { default = 64, type = "count", unit = "bytes", min = 16, max = 256, help = "of names and zones" },
+    zone_labels = { default = 2, type = "count", unit = "labels", min = 1, max = 4, help = "of a zone" },
+    port = { default = 53, type = "count", unit = "port", min = 1, max = 65535, help = "where DNS is spoken" },
+    port_2 = { default = 5353, type = "count", unit = "port", min = 1, max = 65535, help = "and multicast DNS" },
+    queries = {
+      default = 16384,
+      type = "count",
+      unit = "queries",
+      min = 1,
+      max = 16777216,
+      help = "with latency, queries under way; the least recently used is forgotten first",
+    },
+  },
+  hooks = { "xdp", "tc.ingress", "tc.egress" },
+  windows = {
+    { map = "rows", kind = "map", entries = "entries", role = "rows" },
+    { map = "other", kind = "array", entries = 1, role = "other" },
+  },
+}
