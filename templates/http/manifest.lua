@@ -23,10 +23,11 @@ return {
     { name = "server", unit = "address", help = "who is asked: a request's destination, a response's source" },
     { name = "status", unit = "number", help = "a response's status code; 0 of requests" },
     { name = "method", unit = "name",
-      help = "a request's method as it is written, at most 20 characters; empty of responses" },
+      help = "a request's method as it is written, at most 20 characters; empty of responses without `pair`" },
     { name = "host", unit = "name",
-      help = "a request's Host in lower case, with its port if it has one; empty of responses, and out of view" },
-    { name = "path", unit = "name", help = "where a request's target begins; empty of responses" },
+      help = "a request's Host in lower case, with its port if it has one; empty where it is not in "
+        .. "view, and of responses without `pair`" },
+    { name = "path", unit = "name", help = "where a request's target begins; empty of responses without `pair`" },
     "src", "dst", "src_net", "dst_net", "sport", "dport", "vlan", "ifindex", "tunnel_id", "tunnel", "direction", "tos",
   },
   fields = {
@@ -43,6 +44,14 @@ return {
     classes = {
       help = "responses by their status: 100 to 199, 200 to 299 … 500 to 599",
       fields = { { name = "statuses", list = true } },
+      unit = "packets",
+    },
+    pair = {
+      help = "a response counts with the method, host and path of its connection's last request (of both ways: hook tc)",
+      fields = {
+        { name = "answered", help = "responses, but for 100 to 199, to requests that were seen" },
+        { name = "wait", unit = "ns", help = "from those requests to the beginning of their responses, all together" },
+      },
       unit = "packets",
     },
     tunnel = {
@@ -81,6 +90,14 @@ return {
       min = 0,
       max = 1,
       help = "1: a path is kept with what follows its question mark",
+    },
+    connections = {
+      default = 16384,
+      type = "count",
+      unit = "connections",
+      min = 1,
+      max = 1048576,
+      help = "whose last request `pair` remembers; the least recently used go",
     },
     prefix4 = { default = 24, type = "count", unit = "bits", min = 0, max = 32, help = "subnets of IPv4" },
     prefix6 = { default = 64, type = "count", unit = "bits", min = 0, max = 128, help = "subnets of IPv6" },

@@ -8,6 +8,9 @@
  * on behind what is read, if the method is a common one. It is a response when it begins with "HTTP/1." and a status. What begins
  * alike but is
  * neither is `broken`. rows + other = requests + responses + broken.
+ *
+ * With the feature `pair`, a response has the method, host and path of its connection's last request. Requests are state that outlives
+ * windows: when their table is full the least recently used goes, and its response counts without them.
  */
 
 #define HTTP_METHOD 20 /* bytes of a method that are kept; those that IANA lists have at most 17 */
@@ -51,11 +54,45 @@ struct NAME(value) {
 #ifdef FEATURE_classes
 	__u64 statuses[HTTP_CLASSES];
 #endif
+#ifdef FEATURE_pair
+	__u64 answered;
+	__u64 wait;
+#endif
 #ifdef FEATURE_timing
 	wall_ns first;
 	wall_ns last;
 #endif
 };
+
+#ifdef FEATURE_pair
+struct NAME(connection) {
+	struct ip_addr client;
+	struct ip_addr server;
+	__be16 client_port;
+	__be16 server_port;
+};
+
+/* A connection's last request. */
+struct NAME(request) {
+	wall_ns time; /* 0: it was answered */
+#ifdef KEY_method
+	char method[HTTP_METHOD];
+#endif
+#ifdef KEY_host
+	char host[KNOB_host_bytes];
+#endif
+#ifdef KEY_path
+	char path[KNOB_path_bytes];
+#endif
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KNOB_connections);
+	__type(key, struct NAME(connection));
+	__type(value, struct NAME(request));
+} NAME(requests) SEC(".maps");
+#endif
 
 /*
  * The packet at hand. What its parts are is kept here and not in registers, so that the verifier, which does not follow memory of
@@ -65,6 +102,11 @@ struct NAME(message) {
 	__u64 last; /* bytes that were looked at */
 	struct NAME(key) key;
 	struct NAME(value) fresh;
+#ifdef FEATURE_pair
+	struct NAME(connection) connection;
+	struct NAME(request) request;
+	wall_ns asked; /* when the request came that this answers; 0: there is none */
+#endif
 	__u32 length;	  /* of text, at most KNOB_look */
 	__u32 method_end; /* the first space */
 	__u32 target_end; /* the second space, or the end of the line or of text */
@@ -358,6 +400,61 @@ static __always_inline bool NAME(take)(struct NAME(message) * m, const struct pa
 	return true;
 }
 
+#ifdef FEATURE_pair
+static __always_inline void NAME(remember)(struct NAME(message) * m, wall_ns now)
+{
+	m->request.time = now;
+#ifdef KEY_method
+	__builtin_memcpy(m->request.method, m->key.method, sizeof(m->key.method));
+#endif
+#ifdef KEY_host
+	__builtin_memcpy(m->request.host, m->key.host, sizeof(m->key.host));
+#endif
+#ifdef KEY_path
+	__builtin_memcpy(m->request.path, m->key.path, sizeof(m->key.path));
+#endif
+	bpf_map_update_elem(&NAME(requests), &m->connection, &m->request, BPF_ANY);
+}
+
+static __always_inline void NAME(recall)(struct NAME(message) * m)
+{
+	struct NAME(request) *request = bpf_map_lookup_elem(&NAME(requests), &m->connection);
+
+	if (!request)
+		return;
+	/* A response that comes in pieces, or behind 100 (Continue), answers once. */
+	if (m->status >= 200) {
+		m->asked = request->time;
+		request->time = 0;
+	}
+#ifdef KEY_method
+	__builtin_memcpy(m->key.method, request->method, sizeof(m->key.method));
+#endif
+#ifdef KEY_host
+	__builtin_memcpy(m->key.host, request->host, sizeof(m->key.host));
+#endif
+#ifdef KEY_path
+	__builtin_memcpy(m->key.path, request->path, sizeof(m->key.path));
+#endif
+}
+
+static __always_inline void NAME(pair)(struct NAME(message) * m, struct packet *p,
+				       const struct packet *h)
+{
+	bool response = m->kind == HTTP_RESPONSE;
+
+	m->asked = 0;
+	m->connection.client = response ? h->dst : h->src;
+	m->connection.server = response ? h->src : h->dst;
+	m->connection.client_port = response ? h->dport : h->sport;
+	m->connection.server_port = response ? h->sport : h->dport;
+	if (response)
+		NAME(recall)(m);
+	else if (m->kind == HTTP_REQUEST)
+		NAME(remember)(m, clock__wall(p));
+}
+#endif
+
 static __always_inline void NAME(count)(struct NAME(value) * value, struct packet *p,
 					const struct NAME(message) * m, const bool shared)
 {
@@ -378,6 +475,15 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 	barrier_var(class);
 	if (class < HTTP_CLASSES)
 		count__in(shared, value->statuses[class], 1);
+#endif
+#ifdef FEATURE_pair
+	wall_ns asked = m->asked;
+
+	if (asked) {
+		count__in(shared, value->answered, 1);
+		if (clock__wall(p) > asked)
+			count__in(shared, value->wait, clock__wall(p) - asked);
+	}
 #endif
 #ifdef FEATURE_timing
 	if (!value->first || clock__wall(p) < value->first)
@@ -411,6 +517,9 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 	m = scratch__value(&NAME(message));
 	if (!m || !NAME(take)(m, p, h))
 		return;
+#ifdef FEATURE_pair
+	NAME(pair)(m, p, h);
+#endif
 #ifdef FEATURE_timing
 	m->fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
 #endif

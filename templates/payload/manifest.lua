@@ -71,7 +71,7 @@ return {
       default = { "GET ", "POST ", "HTTP/1.", "SSH-", { hex = "160301" } },
       type = "patterns",
       help = "at most 16 texts or { hex = … }, of 1 to 16 bytes; { …, at = 4 }: at this offset, else at the start; "
-        .. "{ …, within = 256 }: anywhere in the first 256 bytes, at most 1024",
+        .. "{ …, within = 256 }: anywhere in the first 256 bytes, at most 1024; bytes looked at cost every packet",
     },
     prefix4 = { default = 24, type = "count", unit = "bits", min = 0, max = 32, help = "subnets of IPv4" },
     prefix6 = { default = 64, type = "count", unit = "bits", min = 0, max = 128, help = "subnets of IPv6" },

@@ -11,8 +11,8 @@ from collections import Counter
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab  # noqa: E402
 
-FIELDS = ["frame.number", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.len", "http.request.method",
-          "http.request.uri", "http.host", "http.response.code", "http.request.version", "tcp.payload"]
+FIELDS = ["frame.number", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport",
+          "http.request.method", "http.request.uri", "http.host", "http.response.code", "http.request.version", "tcp.payload"]
 KEY = ("method", "host", "path", "status", "client", "server")
 COUNTS = ("packets", "requests", "responses", "errors", "broken")
 # Messages that tshark has and the template has not, by capture: key, and what it counts as.
@@ -183,12 +183,60 @@ def knobs():
     lab.equal([lab.NS + 1] * 2, [lab.ns_of(rows[304][name]) for name in ("first", "last")], "timing")
 
 
+def pairs():
+    """Responses with what their connection's last request asked for; against the order of tshark's messages."""
+    second = "HTTP/1.1 %d x\r\n\r\n"
+    ask = "GET %s" + HEAD + "Host: %s\r\n\r\n"
+    here = [frame(ask % ("/a", "a"), sport=1, dport=80), frame(ask % ("/b", "b"), sport=2, dport=80),
+            frame(second % 100, B, A, 80, 1), frame(second % 200, B, A, 80, 1), frame(second % 404, B, A, 80, 2),
+            frame(second % 200, B, A, 80, 1), frame(second % 500, B, A, 80, 3), frame(ask % ("/six", "a"), SIX, SEVEN, 1, 80),
+            frame(second % 200, SEVEN, SIX, 80, 1)]
+    path = lab.write_pcap("pairs.pcap", [(lab.NS + i * 1000, one) for i, one in enumerate(here)])
+    names = ("requests", "responses", "errors", "answered", "wait")
+    rows = {}
+    for event in lab.of(lab.replay(path, "--template", "http", "--features", "pair", "--set", "key=host,path,method"), "records"):
+        rows.update({(r["method"], r["host"], r["path"]): tuple(r[name] for name in names) for r in event["rows"]})
+    lab.equal({("GET", "a", "/a"): (1, 3, 0, 1, 3000), ("GET", "b", "/b"): (1, 1, 1, 1, 3000), ("", "", ""): (0, 1, 1, 0, 0),
+               ("GET", "a", "/six"): (1, 1, 0, 1, 1000)}, rows, "pairs")
+    counted = 0
+    for name in ("http_bro.org.pcap", "wikipedia.pcap", "http_pipelined-requests.pcap", "http_get.pcap"):
+        path, last, want = os.path.join(lab.PCAPS, name), {}, Counter()
+        for f in tshark(path, "-Y", "tcp and (http.request or http.response)"):
+            key, counts = message(f)
+            ports = (f["tcp.srcport"][0], f["tcp.dstport"][0])
+            if counts[1]:
+                last[key[4:] + ports] = key[:3]
+            want[(last.get(key[4:] + ports[::-1], ("", "", "")) if counts[2] else key[:3]) + key[3:]] += 1
+        got = Counter()
+        events = lab.replay(path, "--template", "http", "--features", "pair,tunnel", "--set", "key=" + ",".join(KEY))
+        for event in lab.of(events, "records"):
+            for row in event["rows"]:
+                got[tuple(row[k] for k in KEY)] += row["packets"]
+                counted += row["answered"]
+        lab.equal(want, got, name + ": pairs")
+    if counted < 40:
+        lab.fail("only %d requests were answered" % counted)
+
+
+def widest():
+    """As much as the knobs allow is verified on every hook."""
+    for hook in ("xdp", "tc"):
+        text = 'return policy "p" { attach = { iface = "lo", hook = "%s" }, always = { http { key = { "method", "host", "path", ' \
+            '"client", "server", "status" }, features = { "classes", "pair", "timing", "tunnel" }, look = 1024, host_bytes = 128, ' \
+            'path_bytes = 128 } } }\n' % hook
+        out, _ = lab.perilune("check", lab.write("widest.lua", text.encode()))
+        if not out.rstrip().endswith(b"verified"):
+            lab.fail("at %s: %s" % (hook, out.decode()))
+
+
 def main():
     packets = 0
     for name in lab.captures():
         packets += compare(os.path.join(lab.PCAPS, name))
     made()
     knobs()
+    pairs()
+    widest()
     lab.done("%d messages as tshark reads them, %d made ones" % (packets, len(MADE)))
 
 

@@ -188,6 +188,16 @@ def other_protocols():
         lab.equal(want, sorted(got, key=lambda one: (one[0], str(one[1]))), "other protocols, " + features)
 
 
+def widest():
+    """Sixteen patterns, far back, are verified on every hook."""
+    for hook in ("xdp", "tc"):
+        text = 'return policy "p" { attach = { iface = "lo", hook = "%s" }, always = { payload { features = { "first", "match", ' \
+            '"timing", "tunnel" }, first = 64, patterns = %s } } }\n' % (hook, quoted(PATTERNS))
+        out, _ = lab.perilune("check", lab.write("widest.lua", text.encode()))
+        if not out.rstrip().endswith(b"verified"):
+            lab.fail("at %s: %s" % (hook, out.decode()))
+
+
 def mistakes():
     for body, said in (("patterns = { 'evil', within = 4 }", b"patterns is a list"), ("patterns = { { hex = '1' } }", b"no bytes in hex"),
                        ("patterns = {}", b"0 patterns"), ("first = 65", b"at most 64")):
@@ -205,6 +215,7 @@ def main():
     count = made()
     other_protocols()
     mistakes()
+    widest()
     lab.done("%d packets with a payload as tshark reads them, %d of them with a pattern; %d made ones" % (packets, matched, count))
 
 
