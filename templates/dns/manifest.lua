@@ -23,10 +23,10 @@ return {
     { name = "id", unit = "number", help = "the message's id" },
     { name = "qtype", unit = "number", help = "type of the first question: 1 A, 28 AAAA, 16 TXT, 65 HTTPS …" },
     { name = "response", unit = "number", help = "0 a query, 1 a response" },
-    { name = "rcode", unit = "number", help = "of responses: 0 no error, 2 server failure, 3 no such name, 5 refused …" },
+    { name = "rcode", unit = "number", help = "of responses: 0 no error, 2 server failure, 3 no such name …" },
     { name = "zone", unit = "name", help = "the last labels of the name, as many as zone_labels says" },
     { name = "name", unit = "name",
-      help = "the first question's (or without one, the first record's) in lower case; . for the root" },
+      help = "the first question's (without one, the first record's) in lower case; . is the root" },
   },
   fields = {
     { name = "ip_version", unit = "number", help = "4 or 6; part of every key" },
@@ -46,7 +46,7 @@ return {
       unit = "name",
     },
     latency = {
-      help = "responses by the time since their query: below 1 µs, 2, 4 … 2^23 µs, and more",
+      help = "responses (not multicast) by the time since their query: below 1 µs, 2, 4 … 2^23 µs, and more",
       fields = {
         { name = "latencies", list = true },
         { name = "latency_max", unit = "ns", fold = "max", help = "the longest" },

@@ -13,6 +13,8 @@
 #define DNS_STEPS 320 /* octets and pointers of a name that are followed */
 #define DNS_LABELS 4  /* starts of labels that are remembered: the most that zone_labels can be */
 
+#define DNS_MULTICAST 5353
+
 #define DNS_RESPONSE 0x8000
 #define DNS_TRUNCATED 0x0200
 #define DNS_RCODE 0x000f
@@ -125,11 +127,13 @@ static __always_inline void NAME(put)(struct NAME(message) * m, __u8 c)
 }
 
 /* One octet or pointer of a name; not 0 when it is at its end, or cannot be read. */
-static __always_inline int NAME(step)(struct NAME(message) * m)
+static int NAME(step)(__u32 i, struct NAME(message) * *of)
 {
+	struct NAME(message) *m = *of;
 	__u32 at = *(volatile __u32 *)&m->at, left = *(volatile __u32 *)&m->left, target;
 	__u8 c = NAME(octet)(m, at);
 
+	(void)i;
 	if (at >= m->size || *(volatile __u32 *)&m->length >= DNS_NAME - 1) {
 		m->broken = 1;
 		return 1;
@@ -173,10 +177,7 @@ static __always_inline int NAME(step)(struct NAME(message) * m)
 static __always_inline void NAME(read_name)(struct NAME(message) * m)
 {
 	m->least = m->at;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < DNS_STEPS; i++)
-		if (NAME(step)(m))
-			break;
+	bpf_loop(DNS_STEPS, NAME(step), &m, 0);
 	if (!*(volatile __u32 *)&m->after) /* too long */
 		m->broken = 1;
 	if (m->broken)
@@ -236,6 +237,9 @@ static __always_inline void NAME(measure)(struct NAME(message) * m, struct packe
 	struct NAME(query) query = {.id = header->id};
 	wall_ns now = clock__wall(p), *asked;
 
+	/* Multicast has no ids to tell questions apart, and everybody may answer (RFC 6762, 18.1). */
+	if (p->sport == bpf_htons(DNS_MULTICAST) || p->dport == bpf_htons(DNS_MULTICAST))
+		return;
 	query.client = response ? p->dst : p->src;
 	query.server = response ? p->src : p->dst;
 	query.client_port = response ? p->dport : p->sport;
@@ -254,17 +258,28 @@ static __always_inline void NAME(measure)(struct NAME(message) * m, struct packe
 #endif
 
 #if defined(KEY_name) || defined(KEY_zone) || defined(FEATURE_name)
-/* The name from `from` on, cut to what has room. */
-static __always_inline void NAME(copy_name)(char *to, const struct NAME(message) * m, __u32 from)
-{
-	__u32 length = *(volatile const __u32 *)&m->length;
+struct NAME(copy) {
+	char *to; /* KNOB_name_bytes */
+	struct NAME(message) * m;
+	__u32 from;
+};
 
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < KNOB_name_bytes; i++) {
-		if (from + i >= length)
-			break;
-		to[i] = *(volatile const char *)&m->name[(from + i) & (DNS_NAME - 1)];
-	}
+static int NAME(copy_octet)(__u32 i, struct NAME(copy) * copy)
+{
+	__u32 from = copy->from + i;
+
+	if (i >= KNOB_name_bytes || from >= copy->m->length)
+		return 1;
+	copy->to[i] = copy->m->name[from & (DNS_NAME - 1)];
+	return 0;
+}
+
+/* The name from `from` on, cut to what has room. */
+static __always_inline void NAME(copy_name)(char *to, struct NAME(message) * m, __u32 from)
+{
+	struct NAME(copy) copy = {.to = to, .m = m, .from = from};
+
+	bpf_loop(KNOB_name_bytes, NAME(copy_octet), &copy, 0);
 }
 #endif
 

@@ -47,7 +47,7 @@ return {
       unit = "packets",
     },
     pair = {
-      help = "a response counts with the method, host and path of its connection's last request (of both ways: hook tc)",
+      help = "a response counts with the method, host and path of its connection's last request (hook tc sees both)",
       fields = {
         { name = "answered", help = "responses, but for 100 to 199, to requests that were seen" },
         { name = "wait", unit = "ns", help = "from those requests to the beginning of their responses, all together" },

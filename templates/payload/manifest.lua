@@ -66,7 +66,7 @@ return {
       max = 16777216,
       help = "rows a window can hold; what does not fit is counted as loss.map_full",
     },
-    first = { default = 32, type = "count", unit = "bytes", min = 1, max = 64, help = "that the feature `first` keeps" },
+    first = { default = 32, type = "count", unit = "bytes", min = 1, max = 64, help = "that `first` keeps" },
     patterns = {
       default = { "GET ", "POST ", "HTTP/1.", "SSH-", { hex = "160301" } },
       type = "patterns",

@@ -10,7 +10,7 @@ import lab  # noqa: E402
 import tshark  # noqa: E402
 
 tshark.FIELDS += ["dns.id", "dns.flags", "dns.qry.name", "dns.qry.type", "dns.resp.name", "dns.resp.type", "dns.count.queries",
-                  "dns.count.answers", "dns.time", "ip.flags"]
+                  "dns.count.answers", "dns.time", "ip.flags", "dns.srv.service", "dns.srv.proto", "dns.srv.name"]
 KEY = ("client", "server", "id", "qtype", "response", "rcode", "name", "ip_version")
 COUNTS = ("packets", "queries", "responses", "errors", "truncated", "answers", "name_length", "broken", "over_tcp")
 CLASSES = 25
@@ -40,15 +40,23 @@ def of_frame(fields):
     flags = int(flags, 0)
     response = flags >> 15
     name = tshark.first(fields, "dns.qry.name") or tshark.first(fields, "dns.resp.name")
+    if not fields["dns.qry.name"] and tshark.first(fields, "dns.resp.type") == "33":  # a service's name comes in parts
+        name = ".".join(tshark.first(fields, "dns.srv." + part) for part in ("service", "proto", "name"))
     kind = tshark.first(fields, "dns.qry.type") or tshark.first(fields, "dns.resp.type") or "0"
+    # A name that goes round in circles, or no name where a question should be: tshark says so in the name's place.
+    broken = bool(name and name.startswith("<Name")) or bool(not name and int(tshark.first(fields, "dns.count.queries") or 0))
+    if broken:
+        name, kind = "", "0"
     name = "." if name == "<Root>" else lower(name or "")
     client, server = (p["dst"], p["src"]) if response else (p["src"], p["dst"])
     counts = {"packets": 1, "queries": 1 - response, "responses": response, "errors": int(bool(response and flags & 15)),
               "truncated": flags >> 9 & 1, "answers": int(tshark.first(fields, "dns.count.answers") or 0) if response else 0,
-              "name_length": len(name), "over_tcp": int(p["proto"] == 6)}
+              "name_length": len(name), "broken": int(broken), "over_tcp": int(p["proto"] == 6)}
     took = tshark.first(fields, "dns.time")
-    if took is None and response and int(tshark.first(fields, "ip.flags") or "0", 0) & 1:
+    if took is None and response and (int(tshark.first(fields, "ip.flags") or "0", 0) & 1 or fields["ipv6.fraghdr.offset"]):
         took = "cut"  # tshark measures no response whose end is in another fragment
+    if 5353 in (p["sport"], p["dport"]):
+        took = None  # the template does not measure multicast
     took = took if took in (None, "cut") else time_class(float(took) * 1e6 + 0.5)
     return ((client, server, int(tshark.first(fields, "dns.id"), 0), int(kind, 0), response, flags & 15 if response else 0, name,
              p["ip_version"]), counts, took)
