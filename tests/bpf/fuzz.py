@@ -24,6 +24,19 @@ return policy "fuzz" {
   },
 }
 """
+# The other templates, with all that they can do: those that count every IP packet, and those that look for some.
+OTHERS = """
+return policy "others" {
+  attach = { iface = "lo", hook = "xdp" }, window = "1h",
+  always = {
+    netflow "netflow" { entries = 1000000 }, cryptomining "cryptomining" { entries = 100000 }, ddos "ddos" { packets = 2 },
+    tcp "tcp" { key = "connection", features = { "handshake", "rtt", "loss" } },
+    dns "dns" { key = "message", features = { "latency", "tcp", "name" } }, icmp "icmp" { key = "about", features = { "latency", "mtu" } },
+    arp "arp" { features = { "sender" } },
+  },
+}
+"""
+EVERY = ("netflow", "cryptomining", "ddos")
 COUNT = int(os.environ.get("PERILUNE_FUZZ", "100000"))
 SEED = int(os.environ.get("PERILUNE_FUZZ_SEED", "1"))
 # What a length, a type or a protocol may be changed to, besides anything.
@@ -49,10 +62,26 @@ def mutate(frame, rng):
     return bytes(data)
 
 
+def others(what, path, count):
+    """Those that count every IP packet do; the others count none twice, and say what they could not read."""
+    events = lab.read_events(lab.perilune("replay", lab.write("others.lua", OTHERS.encode()), path, "--json")[0], what)
+    sums = {}
+    for event in lab.of(events, "records"):
+        loss = event["loss"]
+        sums[event["probe"]] = sum(r["packets"] for r in event["rows"]) + loss["map_full"] + loss["limited"]
+        if event["probe"] in EVERY:
+            lab.equal(count, sums[event["probe"]] + loss["not_parsed"], "%s: %s" % (what, event["probe"]))
+    lab.equal(7, len(sums), what + ": probes")
+    for probe, packets in sums.items():
+        if packets > count:
+            lab.fail("%s: %s counted %d of %d packets" % (what, probe, packets, count))
+
+
 def run(what, frames):
     """Each of them is counted once by every probe; what is in no row is in the loss."""
     path = lab.write_pcap("fuzz.pcap", [(i * 1000, frame) for i, frame in enumerate(frames)])
     events = lab.read_events(lab.perilune("replay", lab.write("fuzz.lua", POLICY.encode()), path, "--json")[0], what)
+    others(what, path, len(frames))
     os.unlink(path)
     lab.conserved(events, what, len(frames))
     sums = table.counter(events)

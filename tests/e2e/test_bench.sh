@@ -27,6 +27,27 @@ timer, = [line for line in lines if line["kind"] == "timer"]
 assert timer["late_ms"] >= 0 and timer["drain_ms"] > 0
 END
 
+timeout 240 "$PERILUNE" bench packet --json >"$out"
+"${PYTHON:-/usr/bin/python3}" - "$out" <<'END'
+import json, sys
+
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert all(line["v"] == 1 and line["bench"] == "packet" for line in lines)
+programs = {line["program"]: line for line in lines if line["kind"] == "measurement"}
+assert {"empty", "hook", "by_hand", "flows", "flows.tcp_flags", "counter", "fused"} <= set(programs), sorted(programs)
+for name, line in programs.items():
+    assert line["instructions"] > 1 and line["verified"] > 1 and line["ns"] >= -5, line
+    assert ("." in name) == ("feature" in line) == ("more_ns" in line) == ("more_instructions" in line), line
+    if "." in name:
+        alone = programs[line["template"]]["instructions"]
+        assert line["more_instructions"] == line["instructions"] - alone, line
+assert programs["empty"]["map_bytes"] == 0 < programs["flows"]["map_bytes"]
+assert {line["name"] for line in lines if line["kind"] == "ratio"} == {
+    "flows:by_hand", "flows:by_hand_bare", "percpu:shared", "ipv4_key:common_key", "fused:separate"}
+END
+timeout 120 "$PERILUNE" templates counter --cost >"$out"
+grep -qE '^  counter\.tcp_flags +-?[0-9.]+ +[-+][0-9.]+ +[0-9]+ +[-+][0-9]+ ' "$out"
+
 # Against bpftool: both print the same pairs, or it fails.
 timeout 120 "$PERILUNE" bench map --entries 2000 --json >"$out"
 "${PYTHON:-/usr/bin/python3}" - "$out" <<'END'

@@ -149,7 +149,7 @@ def conserved(events, what, packets=None):
         for (seq, probe), event in records.items():
             if seq != window["seq"] or "ip_version" not in (event["rows"] or [{}])[0] and event["rows"]:
                 continue
-            lost = event["loss"]["map_full"] + event["loss"]["not_parsed"]
+            lost = event["loss"]["map_full"] + event["loss"]["not_parsed"] + event["loss"]["limited"]
             equal(0, event["omitted"], where + ": omitted rows")
             equal(window["packets"], sum(r["packets"] for r in event["rows"]) + lost, where + ": rows + loss of " + probe)
         equal(window["loss"]["not_parsed"], sum(window["not_parsed_by"].values()), where + ": not parsed, by reason")
