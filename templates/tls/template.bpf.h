@@ -182,9 +182,15 @@ WINDOWED_HASH(NAME(rows), struct NAME(key), struct NAME(value));
 WINDOWED_ARRAY(NAME(other), struct NAME(value), 1);
 SCRATCH(NAME(hello), struct NAME(hello));
 
+/* The way through a message; `ctx` is the program's, for packet__load. */
+struct NAME(walk) {
+	struct NAME(hello) * m;
+	void *ctx;
+};
+
 /* The next bytes of the message; false when it ends before. */
-static __always_inline bool NAME(take)(struct NAME(hello) * m, const struct packet *p, void *to,
-				       const __u32 size)
+static __always_inline bool NAME(take)(struct NAME(hello) * m, const struct NAME(walk) * p,
+				       void *to, const __u32 size)
 {
 	__u32 at = m->at;
 
@@ -211,7 +217,7 @@ static __always_inline bool NAME(fits)(struct NAME(hello) * m, __u32 size, __u32
 }
 
 /* As much of `size` bytes at `at` as is here and has room, a power of two; how much that is. */
-static __always_inline __u32 NAME(copy)(const struct NAME(hello) * m, const struct packet *p,
+static __always_inline __u32 NAME(copy)(const struct NAME(hello) * m, const struct NAME(walk) * p,
 					__u32 at, void *to, __u32 size, const __u32 room)
 {
 	__u32 here = at < m->end ? m->end - at : 0;
@@ -228,7 +234,18 @@ static __always_inline __u32 NAME(copy)(const struct NAME(hello) * m, const stru
 	return packet__load(p, at, to, size) ? 0 : size;
 }
 
-static __always_inline bool NAME(read_suites)(struct NAME(hello) * m, const struct packet *p)
+static int NAME(count_suite)(__u32 i, struct NAME(hello) * *of)
+{
+	struct NAME(hello) *m = *of;
+
+	if (i >= TLS_SUITES || i * 2 >= m->suites_length)
+		return 1;
+	if (!tls__grease(m->suites[i]))
+		m->ciphers++;
+	return 0;
+}
+
+static __always_inline bool NAME(read_suites)(struct NAME(hello) * m, const struct NAME(walk) * p)
 {
 	__u32 size, looked;
 	__be16 length;
@@ -245,25 +262,19 @@ static __always_inline bool NAME(read_suites)(struct NAME(hello) * m, const stru
 	m->at += size;
 	if (size & 1)
 		m->broken = true;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < TLS_SUITES; i++) {
-		if (i * 2 >= *(volatile __u32 *)&m->suites_length)
-			break;
-		if (!tls__grease(m->suites[i]))
-			++*(volatile __u16 *)&m->ciphers;
-	}
+	bpf_loop(TLS_SUITES, NAME(count_suite), &m, 0);
 	return true;
 }
 
 /* Bytes at `at`, which this leaves where it is; false when they are not here. */
-static __always_inline bool NAME(peek)(const struct NAME(hello) * m, const struct packet *p,
+static __always_inline bool NAME(peek)(const struct NAME(hello) * m, const struct NAME(walk) * p,
 				       __u32 at, void *to, const __u32 size)
 {
 	return at + size <= m->end && !packet__load(p, at, to, size);
 }
 
 /* server_name: a list of names, of which the first is the only one that there is (RFC 6066, 3). */
-static __always_inline void NAME(read_name)(struct NAME(hello) * m, const struct packet *p)
+static __always_inline void NAME(read_name)(struct NAME(hello) * m, const struct NAME(walk) * p)
 {
 	struct {
 		__u8 list[2];
@@ -285,7 +296,7 @@ static __always_inline void NAME(read_name)(struct NAME(hello) * m, const struct
 }
 
 /* application_layer_protocol_negotiation: a list of protocols, the one liked best first (RFC 7301, 3.1). */
-static __always_inline void NAME(read_protocol)(struct NAME(hello) * m, const struct packet *p)
+static __always_inline void NAME(read_protocol)(struct NAME(hello) * m, const struct NAME(walk) * p)
 {
 	__u32 at = m->protocols.at, size = m->protocols.size, length;
 	__u8 start[3]; /* the list's length and the first protocol's */
@@ -302,8 +313,21 @@ static __always_inline void NAME(read_protocol)(struct NAME(hello) * m, const st
 		NAME(copy)(m, p, at, m->alpn, length, sizeof(m->alpn));
 }
 
+static int NAME(see_version)(__u32 i, struct NAME(hello) * *of)
+{
+	struct NAME(hello) *m = *of;
+	__u16 version;
+
+	if (i >= TLS_VERSIONS)
+		return 1;
+	version = bpf_ntohs(m->versions[i]);
+	if (!tls__grease(version) && version > m->version)
+		m->version = version;
+	return 0;
+}
+
 /* supported_versions: a list, of which the highest counts (RFC 8446, 4.2.1). */
-static __always_inline void NAME(read_versions)(struct NAME(hello) * m, const struct packet *p)
+static __always_inline void NAME(read_versions)(struct NAME(hello) * m, const struct NAME(walk) * p)
 {
 	__u32 at = m->supported.at, size = m->supported.size;
 	volatile __u16 *highest = &m->version;
@@ -320,13 +344,7 @@ static __always_inline void NAME(read_versions)(struct NAME(hello) * m, const st
 	if (at + length > m->end || !NAME(copy)(m, p, at, m->versions, length, sizeof(m->versions)))
 		return;
 	*highest = 0;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < TLS_VERSIONS; i++) {
-		__u16 version = bpf_ntohs(m->versions[i]);
-
-		if (!tls__grease(version) && version > *highest)
-			*highest = version;
-	}
+	bpf_loop(TLS_VERSIONS, NAME(see_version), &m, 0);
 	if (!*highest)
 		*highest = m->legacy_version;
 }
@@ -338,7 +356,8 @@ static __always_inline void NAME(note)(struct NAME(extension) * extension, __u32
 }
 
 /* Notes the extension at m->at; false behind the last. */
-static __always_inline bool NAME(note_extension)(struct NAME(hello) * m, const struct packet *p)
+static __always_inline bool NAME(note_extension)(struct NAME(hello) * m,
+						 const struct NAME(walk) * p)
 {
 	__be16 start[2];
 	__u32 at, type, size;
@@ -363,7 +382,14 @@ static __always_inline bool NAME(note_extension)(struct NAME(hello) * m, const s
 	return true;
 }
 
-static __always_inline void NAME(note_extensions)(struct NAME(hello) * m, const struct packet *p)
+static int NAME(step)(__u32 i, struct NAME(walk) * walk)
+{
+	(void)i;
+	return !NAME(note_extension)(walk->m, walk);
+}
+
+static __always_inline void NAME(note_extensions)(struct NAME(hello) * m,
+						  const struct NAME(walk) * p)
 {
 	__be16 length;
 
@@ -371,14 +397,12 @@ static __always_inline void NAME(note_extensions)(struct NAME(hello) * m, const 
 	    !NAME(fits)(m, bpf_ntohs(length), m->message))
 		return;
 	m->block = m->at + bpf_ntohs(length);
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < TLS_EXTENSIONS; i++)
-		if (!NAME(note_extension)(m, p))
-			return;
+	bpf_loop(TLS_EXTENSIONS, NAME(step), (void *)p, 0);
 }
 
 /* Moves over a string with its length in front, in one byte. */
-static __always_inline bool NAME(skip)(struct NAME(hello) * m, const struct packet *p, __u32 most)
+static __always_inline bool NAME(skip)(struct NAME(hello) * m, const struct NAME(walk) * p,
+				       __u32 most)
 {
 	__u8 length;
 
@@ -391,7 +415,7 @@ static __always_inline bool NAME(skip)(struct NAME(hello) * m, const struct pack
 }
 
 /* From the ClientHello's session id on. */
-static __always_inline void NAME(read_client)(struct NAME(hello) * m, const struct packet *p)
+static __always_inline void NAME(read_client)(struct NAME(hello) * m, const struct NAME(walk) * p)
 {
 	if (!NAME(skip)(m, p, 32) || !NAME(read_suites)(m, p) || m->broken ||
 	    !NAME(skip)(m, p, 255))
@@ -474,7 +498,9 @@ static __always_inline bool NAME(read)(struct NAME(hello) * m, const struct pack
 {
 	if (NAME(is_hello)(start, TLS_CLIENT_HELLO)) {
 		NAME(begin)(m, h, start, at);
-		NAME(read_client)(m, p);
+		struct NAME(walk) walk = {.m = m, .ctx = p->ctx};
+
+		NAME(read_client)(m, &walk);
 		return true;
 	}
 	return NAME(begin_ssl2)(m, h, start, at);
@@ -569,6 +595,18 @@ static __always_inline void NAME(make_key)(struct NAME(hello) * m, const struct 
 	m->key.ip_version = h->ip_version;
 }
 
+#ifdef FEATURE_ciphers
+static int NAME(list_cipher)(__u32 i, struct NAME(hello) * *of)
+{
+	struct NAME(hello) *m = *of;
+
+	if (i >= TLS_LISTED || i * 2 >= m->suites_length)
+		return 1;
+	NAME(write_cipher)(bpf_ntohs(m->suites[i]), m->fresh.cipher_list[i]);
+	return 0;
+}
+#endif
+
 /* What describes the row's first ClientHello of the window, and stays. */
 static __always_inline void NAME(describe)(struct NAME(hello) * m, struct packet *p)
 {
@@ -596,12 +634,7 @@ static __always_inline void NAME(describe)(struct NAME(hello) * m, struct packet
 #endif
 #ifdef FEATURE_ciphers
 	__builtin_memset(m->fresh.cipher_list, 0, sizeof(m->fresh.cipher_list));
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < TLS_LISTED; i++) {
-		if (i * 2 >= *(volatile __u32 *)&m->suites_length)
-			break;
-		NAME(write_cipher)(bpf_ntohs(m->suites[i]), m->fresh.cipher_list[i]);
-	}
+	bpf_loop(TLS_LISTED, NAME(list_cipher), &m, 0);
 #endif
 #ifdef FEATURE_timing
 	m->fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
@@ -673,13 +706,15 @@ static __always_inline void NAME(answer)(struct NAME(hello) * m, const struct pa
 	value = half__find(&NAME(rows), p->half, key);
 	if (!value)
 		return;
+	struct NAME(walk) walk = {.m = m, .ctx = p->ctx};
+
 	NAME(begin)(m, h, start, at);
-	if (!NAME(skip)(m, p, 32) || !NAME(take)(m, p, &cipher, sizeof(cipher)))
+	if (!NAME(skip)(m, &walk, 32) || !NAME(take)(m, &walk, &cipher, sizeof(cipher)))
 		return;
 	m->at++; /* the compression method */
-	NAME(note_extensions)(m, p);
+	NAME(note_extensions)(m, &walk);
 	if (m->supported.size == sizeof(version) &&
-	    NAME(peek)(m, p, m->supported.at, &version, sizeof(version)))
+	    NAME(peek)(m, &walk, m->supported.at, &version, sizeof(version)))
 		m->version = bpf_ntohs(version);
 	count__shared(value->answers, 1);
 	value->chosen_version = m->version;
