@@ -49,7 +49,7 @@ END
 wrong 2 'syntax.lua:[34]: ' check syntax.lua
 policy later <<END
 return policy "x" {
-  always = { flows "to" { key = "dst", sample = 10 } },
+  budget = { cpu = "5%" }, always = { flows "to" { key = "dst" } },
 }
 END
 wrong 2 'later.lua:2: .*not built yet' check later.lua

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: timeout 600
 """What flows says of a flow as a whole: who is the server, how it ended, the ports of later fragments, the times between packets; on
 every capture, from what tshark says of the packets."""
 import os
@@ -11,8 +12,8 @@ import tshark  # noqa: E402
 tshark.FIELDS += ["ip.id", "ipv6.fraghdr.ident", "ip.flags", "ipv6.fraghdr.more"]
 IDLE = 60 * lab.NS
 CLASSES = 25
-POLICY = lab.policy("sessions.lua", ['flows "all" { features = { "server", "end_reason", "defrag", "timing", "gaps" } }',
-                                 'flows "both" { features = { "biflow", "server", "defrag" } }'])
+POLICY = lab.policy("sessions.lua", ['flows "all" { features = { "server", "end_reason", "defrag", "timing", "gaps" }, entries = 16384, sessions = 16384 }',
+                                 'flows "both" { features = { "biflow", "server", "defrag" }, entries = 16384, sessions = 16384 }'])
 
 
 def to_server(p):
