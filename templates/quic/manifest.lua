@@ -16,8 +16,8 @@ return {
   },
   key_fields = {
     "src", "dst", "sport", "dport", "vlan", "ifindex", "direction",
-    { name = "version", unit = "number",
-      help = "1: RFC 9000, 1798521807: version 2 (RFC 9369), 0: version negotiation, others: drafts and more" },
+    { name = "version", unit = "name",
+      help = "quic_v1 (RFC 9000), quic_v2 (RFC 9369), negotiation, or the number of a draft or of what is not known" },
     { name = "dcid", unit = "bytes", help = "destination connection id, in hex, filled with zeros to 20 bytes" },
     { name = "scid", unit = "bytes", help = "source connection id, likewise" },
     { name = "dcid_length", unit = "bytes", help = "bytes of the destination connection id" },

@@ -6,14 +6,29 @@
 
 #define QUIC_ID 20 /* bytes of a connection id at most, in versions 1 and 2 */
 #define QUIC_LONG 0x80
-#define QUIC_V1 0x00000001
-#define QUIC_V2 0x6b3343cf
 #define QUIC_DRAFTS 0xff000000 /* the lowest byte is the draft's number */
+
+#ifndef QUIC_KINDS
+#define QUIC_KINDS
+enum quic_version {
+	negotiation = 0,
+	quic_v1 = 0x00000001,
+	quic_v2 = 0x6b3343cf,
+};
+
+enum quic_kind {
+	quic_initial,
+	quic_zero_rtt,
+	quic_handshake,
+	quic_retry,
+	quic_negotiation,
+};
+#endif
 
 struct NAME(key) {
 #include <key_members.h>
 #ifdef KEY_version
-	__u32 version;
+	enum quic_version version;
 #endif
 #ifdef KEY_dcid
 	__u8 dcid[QUIC_ID];
@@ -48,17 +63,6 @@ WINDOWED_HASH(NAME(rows), struct NAME(key), struct NAME(value));
 WINDOWED_ARRAY(NAME(other), struct NAME(value), 1);
 
 #include <key_fill.h>
-
-#ifndef QUIC_KINDS
-#define QUIC_KINDS
-enum quic_kind {
-	quic_initial,
-	quic_zero_rtt,
-	quic_handshake,
-	quic_retry,
-	quic_negotiation,
-};
-#endif
 
 struct NAME(start) {
 	__u8 first;
@@ -97,12 +101,12 @@ static __always_inline __u8 NAME(kind_of)(__u8 first, __u32 version)
 
 	if (!version)
 		return quic_negotiation;
-	return version == QUIC_V2 ? (type + 3) & 3 : type;
+	return version == quic_v2 ? (type + 3) & 3 : type;
 }
 
 static __always_inline bool NAME(is_known)(__u32 version)
 {
-	return version == QUIC_V1 || version == QUIC_V2 || (version & 0xffffff00) == QUIC_DRAFTS;
+	return version == quic_v1 || version == quic_v2 || (version & 0xffffff00) == QUIC_DRAFTS;
 }
 
 static __always_inline bool NAME(read)(struct NAME(header) * h, const struct packet *p)

@@ -14,6 +14,7 @@ KEY = ("src", "dst", "sport", "dport", "version", "dcid", "dcid_length", "scid",
 KINDS = ("initials", "zero_rtts", "handshakes", "retries", "negotiations")
 COUNTS = ("packets", "broken") + KINDS
 V2 = 0x6b3343cf
+VERSIONS = {0: "negotiation", 1: "quic_v1", V2: "quic_v2"}
 V2_TYPES = {1: 0, 2: 1, 3: 2, 0: 3}  # RFC 9369, 3.2
 
 
@@ -33,7 +34,7 @@ def expected(path):
             kind = V2_TYPES[int(tshark.first(fields, "quic.long.packet_type_v2") or tshark.first(fields, "quic.long.packet_type"), 0)]
         else:
             kind = int(tshark.first(fields, "quic.long.packet_type"), 0) if version else 4
-        key = (p["src"], p["dst"], p["sport"], p["dport"], version) + connection_id(tshark.first(fields, "quic.dcid")) + connection_id(
+        key = (p["src"], p["dst"], p["sport"], p["dport"], VERSIONS.get(version, version)) + connection_id(tshark.first(fields, "quic.dcid")) + connection_id(
             tshark.first(fields, "quic.scid")) + (p["ip_version"],)
         row = rows.setdefault(key, dict.fromkeys(COUNTS, 0))
         row["packets"] += 1
