@@ -52,7 +52,7 @@ return policy "x" {
   budget = { cpu = "5%" }, always = { flows "to" { key = "dst" } },
 }
 END
-wrong 2 'later.lua:2: .*not built yet' check later.lua
+wrong 2 'later.lua:1: policy: budget is not built yet' check later.lua
 
 # Captures: a directory, a text, one cut short (what was read is reported, then the error).
 wrong 2 'directory' replay --template flows "$here"
