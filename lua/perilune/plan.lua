@@ -296,7 +296,8 @@ function plan.build(decl, options)
   for _, level in ipairs(decl.levels) do tunnels = tunnels or select(2, needs_of(level, decl)) end
   local source = {
     ("/* Generated for the policy %s. */\n"):format(decl.name:gsub("[*/]", "_")),
-    used.xdp and "#define HOOK_XDP\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "", "#include <perilune.h>\n",
+    used.xdp and "#define HOOK_XDP\n" or "",
+    options.replay and "#define HOOK_REPLAY\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "", "#include <perilune.h>\n",
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
   local filters, numbers = filters_source(decl, used, options.filter)
