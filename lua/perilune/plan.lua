@@ -297,7 +297,8 @@ function plan.build(decl, options)
   local source = {
     ("/* Generated for the policy %s. */\n"):format(decl.name:gsub("[*/]", "_")),
     used.xdp and "#define HOOK_XDP\n" or "",
-    options.replay and "#define HOOK_REPLAY\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "", "#include <perilune.h>\n",
+    options.replay and "#define HOOK_REPLAY\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "",
+    "#include <perilune.h>\n",
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
   local filters, numbers = filters_source(decl, used, options.filter)
