@@ -30,17 +30,18 @@ static uint32_t states_of(const char *log)
 
 static uint64_t memory_of(int fd)
 {
-	unsigned long long bytes = 0;
+	static const char word[] = "memlock:";
 	char path[64], line[256];
+	uint64_t bytes = 0;
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	file = fopen(path, "re");
 	if (!file)
 		return 0;
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "memlock: %llu", &bytes) == 1)
-			break;
+	while (!bytes && fgets(line, sizeof(line), file))
+		if (!strncmp(line, word, sizeof(word) - 1))
+			bytes = strtoull(line + sizeof(word) - 1, NULL, 10);
 	fclose(file);
 	return bytes;
 }
