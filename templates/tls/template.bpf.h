@@ -430,10 +430,12 @@ static __always_inline void NAME(read_client)(struct NAME(hello) * m, const stru
 }
 
 /* What is known of the message before it is read: `start` is at `at`. */
-static __always_inline void NAME(begin)(struct NAME(hello) * m, const struct packet *h,
-					const struct NAME(start) * start, __u32 at)
+static __always_inline void NAME(begin)(struct NAME(hello) * m, const struct packet *p,
+					const struct packet *h, const struct NAME(start) * start,
+					__u32 at)
 {
 	__u32 record = at + 5 + (start->record_length[0] << 8 | start->record_length[1]);
+	__u8 last;
 
 	m->message = at + 9 + (start->length[1] << 8 | start->length[2]);
 	m->end = h->payload + h->payload_len;
@@ -451,7 +453,8 @@ static __always_inline void NAME(begin)(struct NAME(hello) * m, const struct pac
 	NAME(note)(&m->names, 0, 0);
 	NAME(note)(&m->protocols, 0, 0);
 	NAME(note)(&m->supported, 0, 0);
-	m->cut = m->end < m->message;
+	/* A capture may have cut the frame. */
+	m->cut = m->end < m->message || packet__load(p, m->end - 1, &last, 1);
 	m->broken = false;
 	__builtin_memset(m->alpn, 0, sizeof(m->alpn));
 	__builtin_memset(m->sni, 0, sizeof(m->sni));
@@ -469,7 +472,8 @@ static __always_inline bool NAME(is_hello)(const struct NAME(start) * start, __u
 }
 
 /* SSL 2's hello, in which also clients of SSL 3 and TLS 1 called (RFC 5246, E.2): 0x80, length, 1, version, three lengths. */
-static __always_inline bool NAME(begin_ssl2)(struct NAME(hello) * m, const struct packet *h,
+static __always_inline bool NAME(begin_ssl2)(struct NAME(hello) * m, const struct packet *p,
+					     const struct packet *h,
 					     const struct NAME(start) * start, __u32 at)
 {
 	const __u8 *bytes = (const __u8 *)start;
@@ -482,7 +486,7 @@ static __always_inline bool NAME(begin_ssl2)(struct NAME(hello) * m, const struc
 	    (session && session != 16) || challenge < 16 || challenge > 32 ||
 	    whole != 9 + suites + session + challenge)
 		return false;
-	NAME(begin)(m, h, start, at);
+	NAME(begin)(m, p, h, start, at);
 	m->message = at + 2 + whole;
 	m->cut = h->payload + h->payload_len < m->message;
 	m->legacy_version = version;
@@ -497,13 +501,13 @@ static __always_inline bool NAME(read)(struct NAME(hello) * m, const struct pack
 				       __u32 at)
 {
 	if (NAME(is_hello)(start, TLS_CLIENT_HELLO)) {
-		NAME(begin)(m, h, start, at);
 		struct NAME(walk) walk = {.m = m, .ctx = p->ctx};
 
+		NAME(begin)(m, p, h, start, at);
 		NAME(read_client)(m, &walk);
 		return true;
 	}
-	return NAME(begin_ssl2)(m, h, start, at);
+	return NAME(begin_ssl2)(m, p, h, start, at);
 }
 
 #if defined(FEATURE_ja4) || defined(KEY_ja4)
@@ -708,7 +712,7 @@ static __always_inline void NAME(answer)(struct NAME(hello) * m, const struct pa
 		return;
 	struct NAME(walk) walk = {.m = m, .ctx = p->ctx};
 
-	NAME(begin)(m, h, start, at);
+	NAME(begin)(m, p, h, start, at);
 	if (!NAME(skip)(m, &walk, 32) || !NAME(take)(m, &walk, &cipher, sizeof(cipher)))
 		return;
 	m->at++; /* the compression method */

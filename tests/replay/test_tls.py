@@ -151,7 +151,8 @@ WHOLE = [
     hello(extensions=versions(0x7f1c, 0x0303)), hello(extensions=versions(0x3a3a)),
     hello(tuple(range(0xc001, 0xc001 + 120)), b"".join(extension(k) for k in range(30000, 30060))),
     hello(tuple(range(0xc001, 0xc001 + 256))), hello((0x1301,) * 300), hello(session=bytes(32), extensions=name("a" * 100)),
-    hello(extensions=protocols(b"x")), hello(extensions=protocols(b"apns-security-v3") + name("b.example")),
+    hello(extensions=name("@AZ[`az{-" * 9)), hello(extensions=protocols(b"x")),
+    hello(extensions=protocols(b"apns-security-v3") + name("b.example")),
     ssl2(), ssl2(0x0301, 40),
 ]
 # What tshark shows otherwise, or not at all.
@@ -222,6 +223,20 @@ def answers():
               {r["sni"]: (r["packets"], r["answers"], r["chosen_version"], r["chosen_cipher"]) for r in rows}, "answers")
 
 
+def elsewhere():
+    """In a tunnel a hello counts if asked; of a frame that a capture has cut, what is there is read."""
+    one = hello(extensions=name("in.example"))
+    inside = lab.ipv4("10.0.0.1", "10.0.0.2", 6, lab.tcp(2000, 443, 0x18, one))
+    path = lab.write_pcap("tunnel.pcap", [(lab.NS, lab.ethernet(0x0800, lab.ipv4("192.0.2.1", "192.0.2.2", 4, inside)))])
+    lab.equal([], rows_of(path)[0], "a hello in a tunnel, not asked for")
+    rows, _ = rows_of(path, "--set", "key=hello", features="tunnel")
+    lab.equal([("in.example", "10.0.0.1", "10.0.0.2", 1)], [(r["sni"], r["client"], r["server"], r["packets"]) for r in rows],
+              "a hello in a tunnel")
+    whole = frame(one, 2000)
+    rows, _ = rows_of(lab.write_pcap("cut.pcap", [(lab.NS, whole[:-4], len(whole))]))
+    lab.equal([("", 1, 1, 0, 2)], [(r["sni"], r["packets"], r["cut"], r["broken"], r["ciphers"]) for r in rows], "a frame that is cut")
+
+
 def main():
     hellos = 0
     paths = [os.path.join(lab.PCAPS, one) for one in lab.captures()] + [write("whole.pcap", WHOLE)]
@@ -240,6 +255,7 @@ def main():
     pieces()
     broken()
     answers()
+    elsewhere()
     rows, lost = rows_of(paths[-1], "--set", "entries=1")
     lab.equal(len(WHOLE), lost + sum(row["packets"] for row in rows), "rows + other")
     if not lost:
