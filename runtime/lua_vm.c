@@ -13,6 +13,7 @@
 #include "lua_bench.h"
 #include "lua_capture.h"
 #include "lua_compile.h"
+#include "lua_confine.h"
 #include "lua_files.h"
 #include "lua_filter.h"
 #include "lua_kernel.h"
@@ -56,6 +57,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.bench", luaopen_perilune_core_bench},
 	{"perilune.core.capture", luaopen_perilune_core_capture},
 	{"perilune.core.compile", luaopen_perilune_core_compile},
+	{"perilune.core.confine", luaopen_perilune_core_confine},
 	{"perilune.core.files", luaopen_perilune_core_files},
 	{"perilune.core.filter", luaopen_perilune_core_filter},
 	{"perilune.core.kernel", luaopen_perilune_core_kernel},

@@ -297,7 +297,7 @@ function check.declare(policy, file, options)
   local list, map = gather_probes(policy, written, attach)
   local decl = {
     name = policy.name, file = file, line = policy.at.line, options = options, attach = attach,
-    window = values.window,
+    window = values.window, limits = policy.limits,
     probes = {}, levels = {}, sets = {}, rules = {},
   }
   for i, probe in ipairs(list) do decl.probes[i] = plain_probe(probe) end

@@ -44,11 +44,20 @@ local function compile_rule(self, decl)
   }
 end
 
--- decl: what policy.load returns. limits: { instances = most of one rule }.
-function decide.new(decl, limits)
+-- Calls a policy's function right here, without limits.
+local function call_here(node, window, key)
+  local ok, value = xpcall(function() return node.fn(window, key) end,
+    function(problem) return debug.traceback(tostring(problem), 2) end)
+  if ok then return value and true or false end
+  return nil, value
+end
+
+-- decl: what policy.load returns. options: instances, most of one rule; call, how a policy's function is called:
+-- call(node, window, key) → truth | nil, why there is none, whether it is worth being asked again in the next window.
+function decide.new(decl, options)
   local self = setmetatable({
     rules = {}, members = {}, order = {}, groupings = {}, slots = evaluate.slots(), holds = {}, reported = {},
-    most = limits and limits.instances or MOST_INSTANCES,
+    failed = {}, most = options and options.instances or MOST_INSTANCES, call = options and options.call or call_here,
   }, Decide)
   for i, set in ipairs(decl.sets or {}) do
     self.members[set.name] = members.new(set)
@@ -64,16 +73,21 @@ function decide.new(decl, limits)
   return self
 end
 
--- Calls a policy's function; an error is reported once per function and counts as false.
+-- Asks a policy's function. One that fails is false, is reported once, and is not called again.
 local function call(self, step, node, rule, raw)
+  if self.failed[node.fn] then return false end
   local key = rule.grouping and step.text(rule, raw)
-  local ok, value = xpcall(function() return node.fn(step.sample.window, key) end,
-    function(problem) return debug.traceback(tostring(problem), 2) end)
-  if ok then return value end
-  if not self.reported[node.fn] then
-    self.reported[node.fn] = true
-    table.insert(step.result.errors,
-      { rule = rule.name, message = value, file = node.file, line = node.line })
+  local value, message, again = self.call(node, step.sample.window, key)
+  if value ~= nil then return value end
+  self.failed[node.fn] = not again or nil
+  local kind = again and "again" or "failed"
+  if self.reported[node.fn] ~= kind then
+    self.reported[node.fn] = kind
+    table.insert(step.result.errors, {
+      rule = rule.name, message = message, file = node.file, line = node.line,
+      hint = again and "false in this window; it is asked again in the next, and this is not reported again"
+        or "it is not called again and counts as false until the policy is loaded anew",
+    })
   end
   return false
 end

@@ -34,7 +34,8 @@ end
 --- `decl`: a policy's declaration; `planned`: plan.build's result; `sink`: where events go (sink:event(e);
 --- sink.wants_records and sink.wants_top say what it can use; without them that work is not done); `dry_run`:
 --- rules are evaluated, levels and acts are not; scope(set, member, in): puts a member into a set in the kernel, or
---- takes it out; nil, message when that fails.
+--- takes it out; nil, message when that fails; calls: how the policy's functions are called (calls.lua), in this
+--- process when nil.
 function engine.new(options)
   local self = setmetatable({
     decl = options.decl,
@@ -42,7 +43,8 @@ function engine.new(options)
     sink = options.sink,
     dry_run = options.dry_run,
     scope = options.scope,
-    decide = decide.new(options.decl),
+    calls = options.calls,
+    decide = decide.new(options.decl, { call = options.calls and options.calls:caller() }),
     ladder = ladder.new(options.decl.levels),
     seq = 0,
     windows = 0,
@@ -299,7 +301,7 @@ end
 function Engine:emit_decisions(result, closed, time)
   for _, failed in ipairs(result.errors) do
     self:emit({ event = "error", rule = failed.rule, message = failed.message, file = failed.file, line = failed.line,
-      hint = "the rule is false until the policy is mended; it is not reported again" }, time)
+      hint = failed.hint }, time)
   end
   for _, change in ipairs(result.rules) do
     self:emit({ event = "rule", seq = closed.seq, rule = change.rule, key = change.key, state = change.state,
@@ -359,6 +361,7 @@ function Engine:close(cut, wall, mono, batches, cost)
   local totals = read_totals(views, self.directions)
   self:emit_window(closed, views, totals, wall)
   local result = self.decide:step(sample_of(self, closed, views))
+  if self.calls then self.calls:finish() end
   local changed = nil
   self:emit_decisions(result, closed, wall)
   if not self.dry_run and cut ~= "exit" then changed = self:change_level(result, closed, mono, wall) end

@@ -4,6 +4,7 @@
 -- with one another is check.lua's matter.
 
 local form = require "perilune.form"
+local limits = require "perilune.limits"
 local measure = require "perilune.measure"
 local options = require "perilune.options"
 local probes = require "perilune.probes"
@@ -82,7 +83,7 @@ local POLICY = schema.new {
     window = { type = "duration", min = SHORTEST_WINDOW, max = LONGEST_WINDOW, default = 1 },
     always = { type = form.list "probe", default = {} }, levels = { type = form.list "level" },
     sets = { type = form.list "set", default = {} }, rules = { type = form.list "rule", default = {} },
-    exports = { type = form.list "records", default = {} },
+    exports = { type = form.list "records", default = {} }, limits = { type = "table", default = {} },
     budget = { later = true }, schedules = { later = true }, receivers = { later = true },
     state = { later = true },
   },
@@ -135,6 +136,7 @@ local function policy_word()
     local values = form.parse(POLICY, body, at)
     return form.new {
       form = "policy", name = name, at = at, values = values, attach = form.parse(ATTACH, values.attach, at),
+      limits = limits.of(form.parse(limits.SPEC, values.limits, at), at),
     }
   end)
 end

@@ -8,6 +8,7 @@
 -- A window whose predecessor is not drained yet simply goes on; its flip follows as soon as that is done.
 -- Whatever ends the run comes through stop(), once, and ends in `finished`.
 local build = require "perilune.build"
+local calls = require "perilune.calls"
 local engine = require "perilune.engine"
 local loop = require "perilune.core.loop"
 
@@ -69,7 +70,7 @@ function Live:start()
     self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
       info.cached and ", from the cache" or ""))
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
-      scope = build.scope(probe) }
+      scope = build.scope(probe), calls = calls.new(decl) }
     self:attach(1)
   end)
 end

@@ -45,7 +45,8 @@ local function prepare(spec, options_only)
   }
   local known, later = language.words(context)
   -- Modules lie beside the file even when its text was given.
-  local box = sandbox.new { file = spec.file or file, words = known, later = later, say = spec.say }
+  local box = sandbox.new { file = spec.file or file, words = known, later = later, say = spec.say,
+    trusted = spec.trusted }
   return context, box, text, spec.file or file
 end
 
@@ -55,14 +56,16 @@ local function run(spec, options_only)
   local decl, message = box:run(function()
     local value = box:compile(text, file)()
     if form.kind_of(value) ~= "policy" or select(2, form.kind_of(value)) then not_a_policy(value, file) end
-    return check.declare(value, file, context.options)
+    local decl = check.declare(value, file, context.options)
+    decl.trusted = spec.trusted or false
+    return decl
   end)
   if not decl then return nil, message, context end
   return decl, nil, context
 end
 
 -- policy.load { file = path | source = text, name = chunkname, set = { name = text }, templates = registry,
--- say = print's writer } → declaration | nil, message, "EINVAL".
+-- say = print's writer, trusted = whether it has all of Lua } → declaration | nil, message, "EINVAL".
 function policy.load(spec)
   local decl, message, context = run(spec, false)
   local unknown = context and options.unknown(context, spec.file or spec.name or "policy")

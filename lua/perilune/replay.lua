@@ -5,6 +5,7 @@
 -- Windows begin at the first frame's time. Where a capture is silent for long, windows go on as long as a
 -- rule may still change something by them; after that the clock jumps to the next frame.
 local build = require "perilune.build"
+local calls = require "perilune.calls"
 local engine = require "perilune.engine"
 local net = require "perilune.net"
 
@@ -31,7 +32,8 @@ function Replay:start()
     if self.stopping or not probe then return self:finish(not self.stopping and info or nil, code) end
     self.probe = probe
     self.planned = info.planned
-    self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink, scope = build.scope(probe) }
+    self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink, scope = build.scope(probe),
+      calls = calls.new(self.decl) }
     local ok, message, failure = self:run()
     self:finish(not ok and message or nil, failure)
   end)

@@ -4,7 +4,8 @@
 --
 -- A policy comes from an operator, not from a stranger, so this guards against mistakes: no file, process or
 -- FFI access by accident, no global that leaks out of or into the program, no bytecode (which could crash
--- it). It also knows which line of the policy is running, so that every form can say where it was written.
+-- it). How long it runs and how much memory it takes is limited from outside: trial.lua, calls.lua. It also knows
+-- which line of the policy is running, so that every form can say where it was written.
 
 local words = require "perilune.words"
 
@@ -15,8 +16,21 @@ local LARGEST = 1024 * 1024 -- bytes of policy text; more is a wrong file
 -- environment → box. A function belongs to a policy when its environment is in here.
 local boxes = setmetatable({}, { __mode = "k" })
 
-local Failure = {}
-Failure.__index = Failure
+-- What plain Lua has and a policy has not, and why: it would reach out of the box, or undo it.
+local WITHHELD = {}
+for why, names in pairs {
+  ["a policy reads and writes no files, and runs no programs"] = "io os loadfile dofile package module",
+  ["a policy has no access to memory and to the compiler"] = "ffi jit debug newproxy collectgarbage gcinfo",
+  ["a policy's code is what its file says; require loads modules beside it"] = "load loadstring getfenv setfenv _G",
+  ["tables of the language cannot be opened"] = "getmetatable setmetatable rawget rawset rawequal rawlen",
+} do
+  for name in names:gmatch "%S+" do WITHHELD[name] = why end
+end
+
+-- Where print writes in a process that is not the one the policy was loaded in; nil elsewhere.
+local diverted
+
+local Failure = {} -- without __index: a policy that catches one must not find its class
 
 function Failure.__tostring(failure)
   local at, hint = failure.at, failure.hint
@@ -30,15 +44,39 @@ function sandbox.fail(at, message, hint)
   error(setmetatable({ at = at or sandbox.here(), message = message, hint = hint }, Failure), 0)
 end
 
--- The file and line of the policy that (directly or not) called: { file, line }, or nil outside of any
--- policy.
-function sandbox.here()
-  for level = 2, 200 do
+-- The box whose code (directly or not) called, and the frame of that code.
+local function calling_box()
+  for level = 3, 200 do
     local info = debug.getinfo(level, "fSl")
     if not info then return nil end
     local box = info.what ~= "C" and boxes[getfenv(info.func)]
-    if box then return { file = box.files[info.short_src] or info.short_src, line = info.currentline } end
+    if box then return box, info end
   end
+end
+
+-- The file and line of the policy that (directly or not) called: { file, line }, or nil outside of any
+-- policy.
+function sandbox.here()
+  local box, info = calling_box()
+  return box and { file = box.files[info.short_src] or info.short_src, line = info.currentline }
+end
+
+-- From now on print writes by say(text), whatever box it belongs to: for a process that answers to another.
+function sandbox.divert(say)
+  diverted = say
+end
+
+local function withhold(name, why)
+  sandbox.fail(nil, ("%s is not available in a policy: %s"):format(name, why),
+    "--trusted gives it, and takes all limits away")
+end
+
+-- Every text has the host's string functions as methods; this is the one that is none of a policy's business.
+local dump = string.dump
+string.dump = function(...) -- luacheck: ignore
+  local box = calling_box()
+  if box and not box.trusted then withhold("string.dump", "there is no use for bytecode") end
+  return dump(...)
 end
 
 -- Where a policy's function was written, or nil for functions of other origin.
@@ -48,10 +86,9 @@ function sandbox.origin(fn)
   return box and { file = box.files[info.short_src] or info.short_src, line = info.linedefined } or nil
 end
 
-local function copy(library, without)
+local function copy(library)
   local copied = {}
   for key, value in pairs(library) do copied[key] = value end
-  if without then copied[without] = nil end
   return copied
 end
 
@@ -70,14 +107,25 @@ local function plain_lua(say)
   local function show(...)
     local parts = {}
     for i = 1, select("#", ...) do parts[i] = tostring((select(i, ...))) end
-    say(table.concat(parts, "\t") .. "\n")
+    local write = diverted or say
+    write(table.concat(parts, "\t") .. "\n")
   end
   return {
-    string = copy(string, "dump"), table = copy(table), math = copy(math),
+    string = copy(string), table = copy(table), math = copy(math), coroutine = copy(coroutine),
     ipairs = honouring("__ipairs", ipairs), pairs = honouring("__pairs", pairs),
     tonumber = tonumber, tostring = tostring, type = type, select = select, unpack = unpack, assert = assert,
-    error = error, pcall = pcall, next = next, print = show,
+    error = error, pcall = pcall, xpcall = xpcall, next = next, print = show,
   }
+end
+
+-- All of Lua, for a policy that is trusted.
+local function whole_lua(say)
+  local known = plain_lua(say)
+  for name, value in pairs(_G) do
+    if known[name] == nil then known[name] = value end
+  end
+  known.ffi, known.bit = require "ffi", require "bit"
+  return known
 end
 
 local function guard(known, later)
@@ -86,6 +134,7 @@ local function guard(known, later)
     __index = function(_, name)
       local value = known[name]
       if value ~= nil then return value end
+      if WITHHELD[name] then withhold(name, WITHHELD[name]) end
       if later[name] then
         sandbox.fail(nil, ("%s is not built yet"):format(name), "leave it out")
       end
@@ -119,11 +168,13 @@ local Box = {}
 Box.__index = Box
 
 -- spec: file (path, for messages and modules), words (name → value), later (set of names not built yet),
--- say (function(text), what print writes to; standard error by default, as standard output may carry JSON).
+-- say (function(text), what print writes to; standard error by default, as standard output may carry JSON), trusted
+-- (all of Lua is there, and require loads its modules too).
 function sandbox.new(spec)
-  local known = plain_lua(spec.say or function(text) io.stderr:write(text) end)
+  local lua = spec.trusted and whole_lua or plain_lua
+  local known = lua(spec.say or function(text) io.stderr:write(text) end)
   for name, value in pairs(spec.words) do known[name] = value end
-  local box = setmetatable({ file = spec.file, files = {}, modules = {} }, Box)
+  local box = setmetatable({ file = spec.file, files = {}, modules = {}, trusted = spec.trusted }, Box)
   known.require = function(name) return box:module(name) end
   box.environment = setmetatable({}, guard(known, spec.later or {}))
   boxes[box.environment] = box
@@ -163,6 +214,12 @@ function Box:module(name)
   if loaded ~= nil then return loaded end
   local path = (self.file:match("^(.*/)") or "") .. name:gsub("%.", "/") .. ".lua"
   local text, message, remedy = sandbox.read(path)
+  if not text and self.trusted then
+    local found, value = pcall(require, name)
+    if found then return value end
+  elseif not text and WITHHELD[name] then
+    withhold(name, WITHHELD[name])
+  end
   if not text then sandbox.fail(nil, ('module "%s": %s: %s'):format(name, path, message), remedy) end
   self.modules[name] = self
   local value = self:compile(text, path)()

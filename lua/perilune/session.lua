@@ -6,6 +6,7 @@ local kernel = require "perilune.core.kernel"
 local loop = require "perilune.core.loop"
 local policy = require "perilune.policy"
 local term = require "perilune.core.term"
+local trial = require "perilune.trial"
 local vm = require "perilune.core.vm"
 
 local session = {}
@@ -20,21 +21,28 @@ local function check_path(path)
   return true
 end
 
---- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set.
---- nil, message when wrong.
+--- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set and
+--- --trusted. nil, message, code when wrong.
 function session.load(parsed, context, index)
   local path = parsed[index or 1]
   local ok, message = check_path(path)
   if not ok then return nil, message end
-  return policy.load { file = path, set = parsed.set or {}, templates = context.templates }
+  if parsed.trusted then
+    context.err(("perilune: %s: --trusted: files, processes and memory are within its reach, without limits"):format(
+      path))
+  end
+  return trial.load(policy.load, { file = path, set = parsed.set or {}, templates = context.templates,
+    trusted = parsed.trusted })
 end
 
---- Prints the options a policy declares.
-function session.print_options(path, context)
+--- Prints the options that the policy declares which `parsed` names.
+function session.print_options(parsed, context)
+  local path = parsed[1]
   local ok, message = check_path(path)
   if not ok then return context.fail(message) end
   local options
-  options, message = policy.options { file = path, templates = context.templates }
+  options, message = trial.load(policy.options,
+    { file = path, templates = context.templates, trusted = parsed.trusted })
   if not options then return context.fail(message) end
   context.out(("\noptions of %s, set with --set NAME=VALUE:"):format(path))
   for _, option in ipairs(options) do

@@ -157,9 +157,8 @@ function say.error(e)
   local at = ""
   if e.file then
     at = clean(e.file) .. ":" .. (e.line and ("%d:"):format(e.line) or "") .. " "
-  elseif e.rule then
-    at = ("rule %s: "):format(clean(e.rule))
   end
+  if e.rule then at = at .. ("rule %s: "):format(clean(e.rule)) end
   return paragraphs({}, ("error %s%s%s"):format(at, e.message, e.hint and (" (%s)"):format(e.hint) or ""))
 end
 

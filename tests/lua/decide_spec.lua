@@ -307,6 +307,37 @@ describe("a function", function()
     assert.same({}, d:step(window(1, { syn = 9999 }, { ["1"] = {} })).errors)
   end)
 
+  it("that has failed is not called again; one that is worth it is, and both are reported once", function()
+    local asked, again = {}, false
+    local function call(node, _, key)
+      asked[#asked + 1] = node.line .. " " .. tostring(key)
+      if node.line == 4 and key == "10.0.0.1" then return nil, "too slow", again end
+      return true
+    end
+    local RULES = [[rule "whole" { when = function() end },
+      rule "each" { per = "to.dst", when = function(w, key) end }]]
+    local rows = { ["1"] = {}, ["2"] = {} }
+    local d = decider(RULES, nil, { call = call })
+    local result = d:step(window(0, {}, rows))
+    assert.same({ "whole firing" }, states(result)) -- the second key is not asked: its function has failed
+    assert.same({ "3 nil", "4 10.0.0.1" }, asked)
+    assert.same({ { rule = "each", message = "too slow", file = "p.lua", line = 4,
+      hint = "it is not called again and counts as false until the policy is loaded anew" } }, result.errors)
+    assert.same({}, d:step(window(1, {}, rows)).errors)
+    assert.same({ "3 nil", "4 10.0.0.1", "3 nil" }, asked)
+
+    asked, again = {}, true
+    d = decider(RULES, nil, { call = call })
+    result = d:step(window(0, {}, rows))
+    assert.same({ "whole firing", "each 10.0.0.2 firing" }, states(result))
+    assert.equal(1, #result.errors)
+    assert.matches("^false in this window; it is asked again", result.errors[1].hint)
+    assert.same({}, d:step(window(1, {}, rows)).errors)
+    assert.same({ "3 nil", "4 10.0.0.1", "4 10.0.0.2", "3 nil", "4 10.0.0.1", "4 10.0.0.2" }, asked)
+    again = false
+    assert.matches("^it is not called again", d:step(window(2, {}, rows)).errors[1].hint)
+  end)
+
   it("acts when its rule fires", function()
     local d = decider [[rule "r" { per = "to.dst", when = rate("to.syn"):above "5/s",
       act = { function(w, key) w.seen = key end, function() error "no" end, log } }]]

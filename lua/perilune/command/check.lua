@@ -5,15 +5,16 @@ local kernel = require "perilune.core.kernel"
 local session = require "perilune.session"
 
 local check = {
-  usage = "perilune check POLICY.lua … [--set NAME=VALUE]… [--source]",
+  usage = "perilune check POLICY.lua … [--set NAME=VALUE]… [--source] [--trusted]",
   summary = "compile and verify every level of a policy; attach nothing",
-  options = { set = "pairs", source = "flag" },
+  options = { set = "pairs", source = "flag", trusted = "flag" },
   help = [[
 Checks the policy, compiles it and has the kernel verify every level for every hook. Nothing is attached. Without
 privileges it does all but the verifier and says so.
 
   --set NAME=VALUE  sets an option that the policy declares
-  --source          prints the C that is generated instead]],
+  --source          prints the C that is generated instead
+  --trusted         loads a policy that needs all of Lua (io, os, ffi …), without limits]],
 }
 
 -- A driver for session.drive: builds one policy and reports.

@@ -9,9 +9,10 @@ local words = require "perilune.words"
 
 local replay = {
   usage = "perilune replay (POLICY.lua | --template NAME [--features A,B]) FILE.pcap "
-    .. "[--set NAME=VALUE]… [--json] [--local NET]",
+    .. "[--set NAME=VALUE]… [--json] [--local NET] [--trusted]",
   summary = "run a policy or a template over a capture, on the capture's clock",
-  options = { set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text" },
+  options = { set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text",
+    trusted = "flag" },
   help = [[
 Every frame of the capture runs through the real programs (BPF_PROG_TEST_RUN); windows, rules and levels follow the
 capture's time stamps. The same capture gives the same output.
@@ -19,7 +20,8 @@ capture's time stamps. The same capture gives the same output.
   --template NAME   one probe of this template instead of a policy; --set gives its key, knobs, sample and window
   --features A,B    features of that template
   --local NET,…     frames from these networks are outgoing (10.0.0.0/8); without it all are incoming
-  --json            one JSON object a line, as event.schema.json describes]],
+  --json            one JSON object a line, as event.schema.json describes
+  --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
 
 local function quoted(text) return ("%q"):format(text) end
@@ -58,7 +60,7 @@ local function from_template(parsed, context)
 end
 
 function replay.more_help(parsed, context)
-  if parsed[1] and not parsed.template then return session.print_options(parsed[1], context) end
+  if parsed[1] and not parsed.template then return session.print_options(parsed, context) end
 end
 
 function replay.run(parsed, context)

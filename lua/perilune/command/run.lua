@@ -5,9 +5,11 @@ local session = require "perilune.session"
 local units = require "perilune.units"
 
 local run = {
-  usage = "perilune run POLICY.lua [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run]",
+  usage = "perilune run POLICY.lua [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
+    .. "[--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
-  options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag" },
+  options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
+    trusted = "flag" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
 detached at the end.
@@ -15,11 +17,12 @@ detached at the end.
   --set NAME=VALUE  sets an option that the policy declares (perilune run POLICY.lua --help lists them)
   --for TIME        ends after that time ("10s", "5m")
   --json            one JSON object a line, as event.schema.json describes
-  --dry-run         evaluates the rules, but stays at the base level and takes no action]],
+  --dry-run         evaluates the rules, but stays at the base level and takes no action
+  --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
 
 function run.more_help(parsed, context)
-  if parsed[1] then return session.print_options(parsed[1], context) end
+  if parsed[1] then return session.print_options(parsed, context) end
 end
 
 function run.run(parsed, context)
