@@ -13,7 +13,6 @@
 
 #define TYPE "perilune.confine"
 #define NS 1e9
-#define HOOK_COUNT 1000 /* instructions between two looks at where a loop without calls is */
 
 struct lua_confine {
 	struct confine *confine;
@@ -44,22 +43,15 @@ static int say(lua_State *L)
 	return 0;
 }
 
-/*
- * Notes the line of the code that is not perilune's own: of the caller at a call, so that it stays known however long the call
- * takes and whatever ends it.
- */
-static void note_line(lua_State *L, lua_Debug *event)
+/* Notes each line of the code that is not perilune's own as it is entered, so that it is known whatever ends it. */
+static void note_line(lua_State *L, lua_Debug *ar)
 {
 	char note[CONFINE_NOTE];
-	lua_Debug ar;
 
-	if (!lua_getstack(L, event->event == LUA_HOOKCALL ? 1 : 0, &ar) ||
-	    !lua_getinfo(L, "Sl", &ar))
+	if (!lua_getinfo(L, "S", ar) || *ar->source != '@' ||
+	    !strncmp(ar->source, here.own, strlen(here.own)))
 		return;
-	if (ar.currentline <= 0 || *ar.source != '@' ||
-	    !strncmp(ar.source, here.own, strlen(here.own)))
-		return;
-	snprintf(note, sizeof(note), "%d:%s", ar.currentline, ar.source + 1);
+	snprintf(note, sizeof(note), "%d:%s", ar->currentline, ar->source + 1);
 	confine_peer__note(here.peer, note);
 }
 
@@ -137,7 +129,7 @@ static void serve(struct confine_peer *peer, void *arg)
 	lua_setallocf(service->L, allocate, ud);
 	if (*here.own) {
 		luaJIT_setmode(service->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
-		lua_sethook(service->L, note_line, LUA_MASKCALL | LUA_MASKCOUNT, HOOK_COUNT);
+		lua_sethook(service->L, note_line, LUA_MASKLINE, 0);
 	}
 	while (!confine_peer__receive(peer, &message, &len))
 		if (respond(service, message, len))

@@ -73,9 +73,10 @@ function decide.new(decl, options)
   return self
 end
 
--- Asks a policy's function. One that fails is false, is reported once, and is not called again.
+-- Asks a policy's function: its truth, or nil when there is none. One that fails is reported once, and is not called
+-- again.
 local function call(self, step, node, rule, raw)
-  if self.failed[node.fn] then return false end
+  if self.failed[node.fn] then return nil end
   local key = rule.grouping and step.text(rule, raw)
   local value, message, again = self.call(node, step.sample.window, key)
   if value ~= nil then return value end
@@ -85,11 +86,10 @@ local function call(self, step, node, rule, raw)
     self.reported[node.fn] = kind
     table.insert(step.result.errors, {
       rule = rule.name, message = message, file = node.file, line = node.line,
-      hint = again and "false in this window; it is asked again in the next, and this is not reported again"
+      hint = again and "no truth and no act of it in this window; it is called again, and this is not reported again"
         or "it is not called again and counts as false until the policy is loaded anew",
     })
   end
-  return false
 end
 
 -- What this window's tests share.
@@ -147,8 +147,7 @@ local function act(self, step, rule, instance, reason)
     elseif what.kind == "log" then
       table.insert(step.result.actions,
         { act = "log", rule = rule.name, key = instance.key, text = what.text or reason, undo = false })
-    else
-      call(self, step, what, rule, instance.raw)
+    elseif call(self, step, what, rule, instance.raw) ~= nil then
       table.insert(step.result.actions, { act = "call", rule = rule.name, key = instance.key, undo = false })
     end
   end

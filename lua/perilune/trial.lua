@@ -3,8 +3,8 @@
 -- Loads a policy's file twice: first in a child that can be killed, so that a file that never ends, or takes all
 -- memory, is an error like any other; then, when that went well, here.
 --
--- The first load is the slower one: it runs without JIT and notes each line from which something is called, so that an
--- error can name the line whatever ended the child, be it in the middle of a string.find.
+-- The first load is the slower one: it runs without JIT and notes each line that it enters, so that an error can name
+-- the line whatever ended the child, be it in the middle of a string.find.
 
 local confine = require "perilune.core.confine"
 local limits = require "perilune.limits"
