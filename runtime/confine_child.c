@@ -7,7 +7,6 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,22 +38,6 @@ static int default_signals(void)
 		signal(ours[i], SIG_IGN);
 	sigemptyset(&none);
 	return sigprocmask(SIG_SETMASK, &none, NULL) ? -errno : 0;
-}
-
-/*
- * On the parent's CPU, which waits meanwhile: to wake each other across CPUs costs either a multiple of a short call (8 and
- * 60 µs a call on a virtual machine). Where that is not to be, the scheduler decides.
- */
-static void stay(void)
-{
-	int cpu = sched_getcpu();
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	if (cpu >= 0 && cpu < CPU_SETSIZE) {
-		CPU_SET(cpu, &set);
-		sched_setaffinity(0, sizeof(set), &set);
-	}
 }
 
 static int close_others(int channel)
@@ -212,7 +195,6 @@ int confine_child__confine(int channel, pid_t parent, const struct confine_spec 
 	int err;
 
 	setpgid(0, 0);
-	stay();
 	err = default_signals();
 	if (!err && prctl(PR_SET_PDEATHSIG, SIGKILL))
 		err = -errno;

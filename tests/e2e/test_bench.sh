@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# perilune bench measures every way to read a map and to end a window, and a dump against bpftool's, and says so in JSON. How fast
+# perilune bench measures every way to read a map and to end a window, calls, and a dump against bpftool's, and says so in JSON. How fast
 # they are is not judged here.
 # ctest: serial
 set -eu
@@ -81,6 +81,18 @@ for line in lines:
         way = ways[line["name"].split(":")[0]]
         assert abs(line["value"] * way["swap_us"] / ways["recompile"]["swap_us"] - 1) < 0.001, line
 assert sum(line["kind"] == "ratio" for line in lines) == 3
+END
+
+timeout 120 "$PERILUNE" bench call --json >"$OUT/call"
+"${PYTHON:-/usr/bin/python3}" - "$OUT/call" <<'END'
+import json, sys
+
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert all(line["v"] == 1 and line["kind"] == "measurement" and line["bench"] == "call" for line in lines)
+assert [line["way"] for line in lines] == ["window"] * 4 + ["again", "direct"]
+assert all(0 < line["us"] <= line["p99_us"] and line["rounds"] > 0 for line in lines)
+sizes = [line["resident_mb"] for line in lines if line["way"] == "window"]
+assert sizes == sorted(sizes) and sizes[3] > 256, sizes
 END
 
 # A signal at any moment leaves nothing of it.

@@ -165,9 +165,9 @@ run=$PID
 start_event "$OUT/rules" "$run"
 before=$(link_counter "$B" vb rx_packets)
 failed() { json "$OUT/rules" 'select(.event == "error" and (.hint | startswith("it is not called again"))) | .rule'; }
-wait_for '[ "$(failed | wc -l)" -ge 12 ]' 60 'errors of twelve functions'
+wait_for "[ \$(failed | wc -l) -ge 12 ]" 60 'errors of twelve functions'
 run_in "$A" ping -q -c 20 -i 0.05 "$B4" >"$OUT/ping" # for which `acts` fires
-wait_for '[ "$(failed | wc -l)" -ge 13 ]' 60 'the error of the act'
+wait_for "[ \$(failed | wc -l) -ge 13 ]" 60 'the error of the act'
 first=$(events "$OUT/rules" window)
 wait_for "[ \$(events '$OUT/rules' window) -ge $((first + 5)) ]" 30 'windows after that'
 run_in "$A" ping -q -c 20 -i 0.05 "$B4" >"$OUT/ping"
