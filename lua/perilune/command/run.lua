@@ -37,13 +37,13 @@ function run.run(parsed, context)
   local decl
   decl, message, code = session.load(parsed, context)
   if not decl then return context.fail(message, code) end
-  local interface
-  interface, message, code = session.interface(decl)
-  if not interface then return context.fail(message, code) end
+  local interfaces
+  interfaces, message, code = session.interfaces(decl)
+  if not interfaces then return context.fail(message, code) end
   local sink = session.sink(parsed)
   return session.drive(function(finished)
     return live.new {
-      decl = decl, share = context.share, sink = sink, interface = interface, dry_run = parsed["dry-run"],
+      decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
       seconds = seconds, finished = finished,
     }
   end, context, sink)
