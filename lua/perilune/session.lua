@@ -21,17 +21,25 @@ local function check_path(path)
   return true
 end
 
+--- NAME=FILE, or FILE: name or nil, file. A file whose own name reads like NAME=FILE is a file.
+function session.name_and_file(word)
+  local name, file = word:match "^([%w_.-]+)=(.+)$"
+  if not name or files.kind(word) then return nil, word end
+  return name, file
+end
+
 --- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set.
 --- nil, message when wrong.
 function session.load(parsed, context, index)
-  local path = parsed[index or 1]
+  local name, path = session.name_and_file(parsed[index or 1])
   local ok, message = check_path(path)
   if not ok then return nil, message end
-  return policy.load { file = path, set = parsed.set or {}, templates = context.templates }
+  return policy.load { file = path, as = name, set = parsed.set or {}, templates = context.templates }
 end
 
 --- Prints the options a policy declares.
-function session.print_options(path, context)
+function session.print_options(word, context)
+  local _, path = session.name_and_file(word)
   local ok, message = check_path(path)
   if not ok then return context.fail(message) end
   local options
