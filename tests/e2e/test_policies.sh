@@ -21,7 +21,7 @@ start_all() {
 
 # child PID WORD: the process of one policy of that run.
 child() {
-	for pid in $(cat "/proc/$1/task/$1/children"); do
+	tr " " "\n" <"/proc/$1/task/$1/children" | while read -r pid; do
 		! tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF -- "$2" || say "$pid"
 	done
 }
