@@ -75,3 +75,8 @@ int attach__detach(struct attachment *attachment)
 {
 	return attachment ? attachment->ops->detach(attachment) : 0;
 }
+
+bool attach__alive(const struct attachment *attachment)
+{
+	return attachment->ops->alive(attachment);
+}

@@ -8,6 +8,7 @@
 #ifndef PERILUNE_ATTACH_H
 #define PERILUNE_ATTACH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "error.h"
@@ -33,6 +34,8 @@ struct attach_ops {
 	/* Puts another program of the same kind in its place, in one step. */
 	int (*replace)(struct attachment *attachment, int prog_fd, struct error *error);
 	int (*detach)(struct attachment *attachment); /* also frees */
+	/* Whether it is still there: not after its interface has gone, even when a new one has the same index. */
+	bool (*alive)(const struct attachment *attachment);
 };
 
 extern const struct attach_ops attach_xdp_native, attach_xdp_generic, attach_tcx, attach_clsact;
@@ -52,6 +55,7 @@ int attach__attach(enum hook hook, int ifindex, enum attach_mode mode, int prog_
 int attach__replace(struct attachment *attachment, int prog_fd, struct error *error);
 /* NULL-safe; frees. */
 int attach__detach(struct attachment *attachment);
+bool attach__alive(const struct attachment *attachment);
 
 /* Removes clsact filters that an earlier process of ours recorded under /run/perilune and did not live to remove. */
 int attach__sweep(void);

@@ -233,10 +233,16 @@ static int detach(struct attachment *attachment)
 	return err;
 }
 
+static bool alive(const struct attachment *attachment)
+{
+	return !attach_filter__check(&((const struct clsact *)attachment)->record);
+}
+
 const struct attach_ops attach_clsact = {
 	.mode = ATTACH_CLSACT,
 	.name = "clsact",
 	.attach = attach,
 	.replace = replace,
 	.detach = detach,
+	.alive = alive,
 };

@@ -59,3 +59,15 @@ int attach_link__detach(struct attachment *attachment)
 	free(link);
 	return 0;
 }
+
+bool attach_link__alive(const struct attachment *attachment)
+{
+	const struct link_attachment *link = (const struct link_attachment *)attachment;
+	struct bpf_link_info info = {0};
+	__u32 len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(link->fd, &info, &len))
+		return false;
+	/* The kernel clears the index of a link whose interface goes. */
+	return info.type == BPF_LINK_TYPE_XDP ? info.xdp.ifindex : info.tcx.ifindex;
+}

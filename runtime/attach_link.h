@@ -26,5 +26,6 @@ int attach_link__create(const struct attach_link_place *place, int prog_fd,
 /* For the table of operations. */
 int attach_link__replace(struct attachment *attachment, int prog_fd, struct error *error);
 int attach_link__detach(struct attachment *attachment);
+bool attach_link__alive(const struct attachment *attachment);
 
 #endif

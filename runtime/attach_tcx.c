@@ -50,4 +50,5 @@ const struct attach_ops attach_tcx = {
 	.attach = attach,
 	.replace = attach_link__replace,
 	.detach = attach_link__detach,
+	.alive = attach_link__alive,
 };

@@ -106,6 +106,7 @@ const struct attach_ops attach_xdp_native = {
 	.attach = attach_native,
 	.replace = attach_link__replace,
 	.detach = attach_link__detach,
+	.alive = attach_link__alive,
 };
 
 const struct attach_ops attach_xdp_generic = {
@@ -114,4 +115,5 @@ const struct attach_ops attach_xdp_generic = {
 	.attach = attach_generic,
 	.replace = attach_link__replace,
 	.detach = attach_link__detach,
+	.alive = attach_link__alive,
 };

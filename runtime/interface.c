@@ -11,6 +11,7 @@
 #include "netlink.h"
 
 #define NAMES_SHOWN 16
+#define REMEMBERED 8192 /* indices are mostly given in a row, so each has a place of its own */
 
 static int least(int a, int b)
 {
@@ -121,4 +122,42 @@ int interface__default(struct interface *out, struct error *error)
 	if (!if_indextoname((unsigned int)index, name))
 		return error__set(error, -ENODEV, "the interface of the default route is gone");
 	return interface__find(name, out, error);
+}
+
+static struct {
+	int index; /* 0: nobody */
+	char name[IF_NAMESIZE];
+} remembered[REMEMBERED];
+static bool never_ask;
+
+void interface__remember(int index, const char *name)
+{
+	size_t at = (unsigned int)index % REMEMBERED;
+
+	remembered[at].index = index;
+	snprintf(remembered[at].name, IF_NAMESIZE, "%s", name);
+}
+
+void interface__ask(bool ask)
+{
+	never_ask = !ask;
+}
+
+const char *interface__name(unsigned int index, char name[IF_NAMESIZE])
+{
+	size_t at = index % REMEMBERED;
+
+	if (index && remembered[at].index == (int)index)
+		return remembered[at].name;
+	return never_ask ? NULL : if_indextoname(index, name);
+}
+
+unsigned int interface__index(const char *name)
+{
+	unsigned int index = never_ask ? 0 : if_nametoindex(name);
+
+	for (size_t at = 0; at < REMEMBERED && !index; at++)
+		if (remembered[at].index && !strcmp(remembered[at].name, name))
+			index = (unsigned int)remembered[at].index;
+	return index;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "interface.h"
 #include "json_plan.h"
 #include "number.h"
 
@@ -114,7 +115,7 @@ static char *put_named(char *p, const struct field *f, const unsigned char *byte
 		name = layout__protocol_name(value);
 		break;
 	case FIELD_IFINDEX:
-		name = if_indextoname((unsigned int)value, ifname);
+		name = interface__name((unsigned int)value, ifname);
 		break;
 	default:
 		break;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "interface.h"
 #include "number.h"
 
 static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -186,7 +187,7 @@ static int put_name(const struct field *field, uint64_t value, struct buf *out)
 	else if (field->kind == FIELD_PROTOCOL)
 		name = layout__protocol_name(value);
 	else if (field->kind == FIELD_IFINDEX)
-		name = if_indextoname((unsigned int)value, ifname);
+		name = interface__name((unsigned int)value, ifname);
 	else if (field->kind == FIELD_BOOL)
 		name = value ? "true" : "false";
 	if (name)
@@ -289,7 +290,7 @@ static int parse_name(const struct field *field, const char *text, uint64_t *val
 		}
 		return -EINVAL;
 	default:
-		*value = if_nametoindex(text);
+		*value = interface__index(text);
 		return *value ? 0 : -EINVAL;
 	}
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -169,22 +170,20 @@ static void on_timer(uv_poll_t *poll, int status, int events)
 	timer->fn(timer->arg);
 }
 
-static int new_timer(struct loop *loop, clockid_t clock, uv_poll_cb on_readable, loop_timer_fn fn,
-		     void *arg, struct loop_timer **out)
+/* Takes over the descriptor, also when it fails. */
+static int new_poll(struct loop *loop, int fd, uv_poll_cb on_readable, loop_timer_fn fn, void *arg,
+		    struct loop_timer **out)
 {
 	struct loop_timer *timer = calloc(1, sizeof(*timer));
 	int err;
 
-	if (!timer)
+	if (!timer) {
+		close(fd);
 		return -ENOMEM;
+	}
 	timer->fn = fn;
 	timer->arg = arg;
-	timer->fd = timerfd_create(clock, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (timer->fd < 0) {
-		err = -errno;
-		free(timer);
-		return err;
-	}
+	timer->fd = fd;
 	err = uv_poll_init(&loop->uv, &timer->poll, timer->fd);
 	if (err) {
 		close(timer->fd);
@@ -199,6 +198,14 @@ static int new_timer(struct loop *loop, clockid_t clock, uv_poll_cb on_readable,
 	else
 		*out = timer;
 	return err;
+}
+
+static int new_timer(struct loop *loop, clockid_t clock, uv_poll_cb on_readable, loop_timer_fn fn,
+		     void *arg, struct loop_timer **out)
+{
+	int fd = timerfd_create(clock, TFD_NONBLOCK | TFD_CLOEXEC);
+
+	return fd < 0 ? -errno : new_poll(loop, fd, on_readable, fn, arg, out);
 }
 
 int loop_timer__new(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_timer **out)
@@ -252,6 +259,34 @@ int loop_timer__start(struct loop_timer *timer, uint64_t deadline)
 void loop_timer__stop(struct loop_timer *timer)
 {
 	timer_arm(timer, 0);
+}
+
+/* A timer that is a descriptor of another kind, and never armed. */
+struct loop_watch {
+	struct loop_timer timer; /* first: handles are told apart by type only */
+};
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct loop_timer *timer = poll->data;
+
+	(void)status; /* an error is for whoever reads */
+	(void)events;
+	timer->fn(timer->arg);
+}
+
+int loop_watch__new(struct loop *loop, int fd, loop_timer_fn fn, void *arg, struct loop_watch **out)
+{
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	return own < 0 ? -errno
+		       : new_poll(loop, own, on_readable, fn, arg, (struct loop_timer **)out);
+}
+
+void loop_watch__free(struct loop_watch *watch)
+{
+	if (watch)
+		loop_timer__free(&watch->timer);
 }
 
 static void free_data(uv_handle_t *handle)

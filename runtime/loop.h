@@ -18,6 +18,7 @@
 struct loop;
 struct loop_timer;
 struct loop_signal;
+struct loop_watch;
 struct loop_child;
 
 /*
@@ -72,6 +73,14 @@ void loop_timer__free(struct loop_timer *timer);
  */
 int loop_timer__on_step(struct loop *loop, loop_timer_fn fn, void *arg, struct loop_timer **out);
 
+/*
+ * Calls `fn` whenever `fd` can be read, again and again until it has been. The descriptor stays the caller's and may be closed
+ * at any time: the watch has a duplicate. Does not keep the loop running.
+ */
+int loop_watch__new(struct loop *loop, int fd, loop_timer_fn fn, void *arg,
+		    struct loop_watch **out);
+void loop_watch__free(struct loop_watch *watch);
+
 typedef void (*loop_signal_fn)(int signum, void *arg);
 
 /* Calls `fn` on the loop for every `signum` received. Does not keep the loop running. */
@@ -87,13 +96,17 @@ typedef void (*loop_work_fn)(void *arg);
  */
 int loop__work(struct loop *loop, loop_work_fn work, loop_work_fn done, void *arg);
 
-/* A child process whose standard input is given and whose outputs are collected. */
+/* Some of what a child has written, to its standard output (1) or standard error (2). */
+typedef void (*loop_child_output_fn)(int fd, const char *bytes, size_t len, void *arg);
+
+/* A child process whose standard input is given and whose outputs are collected, or handed on as they come. */
 struct loop_child_spec {
 	const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
 	const char *input; /* written to its standard input, which is then closed; may be NULL */
 	size_t input_len;
 	size_t ceiling; /* most bytes kept of each output; the child is killed beyond that */
 	bool extra;	/* also give it fd 3, a pipe to write to */
+	loop_child_output_fn on_output; /* may be NULL: then they are collected */
 };
 
 struct loop_child_result {
@@ -114,6 +127,8 @@ typedef void (*loop_child_fn)(struct loop_child_result *result, void *arg);
  */
 int loop_child__start(struct loop *loop, const struct loop_child_spec *spec, loop_child_fn fn,
 		      void *arg, struct loop_child **out);
+/* Sends a signal to it alone, unless it has been reaped. */
+void loop_child__signal(struct loop_child *child, int signum);
 /* Kills it and what it started; `fn` is still called. */
 void loop_child__kill(struct loop_child *child);
 

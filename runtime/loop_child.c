@@ -17,7 +17,8 @@ struct loop_child {
 	int handles; /* not closed yet */
 	bool running;
 	struct loop_child_result result;
-	loop_child_fn fn; /* NULL when it could not be started */
+	loop_child_output_fn on_output; /* NULL: collected */
+	loop_child_fn fn;		/* NULL when it could not be started */
 	void *arg;
 };
 
@@ -48,6 +49,12 @@ static void child_close_pipes(struct loop_child *child, int first)
 	for (int i = first; i < CHILD_PIPES; i++)
 		if (child->pipes[i].type == UV_NAMED_PIPE)
 			child_close(&child->pipes[i]);
+}
+
+void loop_child__signal(struct loop_child *child, int signum)
+{
+	if (child->running)
+		kill(child->process.pid, signum);
 }
 
 void loop_child__kill(struct loop_child *child)
@@ -90,6 +97,9 @@ static void on_child_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *byte
 
 	if (len < 0) {
 		child_close(stream);
+	} else if (child->on_output && buf != &child->result.extra) {
+		child->on_output((int)((uv_pipe_t *)stream - child->pipes), bytes->base,
+				 (size_t)len, child->arg);
 	} else if (buf__append(buf, bytes->base, (size_t)len)) {
 		room = buf->ceiling - buf->len;
 		if ((size_t)len > room)
@@ -198,6 +208,7 @@ int loop_child__start(struct loop *loop, const struct loop_child_spec *spec, loo
 	}
 	child->running = true;
 	child->fn = fn;
+	child->on_output = spec->on_output;
 	child->arg = arg;
 	input = uv_buf_init(child->input, (unsigned int)len);
 	if (!len || uv_write(&child->write, (uv_stream_t *)&child->pipes[CHILD_INPUT], &input, 1,

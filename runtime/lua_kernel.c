@@ -6,12 +6,14 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "extract_kinds.h"
 #include "interface.h"
 #include "kernel.h"
 #include "lua_vm.h"
+#include "netns.h"
 
 static void set_text(lua_State *L, const char *key, const char *text)
 {
@@ -87,20 +89,48 @@ static int map_ways(lua_State *L)
 	return 1;
 }
 
+struct question {
+	const char *name; /* NULL: the default route's */
+	struct interface found;
+	struct error *error;
+};
+
+static int ask(void *arg)
+{
+	struct question *q = arg;
+
+	return q->name ? interface__find(q->name, &q->found, q->error)
+		       : interface__default(&q->found, q->error);
+}
+
+/* Asks in the network namespace whose name is at `index`; when there is no name, in our own. */
+static int ask_in(lua_State *L, int index, struct question *question, struct error *error)
+{
+	const char *netns = luaL_optstring(L, index, NULL);
+	int fd = NETNS_OWN, err = netns ? netns__open(netns, &fd, error) : 0;
+
+	question->error = error;
+	if (!err)
+		err = netns__call(fd, ask, question, error);
+	if (fd != NETNS_OWN)
+		close(fd);
+	return err;
+}
+
 static int interface(lua_State *L)
 {
-	const char *name = luaL_checkstring(L, 1);
-	struct interface found;
+	struct question question = {.name = luaL_checkstring(L, 1)};
+	const struct interface *found = &question.found;
 	struct error error;
-	int err = interface__find(name, &found, &error);
+	int err = ask_in(L, 2, &question, &error);
 
 	if (err)
 		return lua_vm__fail(L, err, &error);
 	lua_createtable(L, 0, 4);
-	set_text(L, "name", found.name);
-	set_integer(L, "index", found.index);
-	set_integer(L, "mtu", found.mtu);
-	set_bool(L, "up", found.up);
+	set_text(L, "name", found->name);
+	set_integer(L, "index", found->index);
+	set_integer(L, "mtu", found->mtu);
+	set_bool(L, "up", found->up);
 	return 1;
 }
 
@@ -133,13 +163,26 @@ static int interfaces(lua_State *L)
 
 static int default_interface(lua_State *L)
 {
-	struct interface found;
+	struct question question = {.name = NULL};
 	struct error error;
-	int err = interface__default(&found, &error);
+	int err = ask_in(L, 1, &question, &error);
 
 	if (err)
 		return lua_vm__fail(L, err, &error);
-	lua_pushstring(L, found.name);
+	lua_pushstring(L, question.found.name);
+	return 1;
+}
+
+/* Whether there is a network namespace of this name. */
+static int netns(lua_State *L)
+{
+	struct error error;
+	int fd, err = netns__open(luaL_checkstring(L, 1), &fd, &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	close(fd);
+	lua_pushboolean(L, 1);
 	return 1;
 }
 
@@ -181,6 +224,7 @@ int luaopen_perilune_core_kernel(lua_State *L)
 		{"interface", interface},
 		{"interfaces", interfaces},
 		{"default_interface", default_interface},
+		{"netns", netns},
 		{"effective", effective},
 		{"versions", versions},
 		{NULL, NULL},

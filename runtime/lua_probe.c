@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "interface.h"
 #include "lua_probe_impl.h"
 #include "lua_table.h"
+#include "netns.h"
 
 struct lua_probe *lua_probe__check(lua_State *L)
 {
@@ -36,7 +39,8 @@ static int probe_open(lua_State *L)
 
 	memset(p, 0, sizeof(*p));
 	p->vm = lua_vm__from(L);
-	p->done_ref = p->self_ref = LUA_NOREF;
+	p->object = p->drain =
+		(struct lua_probe_work){.probe = p, .done_ref = LUA_NOREF, .self_ref = LUA_NOREF};
 	luaL_getmetatable(L, PROBE_TYPE);
 	lua_setmetatable(L, -2);
 	err = probe__open(object, len, name, &p->probe, &error);
@@ -58,34 +62,41 @@ static int probe_entries(lua_State *L)
 
 static void work(void *arg)
 {
-	struct lua_probe *p = arg;
-	struct error *error = &p->error;
+	struct lua_probe_work *w = arg;
+	struct lua_probe *p = w->probe;
+	struct error *error = &w->error;
 
-	switch (p->kind) {
+	switch (w->kind) {
 	case WORK_LOAD:
-		p->code = probe__load(p->probe, error);
+		w->code = probe__load(p->probe, error);
 		break;
 	case WORK_ATTACH:
-		p->code = probe__attach(p->probe, p->program, p->hook, p->ifindex, p->mode,
-					&p->mode_name, error);
+		w->code = probe__attach(p->probe, p->program, &p->place, &p->mode_name, error);
 		break;
+	case WORK_RELEASE:
 	case WORK_DETACH:
-		p->code = probe__detach(p->probe);
-		if (p->code < 0)
-			error__set(error, p->code, "detaching failed: %s", strerror(-p->code));
+		w->code = w->kind == WORK_DETACH ? probe__detach(p->probe)
+						 : probe__release(p->probe, p->place.ifindex);
+		if (w->code < 0)
+			error__set(error, w->code, "detaching failed: %s", strerror(-w->code));
+		break;
+	case WORK_ALIVE:
+		w->code = probe__alive(p->probe, p->place.ifindex);
 		break;
 	case WORK_DRAIN:
-		p->code = window__grace(p->window, &p->grace, error);
-		if (!p->code)
-			p->code = window__drain(p->window, p->maps, false, p->batches, &p->read,
+		w->code = window__grace(p->window, &p->grace, error);
+		if (!w->code)
+			w->code = window__drain(p->window, p->maps, false, p->batches, &p->read,
 						error);
 		break;
 	}
 }
 
-static int push_result(lua_State *L, struct lua_probe *p, int anchor)
+static int push_result(lua_State *L, struct lua_probe_work *w, int anchor)
 {
-	switch (p->kind) {
+	struct lua_probe *p = w->probe;
+
+	switch (w->kind) {
 	case WORK_LOAD:
 		p->loaded = true;
 		lua_pushboolean(L, 1);
@@ -93,8 +104,12 @@ static int push_result(lua_State *L, struct lua_probe *p, int anchor)
 	case WORK_ATTACH:
 		lua_pushstring(L, p->mode_name);
 		return 1;
+	case WORK_RELEASE:
 	case WORK_DETACH:
-		lua_pushinteger(L, p->code);
+		lua_pushinteger(L, w->code);
+		return 1;
+	case WORK_ALIVE:
+		lua_pushboolean(L, w->code);
 		return 1;
 	default:
 		lua_probe__push_batches(L, p, anchor);
@@ -103,8 +118,11 @@ static int push_result(lua_State *L, struct lua_probe *p, int anchor)
 	}
 }
 
+/* Once nothing is under way. */
 static void release(struct lua_probe *p)
 {
+	if (p->object.busy || p->drain.busy)
+		return;
 	for (size_t i = 0; i < WINDOW_MAPS_MAX; i++)
 		batch__free(&p->batches[i]);
 	probe__detach(p->probe);
@@ -112,16 +130,17 @@ static void release(struct lua_probe *p)
 
 static void done(void *arg)
 {
-	struct lua_probe *p = arg;
+	struct lua_probe_work *w = arg;
+	struct lua_probe *p = w->probe;
 	lua_State *L = lua_vm__state(p->vm);
-	int self = p->self_ref, callback = p->done_ref, nargs;
+	int self = w->self_ref, callback = w->done_ref, nargs;
 
-	p->busy = false;
-	p->self_ref = p->done_ref = LUA_NOREF;
+	w->busy = false;
+	w->self_ref = w->done_ref = LUA_NOREF;
 	lua_vm__push(L, self);
 	lua_vm__push(L, callback);
-	nargs = p->code < 0 ? lua_vm__fail(L, p->code, &p->error)
-			    : push_result(L, p, lua_gettop(L) - 1);
+	nargs = w->code < 0 ? lua_vm__fail(L, w->code, &w->error)
+			    : push_result(L, w, lua_gettop(L) - 1);
 	lua_vm__unref(L, &callback);
 	lua_vm__unref(L, &self);
 	if (p->closing)
@@ -130,23 +149,24 @@ static void done(void *arg)
 	lua_pop(L, 1);
 }
 
-/* Starts `kind` on a worker; the callback is at `callback`. */
-int lua_probe__start(lua_State *L, struct lua_probe *p, enum work_kind kind, int callback)
+int lua_probe__start(lua_State *L, struct lua_probe_work *w, enum work_kind kind, int callback)
 {
 	int err;
 
 	luaL_checktype(L, callback, LUA_TFUNCTION);
-	p->kind = kind;
-	p->code = 0;
-	memset(&p->error, 0, sizeof(p->error));
-	p->busy = true;
-	p->done_ref = lua_vm__ref(L, callback);
-	p->self_ref = lua_vm__ref(L, 1);
-	err = loop__work(lua_vm__loop(p->vm), work, done, p);
+	if (w->busy)
+		return lua_probe__fail(L, -EBUSY, "the probe is busy");
+	w->kind = kind;
+	w->code = 0;
+	memset(&w->error, 0, sizeof(w->error));
+	w->busy = true;
+	w->done_ref = lua_vm__ref(L, callback);
+	w->self_ref = lua_vm__ref(L, 1);
+	err = loop__work(lua_vm__loop(w->probe->vm), work, done, w);
 	if (err) {
-		p->busy = false;
-		lua_vm__unref(L, &p->done_ref);
-		lua_vm__unref(L, &p->self_ref);
+		w->busy = false;
+		lua_vm__unref(L, &w->done_ref);
+		lua_vm__unref(L, &w->self_ref);
 		return lua_probe__fail(L, err, "cannot start a worker");
 	}
 	lua_pushboolean(L, 1);
@@ -155,11 +175,7 @@ int lua_probe__start(lua_State *L, struct lua_probe *p, enum work_kind kind, int
 
 static int probe_load(lua_State *L)
 {
-	struct lua_probe *p = lua_probe__check(L);
-
-	if (p->busy)
-		return lua_probe__fail(L, -EBUSY, "the probe is busy");
-	return lua_probe__start(L, p, WORK_LOAD, 2);
+	return lua_probe__start(L, &lua_probe__check(L)->object, WORK_LOAD, 2);
 }
 
 static int probe_attach(lua_State *L)
@@ -167,39 +183,85 @@ static int probe_attach(lua_State *L)
 	static const char *const hooks[] = {"xdp", "tc.ingress", "tc.egress", NULL};
 	static const char *const modes[] = {"auto", "native", "generic", "tcx", "clsact", NULL};
 	struct lua_probe *p = lua_probe__check(L);
-	const char *program;
+	const char *program, *name;
+	enum hook hook;
+	enum attach_mode mode;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
-	if (p->busy)
+	if (p->object.busy)
 		return lua_probe__fail(L, -EBUSY, "the probe is busy");
 	lua_getfield(L, 2, "hook");
-	p->hook = (enum hook)luaL_checkoption(L, -1, NULL, hooks);
+	hook = (enum hook)luaL_checkoption(L, -1, NULL, hooks);
 	lua_getfield(L, 2, "mode");
-	p->mode = (enum attach_mode)luaL_checkoption(L, -1, "auto", modes);
+	mode = (enum attach_mode)luaL_checkoption(L, -1, "auto", modes);
 	lua_pop(L, 2);
-	p->ifindex = (int)lua_table__integer(L, 2, "ifindex", 0);
 	program = lua_table__string(L, 2, "program");
 	luaL_argcheck(L, program && strlen(program) < sizeof(p->program), 2, "program");
 	strcpy(p->program, program);
-	return lua_probe__start(L, p, WORK_ATTACH, 3);
+	name = lua_table__string(L, 2, "iface");
+	luaL_argcheck(L, !name || strlen(name) < sizeof(p->name), 2, "iface");
+	strcpy(p->name, name ? name : "");
+	p->place = (struct probe_place){.hook = hook,
+					.mode = mode,
+					.ifindex = (int)lua_table__integer(L, 2, "ifindex", 0),
+					.name = name ? p->name : NULL};
+	return lua_probe__start(L, &p->object, WORK_ATTACH, 3);
+}
+
+/* probe:METHOD(ifindex, done) */
+static int of_interface(lua_State *L, enum work_kind kind)
+{
+	struct lua_probe *p = lua_probe__check(L);
+	int ifindex = (int)luaL_checkinteger(L, 2);
+
+	luaL_argcheck(L, ifindex > 0, 2, "the index of an interface expected");
+	if (!p->object.busy)
+		p->place = (struct probe_place){.ifindex = ifindex};
+	return lua_probe__start(L, &p->object, kind, 3);
+}
+
+static int probe_release(lua_State *L)
+{
+	return of_interface(L, WORK_RELEASE);
+}
+
+static int probe_alive(lua_State *L)
+{
+	return of_interface(L, WORK_ALIVE);
 }
 
 static int probe_detach(lua_State *L)
 {
-	struct lua_probe *p = lua_probe__check(L);
+	return lua_probe__start(L, &lua_probe__check(L)->object, WORK_DETACH, 2);
+}
 
-	if (p->busy)
+static int probe_netns(lua_State *L)
+{
+	struct lua_probe *p = lua_probe__check(L);
+	const char *name = lua_isnoneornil(L, 2) ? NULL : luaL_checkstring(L, 2);
+	struct error error;
+	int fd = NETNS_OWN, err;
+
+	if (p->object.busy)
 		return lua_probe__fail(L, -EBUSY, "the probe is busy");
-	return lua_probe__start(L, p, WORK_DETACH, 2);
+	err = name ? netns__open(name, &fd, &error) : 0;
+	if (!err)
+		err = probe__set_netns(p->probe, fd, &error);
+	if (fd != NETNS_OWN)
+		close(fd);
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	interface__ask(!name);
+	lua_pushboolean(L, 1);
+	return 1;
 }
 
 static int probe_close(lua_State *L)
 {
 	struct lua_probe *p = luaL_checkudata(L, 1, PROBE_TYPE);
 
-	if (p->busy)
-		p->closing = true;
-	else if (p->probe)
+	p->closing = true;
+	if (p->probe)
 		release(p);
 	return 0;
 }
@@ -222,8 +284,9 @@ static int probe_gc(lua_State *L)
 int luaopen_perilune_core_probe(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"entries", probe_entries}, {"load", probe_load},   {"attach", probe_attach},
-		{"detach", probe_detach},   {"close", probe_close}, {NULL, NULL},
+		{"entries", probe_entries}, {"load", probe_load},	{"netns", probe_netns},
+		{"attach", probe_attach},   {"release", probe_release}, {"alive", probe_alive},
+		{"detach", probe_detach},   {"close", probe_close},	{NULL, NULL},
 	};
 	static const luaL_Reg functions[] = {{"open", probe_open}, {NULL, NULL}};
 

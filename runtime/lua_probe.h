@@ -7,7 +7,10 @@
  *	probe:load(done)                on a worker; done(true) | done(nil, message, code)
  *	probe:windows{ {map=, kind="map"|"array", entries=, index=, fold=}, … }   after load: the windowed maps, in this order;
  *					fold of per-CPU values: "sum"|"min"|"max"|"last", or { field = one of them, … }
- *	probe:attach({hook=, ifindex=, mode=, program=}, done)              done(mode)
+ *	probe:netns(name | nil)         the network namespace that interfaces are in, nil for the process's own; before anything is attached
+ *	probe:attach({hook=, ifindex=, iface=, mode=, program=}, done)      done(mode); "ENODEV": no interface of this index is called iface
+ *	probe:release(ifindex, done)    from one interface, also one that has gone; done(count)
+ *	probe:alive(ifindex, done)      done(boolean): whether all that was attached there still is
  *	probe:detach(done)              done(count)
  *	probe:flip(level)               one store: ends the window, next one at level (an index from 0); → wall µs, monotonic s; "EBUSY" while
  *	                                the last window is not drained
@@ -21,7 +24,8 @@
  *	probe:run(program, capture)     replays the capture's current frame through an XDP program
  *	probe:close()                   detaches; also when collected
  *
- * One piece of work at a time: while a done is owed, load, attach, detach and drain answer "EBUSY".
+ * One piece of work at a time: while a done of theirs is owed, load, attach, release, alive and detach answer "EBUSY". A drain goes on
+ * beside them, and is alone of its kind as well.
  */
 #ifndef PERILUNE_LUA_PROBE_H
 #define PERILUNE_LUA_PROBE_H

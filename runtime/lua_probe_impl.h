@@ -7,6 +7,7 @@
 #define PERILUNE_LUA_PROBE_IMPL_H
 
 #include <lua.h>
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +17,25 @@
 
 #define PROBE_TYPE "perilune.probe"
 
-enum work_kind { WORK_LOAD, WORK_ATTACH, WORK_DETACH, WORK_DRAIN };
+enum work_kind {
+	WORK_LOAD,
+	WORK_ATTACH,
+	WORK_RELEASE,
+	WORK_ALIVE,
+	WORK_DETACH,
+	WORK_DRAIN,
+};
+
+/* One piece of work that a worker does; written by the worker until its done. */
+struct lua_probe_work {
+	struct lua_probe *probe;
+	bool busy;
+	enum work_kind kind;
+	int done_ref;
+	int self_ref;
+	int code;
+	struct error error;
+};
 
 struct lua_probe {
 	struct probe *probe;
@@ -24,18 +43,14 @@ struct lua_probe {
 	struct lua_vm *vm;
 	bool loaded;
 	bool closing; /* close() was asked for while work was under way */
-	/* The piece of work under way, if any; written by the worker until its done. */
-	bool busy;
-	enum work_kind kind;
-	int done_ref;
-	int self_ref;
-	int code;
-	struct error error;
+	/* Windows are read while interfaces are attached. */
+	struct lua_probe_work object, drain;
+	/* Of `object`. */
 	char program[64];
-	enum hook hook;
-	enum attach_mode mode;
-	int ifindex;
+	char name[IF_NAMESIZE];
+	struct probe_place place;
 	const char *mode_name;
+	/* Of `drain`. */
 	uint64_t maps;
 	double swap, grace, read; /* seconds */
 	struct batch batches[WINDOW_MAPS_MAX];
@@ -44,8 +59,9 @@ struct lua_probe {
 /* The probe at index 1, or a Lua error when it is closed. */
 struct lua_probe *lua_probe__check(lua_State *L);
 
-/* Starts `kind` on a worker; the function to call then is at `callback`. Returns what the binding returns. */
-int lua_probe__start(lua_State *L, struct lua_probe *p, enum work_kind kind, int callback);
+/* Starts `kind` on a worker; the function to call then is at `callback`. Returns what the binding returns: "EBUSY" while such work is
+ * under way. */
+int lua_probe__start(lua_State *L, struct lua_probe_work *work, enum work_kind kind, int callback);
 
 /* nil, message, errno name. */
 int lua_probe__fail(lua_State *L, int code, const char *message);

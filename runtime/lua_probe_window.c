@@ -62,7 +62,7 @@ static int probe_windows(lua_State *L)
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	luaL_argcheck(L, count <= WINDOW_MAPS_MAX, 2, "too many windowed maps");
-	luaL_argcheck(L, p->loaded && !p->window && !p->busy, 1,
+	luaL_argcheck(L, p->loaded && !p->window && !p->object.busy, 1,
 		      "windows are opened once, after load");
 	for (size_t i = 0; i < count; i++) {
 		int at;
@@ -142,10 +142,9 @@ static int probe_drain(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
 
-	if (p->busy)
-		return lua_probe__fail(L, -EBUSY, "the probe is busy");
-	p->maps = check_maps(L, 2);
-	return lua_probe__start(L, p, WORK_DRAIN, 3);
+	if (!p->drain.busy)
+		p->maps = check_maps(L, 2);
+	return lua_probe__start(L, &p->drain, WORK_DRAIN, 3);
 }
 
 static int probe_drain_now(lua_State *L)
@@ -154,7 +153,7 @@ static int probe_drain_now(lua_State *L)
 	struct error error = {0};
 	int err;
 
-	if (p->busy)
+	if (p->drain.busy)
 		return lua_probe__fail(L, -EBUSY, "the probe is busy");
 	p->maps = check_maps(L, 2);
 	err = window__drain(p->window, p->maps, true, p->batches, NULL, &error);

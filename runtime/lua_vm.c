@@ -12,11 +12,13 @@
 #include "lua_batch.h"
 #include "lua_bench.h"
 #include "lua_capture.h"
+#include "lua_child.h"
 #include "lua_compile.h"
 #include "lua_confine.h"
 #include "lua_files.h"
 #include "lua_filter.h"
 #include "lua_kernel.h"
+#include "lua_links.h"
 #include "lua_loop.h"
 #include "lua_map.h"
 #include "lua_probe.h"
@@ -56,11 +58,13 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.batch", luaopen_perilune_core_batch},
 	{"perilune.core.bench", luaopen_perilune_core_bench},
 	{"perilune.core.capture", luaopen_perilune_core_capture},
+	{"perilune.core.child", luaopen_perilune_core_child},
 	{"perilune.core.compile", luaopen_perilune_core_compile},
 	{"perilune.core.confine", luaopen_perilune_core_confine},
 	{"perilune.core.files", luaopen_perilune_core_files},
 	{"perilune.core.filter", luaopen_perilune_core_filter},
 	{"perilune.core.kernel", luaopen_perilune_core_kernel},
+	{"perilune.core.links", luaopen_perilune_core_links},
 	{"perilune.core.loop", luaopen_perilune_core_loop},
 	{"perilune.core.map", luaopen_perilune_core_map},
 	{"perilune.core.probe", luaopen_perilune_core_probe},

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "loop.h"
@@ -93,6 +94,17 @@ static int fill_standard_streams(void)
 	return fd < 0 ? -errno : close(fd);
 }
 
+/* A program on a hook of an interface is a descriptor, and there may be thousands of interfaces. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
 	struct lua_vm *vm = NULL;
@@ -105,6 +117,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN); /* a closed output is an error code, and a reason to end */
 	if (fill_standard_streams())
 		return EXIT_WRONG;
+	raise_file_limit();
 	if (find_share(share, sizeof(share))) {
 		fprintf(stderr,
 			"perilune: cannot find its Lua files in %s (install it whole, or run it from its build "

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_link.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <stdbool.h>
@@ -225,4 +226,90 @@ int netlink__default_route(int *ifindex)
 		return err ? err : -ENOENT;
 	*ifindex = best.ifindex;
 	return 0;
+}
+
+static uint32_t xdp_of(const struct nlattr *nest)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, nest)
+	{
+		if (mnl_attr_get_type(attr) == IFLA_XDP_PROG_ID &&
+		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			return mnl_attr_get_u32(attr);
+	}
+	return 0;
+}
+
+bool netlink__parse_link(const struct nlmsghdr *nlh, struct netlink_link *link)
+{
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr;
+
+	if (nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK)
+		return false;
+	/* A bridge deletes its "link" when a port leaves it, and means the port. */
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*info) || info->ifi_family != AF_UNSPEC)
+		return false;
+	*link = (struct netlink_link){.index = info->ifi_index,
+				      .gone = nlh->nlmsg_type == RTM_DELLINK,
+				      .flags = info->ifi_flags};
+	mnl_attr_for_each(attr, nlh, sizeof(*info))
+	{
+		switch (mnl_attr_get_type(attr)) {
+		case IFLA_IFNAME:
+			if (mnl_attr_validate(attr, MNL_TYPE_STRING) >= 0)
+				snprintf(link->name, sizeof(link->name), "%.*s",
+					 (int)mnl_attr_get_payload_len(attr),
+					 mnl_attr_get_str(attr));
+			break;
+		case IFLA_MTU:
+			if (mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+				link->mtu = mnl_attr_get_u32(attr);
+			break;
+		case IFLA_XDP:
+			link->xdp = xdp_of(attr);
+			break;
+		}
+	}
+	return link->name[0] != '\0';
+}
+
+struct links {
+	int (*fn)(const struct netlink_link *link, void *arg);
+	void (*restart)(void *arg);
+	void *arg;
+	bool begun;
+	int err;
+};
+
+static int read_link(const struct nlmsghdr *nlh, void *arg)
+{
+	struct links *links = arg;
+	struct netlink_link link;
+
+	if (!links->begun)
+		links->restart(links->arg);
+	links->begun = true;
+	/* Read to the end even so: an answer that is not read stays with nobody. */
+	if (!links->err && netlink__parse_link(nlh, &link))
+		links->err = links->fn(&link, links->arg);
+	return MNL_CB_OK;
+}
+
+int netlink__links(int (*fn)(const struct netlink_link *link, void *arg),
+		   void (*restart)(void *arg), void *arg)
+{
+	char buf[256] = {0};
+	struct nlmsghdr *nlh = request(buf, RTM_GETLINK);
+	struct ifinfomsg *info = mnl_nlmsg_put_extra_header(nlh, sizeof(*info));
+	const struct links reset = {fn, restart, arg, false, 0};
+	struct links links;
+	struct dump dump = {nlh, read_link, &links};
+	int err;
+
+	info->ifi_family = AF_UNSPEC;
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	err = dump_all(&dump, &links, &reset, sizeof(links));
+	return err ? err : links.err;
 }

@@ -8,8 +8,12 @@
 #ifndef PERILUNE_NETLINK_H
 #define PERILUNE_NETLINK_H
 
+#include <net/if.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct nlmsghdr;
 
 /* One entry of a filter list. The kernel lists every priority once more with handle 0, as a heading. */
 struct netlink_filter {
@@ -29,5 +33,27 @@ int netlink__ingress_qdisc(int ifindex, char *kind, size_t size);
 
 /* The interface of the default route with the lowest metric in the main table, IPv4 before IPv6. -ENOENT without one. */
 int netlink__default_route(int *ifindex);
+
+/* A network interface, or that there is none any more. */
+struct netlink_link {
+	int index;
+	bool gone; /* what follows is what it was */
+	char name[IF_NAMESIZE];
+	uint32_t flags; /* IFF_UP … */
+	uint32_t mtu;	/* bytes */
+	uint32_t xdp;	/* id of an XDP program on it, or 0 */
+};
+
+typedef void (*netlink_link_fn)(const struct netlink_link *link, void *arg);
+
+/* Reads an RTM_NEWLINK or RTM_DELLINK. False for any other message, and for those about a bridge's ports. */
+bool netlink__parse_link(const struct nlmsghdr *nlh, struct netlink_link *link);
+
+/*
+ * Calls `fn` for every interface until it returns something else than 0, which is returned then. `restart` is called before the
+ * first and again when all begins anew, because the interfaces have changed meanwhile.
+ */
+int netlink__links(int (*fn)(const struct netlink_link *link, void *arg),
+		   void (*restart)(void *arg), void *arg);
 
 #endif

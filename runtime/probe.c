@@ -2,23 +2,28 @@
 #include "probe.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/types.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include "../bpf/ctl.h"
+#include "netns.h"
 #include "probe_load.h"
 
 struct probe {
 	struct bpf_object *object;
 	struct ctl *ctl;
-	struct attachment *attachments[PROBE_HOOKS];
-	size_t attached;
+	struct attachment **attachments;
+	size_t attached, room;
+	int netns;
 	char name[64];
 };
 
@@ -30,6 +35,7 @@ int probe__open(const void *object, size_t len, const char *name, struct probe *
 
 	if (!probe)
 		return error__set(error, -ENOMEM, "out of memory");
+	probe->netns = NETNS_OWN;
 	snprintf(probe->name, sizeof(probe->name), "%s", name);
 	err = probe_load__open(object, len, name, &probe->object, error);
 	if (err) {
@@ -105,37 +111,148 @@ int probe__program(struct probe *probe, const char *name)
 	return program ? bpf_program__fd(program) : -ENOENT;
 }
 
-int probe__attach(struct probe *probe, const char *program, enum hook hook, int ifindex,
-		  enum attach_mode mode, const char **mode_name, struct error *error)
+int probe__set_netns(struct probe *probe, int netns, struct error *error)
 {
-	struct attachment **slot = &probe->attachments[probe->attached];
-	int fd = probe__program(probe, program), err;
+	int fd = netns;
 
-	if (fd < 0)
-		return error__set(error, fd, "%s: there is no program %s", probe->name, program);
-	if (probe->attached == PROBE_HOOKS)
-		return error__set(error, -ENOSPC, "%s: attached to all hooks already", probe->name);
+	if (probe->attached)
+		return error__set(error, -EBUSY, "%s: attached in another network namespace",
+				  probe->name);
+	if (netns != NETNS_OWN)
+		fd = fcntl(netns, F_DUPFD_CLOEXEC, 3);
+	if (netns != NETNS_OWN && fd < 0)
+		return error__set(error, -errno, "cannot keep the network namespace: %s",
+				  strerror(errno));
+	if (probe->netns >= 0)
+		close(probe->netns);
+	probe->netns = fd;
+	return 0;
+}
+
+static int make_room(struct probe *probe, struct error *error)
+{
+	size_t room = probe->room ? 2 * probe->room : 8;
+	struct attachment **list;
+
+	if (probe->attached < probe->room)
+		return 0;
+	if (room > PROBE_ATTACHMENTS_MAX)
+		return error__set(error, -ENOSPC, "%s: attached %zu times already", probe->name,
+				  probe->attached);
+	list = reallocarray(probe->attachments, room, sizeof(*list));
+	if (!list)
+		return error__set(error, -ENOMEM, "out of memory");
+	probe->attachments = list;
+	probe->room = room;
+	return 0;
+}
+
+/* For netns__call. */
+struct job {
+	struct probe *probe;
+	const struct probe_place *place;
+	int fd;	     /* attach: the program */
+	int ifindex; /* release, alive: whose; 0 for all */
+	struct error *error;
+};
+
+static int attach(void *arg)
+{
+	struct job *job = arg;
+	struct probe *probe = job->probe;
+	const struct probe_place *place = job->place;
+	struct attachment **slot = &probe->attachments[probe->attached];
+	char name[IF_NAMESIZE];
+	int err;
+
 	if (!probe->attached)
 		attach__sweep(); /* what a process of ours that was killed could not remove */
-	err = attach__attach(hook, ifindex, mode, fd, slot, error);
+	err = attach__attach(place->hook, place->ifindex, place->mode, job->fd, slot, job->error);
 	if (err)
 		return err;
+	if (place->name && (!if_indextoname((unsigned int)place->ifindex, name) ||
+			    strcmp(name, place->name) != 0)) {
+		attach__detach(*slot);
+		return error__set(job->error, -ENODEV, "there is no interface %s any more",
+				  place->name);
+	}
 	probe->attached++;
-	*mode_name = (*slot)->ops->name;
 	return 0;
+}
+
+int probe__attach(struct probe *probe, const char *program, const struct probe_place *place,
+		  const char **mode_name, struct error *error)
+{
+	struct job job = {.probe = probe, .place = place, .error = error};
+	int err;
+
+	job.fd = probe__program(probe, program);
+	if (job.fd < 0)
+		return error__set(error, job.fd, "%s: there is no program %s", probe->name,
+				  program);
+	err = make_room(probe, error);
+	if (!err)
+		err = netns__call(probe->netns, attach, &job, error);
+	if (!err)
+		*mode_name = probe->attachments[probe->attached - 1]->ops->name;
+	return err;
+}
+
+/* The last attached first. */
+static int detach(void *arg)
+{
+	struct job *job = arg;
+	struct probe *probe = job->probe;
+	size_t before = probe->attached, at = before;
+	int err = 0;
+
+	while (at--) {
+		struct attachment *attachment = probe->attachments[at];
+		int one;
+
+		if (job->ifindex && attachment->ifindex != job->ifindex)
+			continue;
+		one = attach__detach(attachment);
+		if (one && !err)
+			err = one;
+		probe->attached--;
+		memmove(&probe->attachments[at], &probe->attachments[at + 1],
+			(probe->attached - at) * sizeof(*probe->attachments));
+	}
+	return err ? err : (int)(before - probe->attached);
+}
+
+int probe__release(struct probe *probe, int ifindex)
+{
+	struct job job = {.probe = probe, .ifindex = ifindex};
+
+	return probe->attached ? netns__call(probe->netns, detach, &job, NULL) : 0;
 }
 
 int probe__detach(struct probe *probe)
 {
-	int count = (int)probe->attached, err = 0;
+	return probe__release(probe, 0);
+}
 
-	while (probe->attached) {
-		int one = attach__detach(probe->attachments[--probe->attached]);
+static int alive(void *arg)
+{
+	struct job *job = arg;
+	int all = 1;
 
-		if (one && !err)
-			err = one;
+	for (size_t i = 0; i < job->probe->attached; i++) {
+		const struct attachment *attachment = job->probe->attachments[i];
+
+		if (attachment->ifindex == job->ifindex && !attach__alive(attachment))
+			all = 0;
 	}
-	return err ? err : count;
+	return all;
+}
+
+bool probe__alive(struct probe *probe, int ifindex)
+{
+	struct job job = {.probe = probe, .ifindex = ifindex};
+
+	return netns__call(probe->netns, alive, &job, NULL) > 0;
 }
 
 void probe__free(struct probe *probe)
@@ -143,6 +260,9 @@ void probe__free(struct probe *probe)
 	if (!probe)
 		return;
 	probe__detach(probe);
+	free(probe->attachments);
+	if (probe->netns >= 0)
+		close(probe->netns);
 	if (probe->ctl)
 		munmap(probe->ctl, sizeof(*probe->ctl));
 	bpf_object__close(probe->object);

@@ -3,18 +3,20 @@
  * A compiled object on its way into the kernel and out again: open → load → attach → replace → detach → free.
  *
  * One object holds all levels of a policy and a root program for each hook. Loading has the verifier prove every level before
- * anything is attached. Load, attach and detach block (up to tens of ms each): they belong on a worker, one at a time.
+ * anything is attached. Load, attach, release and detach block (up to tens of ms each): they belong on a worker, one at a time. Windows
+ * may be read meanwhile.
  */
 #ifndef PERILUNE_PROBE_H
 #define PERILUNE_PROBE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "attach.h"
 #include "error.h"
 
-#define PROBE_HOOKS 3 /* most attachments of one probe: one of each hook */
+#define PROBE_ATTACHMENTS_MAX 16384 /* of one probe: each is a descriptor */
 
 struct bpf_object;
 struct ctl;
@@ -42,9 +44,33 @@ int probe__program(struct probe *probe, const char *name);
 /* Borrowed. */
 struct bpf_object *probe__object(struct probe *probe);
 
-/* Attaches a program to a hook of an interface. *mode names the mode that worked (static storage). */
-int probe__attach(struct probe *probe, const char *program, enum hook hook, int ifindex,
-		  enum attach_mode mode, const char **mode_name, struct error *error);
+/*
+ * In which network namespace interfaces are from now on, as netns__call takes it; a duplicate is kept. -EBUSY while something is
+ * attached.
+ */
+int probe__set_netns(struct probe *probe, int netns, struct error *error);
+
+/* Where a program shall be attached. */
+struct probe_place {
+	enum hook hook;
+	int ifindex;
+	const char *
+		name; /* of the interface, which must be that one's; NULL for any. Names go from one to another, and so do indices */
+	enum attach_mode mode;
+};
+
+/*
+ * Attaches the program with this name. *mode_name names the mode that worked (static storage). -ENODEV: no interface with that
+ * index and name.
+ */
+int probe__attach(struct probe *probe, const char *program, const struct probe_place *place,
+		  const char **mode_name, struct error *error);
+
+/* Detaches from one interface, also from one that has gone. Returns how many attachments there were, or the first -errno. */
+int probe__release(struct probe *probe, int ifindex);
+
+/* Whether all that was attached to that interface still is. */
+bool probe__alive(struct probe *probe, int ifindex);
 
 /* Detaches from everything, last attached first. Returns how many attachments there were, or the first -errno. */
 int probe__detach(struct probe *probe);

@@ -43,7 +43,9 @@ local function attach_of(policy)
     fail(policy.at, ('attach: the hook %s has no mode "%s"'):format(attach.hook, attach.mode),
       "one of " .. words.list(words.keys(modes)))
   end
-  return { iface = attach.iface, hook = attach.hook, mode = attach.mode }
+  return {
+    iface = attach.iface, netns = attach.netns, wait = attach.wait, hook = attach.hook, mode = attach.mode,
+  }
 end
 
 -- Every distinct probe once, in order of appearance, and by name.

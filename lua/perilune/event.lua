@@ -56,6 +56,8 @@ local ATTACHMENT = {
   { "iface", "text", nil, "the interface" },
   { "hook", HOOK, nil, "where in the kernel" },
   { "mode", MODE, nil, "how it is attached" },
+  { "ifindex", "count?", nil, "the interface's index, which tells apart those that had one name after another" },
+  { "netns", "text?", nil, "the network namespace that it is in, if not perilune's own" },
 }
 
 local COST = { optional = true, object = {
@@ -95,7 +97,7 @@ event.fields = {
     { "window", "seconds", "s", "the length of a window at the base level" },
   },
   attach = ATTACHMENT,
-  detach = ATTACHMENT,
+  detach = fields(ATTACHMENT, { { "why", "text?", nil, "why, while the policy goes on" } }),
   window = fields({
     SEQ,
     { "level", "text", nil, "the level it was watched at" },

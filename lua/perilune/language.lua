@@ -70,7 +70,7 @@ local window_rule = { type = "duration", min = SHORTEST_WINDOW, max = LONGEST_WI
 local ATTACH = schema.new {
   what = "attach",
   keys = {
-    iface = { type = options.iface },
+    iface = { type = options.ifaces }, netns = { type = options.netns }, wait = { type = "bool" },
     hook = { type = "text", one_of = options.HOOKS, default = "tc" },
     mode = { type = "text", one_of = MODES, default = "auto" },
   },

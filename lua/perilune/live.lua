@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The live driver: attaches a policy to an interface and runs its engine on the loop, until it is told to
+-- The live driver: attaches a policy to its interfaces and runs its engine on the loop, until it is told to
 -- stop.
 --
---   build → attach every hook → start │ timer → flip → drain on a worker → engine:close │ …
+--   build → attach (attachments.lua) → start │ timer → flip → drain on a worker → engine:close │ …
 --         … │ detach → flip → drain → summary
 --
 -- A window whose predecessor is not drained yet simply goes on; its flip follows as soon as that is done.
 -- Whatever ends the run comes through stop(), once, and ends in `finished`.
+local attachments = require "perilune.attachments"
 local build = require "perilune.build"
 local calls = require "perilune.calls"
 local engine = require "perilune.engine"
@@ -17,13 +18,13 @@ local live = {}
 local Live = {}
 Live.__index = Live
 
---- `options`: decl, share, sink, interface ({ name, index }), dry_run, seconds (ends by itself after that
---- long), finished = function(message, code): called once, when everything is detached; with a message when
---- it failed.
+--- `options`: decl, share, sink, interfaces (list of { name, index } that must be there), dry_run, seconds (ends by
+--- itself after that long), finished = function(message, code): called once, when everything is detached; with a
+--- message when it failed.
 function live.new(options)
   local self = setmetatable({
-    decl = options.decl, share = options.share, sink = options.sink, interface = options.interface,
-    dry_run = options.dry_run, seconds = options.seconds, finished = options.finished, attached = {},
+    decl = options.decl, share = options.share, sink = options.sink, interfaces = options.interfaces,
+    dry_run = options.dry_run, seconds = options.seconds, finished = options.finished,
     draining = false,
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
@@ -71,25 +72,24 @@ function Live:start()
       info.cached and ", from the cache" or ""))
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
       scope = build.scope(probe), calls = calls.new(decl) }
-    self:attach(1)
+    self:attach()
   end)
 end
 
--- Attaches root by root; when all are there, the run has begun.
-function Live:attach(i)
-  local root = self.planned.roots[i]
-  if self.stopping then return self:take_down() end
-  if not root then return self:begin() end
-  local ok, message, code = self.probe:attach({
-    hook = root.hook, program = root.program, ifindex = self.interface.index, mode = self.decl.attach.mode,
-  }, function(mode, failure, failure_code)
-    if not mode then
-      return self:fail(("%s: cannot attach to %s: %s"):format(self.interface.name, root.hook, failure), failure_code)
-    end
-    self.attached[i] = { iface = self.interface.name, hook = root.hook, mode = mode }
-    self:attach(i + 1)
+-- When all that must be attached is, the run has begun.
+function Live:attach()
+  self.attachments = attachments.new {
+    probe = self.probe, roots = self.planned.roots, attach = self.decl.attach,
+    emit = function(event)
+      self.engine:emit(event, loop.wall())
+      self:check_sink()
+    end,
+  }
+  self.attachments:start(self.interfaces, function(ok, message, code)
+    if self.stopping then return self:take_down() end
+    if not ok then return self:fail(message, code) end
+    self:begin()
   end)
-  if not ok then self:fail(message, code) end
 end
 
 -- An output that was closed ends the run, and that is no failure.
@@ -100,19 +100,12 @@ function Live:check_sink()
   self:stop()
 end
 
-function Live:emit_attachment(event, attachment, wall)
-  self.engine:emit({ event = event, iface = attachment.iface, hook = attachment.hook, mode = attachment.mode },
-    wall)
-end
-
 function Live:begin()
-  local wall = loop.wall()
-  self.engine:start(wall, loop.now())
-  for _, attachment in ipairs(self.attached) do
-    self:emit_attachment("attach", attachment, wall)
-  end
+  self.engine:start(loop.wall(), loop.now())
+  local ok, message, code = self.attachments:begin()
   self:check_sink()
   if self.stopping then return end
+  if not ok then return self:fail(message, code) end
   self.timer:start(self.engine:due())
   if self.seconds then self.bound:start(loop.now() + self.seconds) end
 end
@@ -186,22 +179,27 @@ function Live:take_down()
   if self.taken_down then return end
   self.taken_down = true
   self.timer:stop()
-  local ok, message, code = self.probe:detach(function(count, failure, failure_code)
-    if not count then self.failure = self.failure or { failure, failure_code } end
+  local function detached(attached, message, code)
+    self.detached = attached
+    if message then self.failure = self.failure or { message, code } end
     if self.engine and self.engine.current and not self.broken then
       self:flip "exit"
     else
       self:finish(unpack(self.failure or {}, 1, 2))
     end
-  end)
-  if not ok then self:finish(message, code) end
+  end
+  if self.attachments then return self.attachments:stop(detached) end
+  detached {}
 end
 
 function Live:ended_well(wall)
-  for _, attachment in ipairs(self.attached) do
-    self:emit_attachment("detach", attachment, wall)
+  for _, attachment in ipairs(self.detached) do
+    self.engine:emit({
+      event = "detach", iface = attachment.iface, hook = attachment.hook, mode = attachment.mode,
+      ifindex = attachment.ifindex, netns = attachment.netns,
+    }, wall)
   end
-  self.engine:summary(wall, self.attached)
+  self.engine:summary(wall, self.detached)
   self:finish(unpack(self.failure or {}, 1, 2))
 end
 

@@ -4,6 +4,7 @@
 --
 --   option "surge" { default = "2k/s", help = "SYNs a second that are not normal here" }
 
+local interfaces = require "perilune.interfaces"
 local measure = require "perilune.measure"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
@@ -16,12 +17,37 @@ local HOOKS = { "xdp", "tc.ingress", "tc.egress", "tc" }
 local TYPES = { "iface", "hook", "rate", "duration", "size", "share", "count", "text", "bool" }
 local BOOLS = { ["true"] = true, yes = true, on = true, ["false"] = false, no = false, off = false }
 
--- Linux: at most 15 bytes, no blank and no slash.
-function options.iface(name)
-  if type(name) ~= "string" or #name == 0 or #name > 15 or name:find("[%s/]") then
-    return nil, ("%s is no interface name"):format(units.quote(name)), "like eth0; `ip link` lists them"
+-- A text that names interfaces, as interfaces.lua has it.
+function options.iface(text)
+  local list, message, remedy = interfaces.parse(text)
+  if not list then return nil, message, remedy end
+  return text
+end
+
+-- The list of names and globs that a text, or a list of texts, stands for.
+function options.ifaces(value)
+  local list = {}
+  if type(value) ~= "table" then value = { value } end
+  for key in pairs(value) do
+    if type(key) ~= "number" or key > #value then
+      return nil, "expected a name or a list of names", 'like iface = { "eth0", "veth*" }'
+    end
   end
-  return name
+  if #value == 0 then return nil, "the list is empty", 'like iface = { "eth0", "veth*" }' end
+  for i, item in ipairs(value) do
+    local text, message, remedy = schema.value(item, { type = options.iface })
+    if not text then return nil, message or ("name %d of the list has no value"):format(i), remedy end
+    for _, name in ipairs(interfaces.parse(text)) do list[#list + 1] = name end
+  end
+  return list
+end
+
+-- A network namespace: its name, or a path.
+function options.netns(value)
+  if type(value) ~= "string" or value == "" or value:find "%c" or value == "." or value == ".." then
+    return nil, ("%s is no network namespace"):format(units.quote(value)), "a name of `ip netns`, or a path"
+  end
+  return value
 end
 
 local SPEC = schema.new {

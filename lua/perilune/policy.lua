@@ -61,11 +61,13 @@ local function run(spec, options_only)
     return decl
   end)
   if not decl then return nil, message, context end
+  decl.name = spec.as or decl.name
   return decl, nil, context
 end
 
 -- policy.load { file = path | source = text, name = chunkname, set = { name = text }, templates = registry,
--- say = print's writer, trusted = whether it has all of Lua } → declaration | nil, message, "EINVAL".
+-- say = print's writer, as = name of the policy in place of its own, trusted = whether it has all of Lua }
+-- → declaration | nil, message, "EINVAL".
 function policy.load(spec)
   local decl, message, context = run(spec, false)
   local unknown = context and options.unknown(context, spec.file or spec.name or "policy")
@@ -75,11 +77,12 @@ function policy.load(spec)
   return decl
 end
 
--- The options a policy declares, whatever values it would be given: a list | nil, message, "EINVAL".
+-- The options a policy declares, whatever values it would be given: a list, the policy's name if all of it can be
+-- read | nil, message, "EINVAL".
 function policy.options(spec)
   local decl, message, context = run(spec, true)
   if not decl and not (context and #context.options > 0) then return nil, message, "EINVAL" end
-  return context.options
+  return context.options, decl and decl.name
 end
 
 return policy

@@ -60,6 +60,9 @@ local function spread(left, right, width, fill)
   return left
 end
 
+-- Most interfaces that are named.
+local NAMED = 3
+
 local function places(m)
   local order, by = {}, {}
   for _, a in ipairs(m.attached) do
@@ -72,6 +75,10 @@ local function places(m)
   end
   local out = {}
   for i, p in ipairs(order) do
+    if i > NAMED then
+      out[i] = ("%s more"):format(count(#order - NAMED))
+      break
+    end
     out[i] = ("%s %s (%s)"):format(p.iface, table.concat(p.hooks, " + "), p.mode)
   end
   return table.concat(out, ", ")

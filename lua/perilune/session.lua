@@ -2,6 +2,7 @@
 -- What run, check and replay share: loading a policy as the command line names it, choosing how to print, and
 -- ending on signals.
 local files = require "perilune.core.files"
+local interfaces = require "perilune.interfaces"
 local kernel = require "perilune.core.kernel"
 local loop = require "perilune.core.loop"
 local policy = require "perilune.policy"
@@ -21,23 +22,30 @@ local function check_path(path)
   return true
 end
 
+--- NAME=FILE, or FILE: name or nil, file. A file whose own name reads like NAME=FILE is a file.
+function session.name_and_file(word)
+  local name, file = word:match "^([%w_.-]+)=(.+)$"
+  if not name or files.kind(word) then return nil, word end
+  return name, file
+end
+
 --- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set and
 --- --trusted. nil, message, code when wrong.
 function session.load(parsed, context, index)
-  local path = parsed[index or 1]
+  local name, path = session.name_and_file(parsed[index or 1])
   local ok, message = check_path(path)
   if not ok then return nil, message end
   if parsed.trusted then
     context.err(("perilune: %s: --trusted: files, processes and memory are within its reach, without limits"):format(
       path))
   end
-  return trial.load(policy.load, { file = path, set = parsed.set or {}, templates = context.templates,
+  return trial.load(policy.load, { file = path, as = name, set = parsed.set or {}, templates = context.templates,
     trusted = parsed.trusted })
 end
 
 --- Prints the options that the policy declares which `parsed` names.
 function session.print_options(parsed, context)
-  local path = parsed[1]
+  local _, path = session.name_and_file(parsed[1])
   local ok, message = check_path(path)
   if not ok then return context.fail(message) end
   local options
@@ -55,15 +63,37 @@ function session.print_options(parsed, context)
   return context.exit.done
 end
 
---- The interface a declaration is to be attached to: { name, index }. nil, message, code when there is none.
-function session.interface(decl)
-  local name = decl.attach.iface
-  if not name then
-    local message, code
-    name, message, code = kernel.default_interface()
+-- Why a name need not be there yet.
+local ABSENT = { ENODEV = true, ENOENT = true }
+
+--- The interfaces that a declaration names and that are there: a list of { name, index }; those of globs are found
+--- later. Puts the default route's into a declaration that names none. nil, message, code when one is missing that is
+--- not to be waited for.
+function session.interfaces(decl)
+  local attach = decl.attach
+  local netns = attach.netns
+  if not attach.iface then
+    local name, message, code = kernel.default_interface(netns)
     if not name then return nil, message .. " (name one: --set iface=NAME, or attach = { iface = … })", code end
+    attach.iface = { name }
   end
-  return kernel.interface(name)
+  if netns and not attach.wait then
+    local ok, message, code = kernel.netns(netns)
+    if not ok then return nil, message, code end
+  end
+  local found = {}
+  for i, name in ipairs(attach.iface) do
+    if not interfaces.is_glob(name) then
+      local interface, message, code = kernel.interface(name, netns)
+      if interface then
+        attach.iface[i] = interface.name -- it may have another name as well
+        found[#found + 1] = interface
+      elseif not (attach.wait and ABSENT[code]) then
+        return nil, message, code
+      end
+    end
+  end
+  return found
 end
 
 --- Where events go: JSON lines, a live view on a terminal, or plain lines.

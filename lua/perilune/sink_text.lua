@@ -48,7 +48,8 @@ local function directions(e, seconds)
 end
 
 local function place(attachment)
-  return ("%s %s (%s)"):format(clean(attachment.iface), clean(attachment.hook), clean(attachment.mode))
+  local where = attachment.netns and clean(attachment.netns) .. " " or ""
+  return ("%s%s %s (%s)"):format(where, clean(attachment.iface), clean(attachment.hook), clean(attachment.mode))
 end
 
 -- Text of several lines: the first, then the others indented.
@@ -78,7 +79,7 @@ function say.attach(e)
 end
 
 function say.detach(e)
-  return { "detach " .. place(e) }
+  return { "detach " .. place(e) .. (e.why and "  " .. clean(e.why) or "") }
 end
 
 local function top_rows(lines, top, seconds, limit)

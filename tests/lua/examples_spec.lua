@@ -118,7 +118,7 @@ describe("examples/syn_flood.lua", function()
 
   it("has the options that scripts rely on", function()
     local decl = example("syn_flood", { iface = "vb", hook = "xdp", surge = "5k/s", quiet = "1s" })
-    assert.same({ iface = "vb", hook = "xdp", mode = "auto" }, decl.attach)
+    assert.same({ iface = { "vb" }, hook = "xdp", mode = "auto" }, decl.attach)
     assert.equal(5000, decl.rules[1].when.threshold.value)
     assert.is_nil(example("syn_flood").attach.iface)
     assert.equal("tc.ingress", example("syn_flood").attach.hook)
@@ -138,7 +138,7 @@ describe("examples/packet_counter.lua", function()
   it("has the options that scripts rely on", function()
     for _, hook in ipairs { "xdp", "tc.ingress", "tc.egress", "tc" } do
       local decl = example("packet_counter", { iface = "vb", hook = hook, window = "20ms" })
-      assert.same({ iface = "vb", hook = hook, mode = "auto" }, decl.attach)
+      assert.same({ iface = { "vb" }, hook = hook, mode = "auto" }, decl.attach)
       assert.equal(0.02, decl.levels[1].window)
     end
   end)

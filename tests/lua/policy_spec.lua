@@ -114,7 +114,7 @@ describe("options", function()
 
   it("are set from outside, as text", function()
     local decl = assert(load_text(TEXT, { iface = "vb", surge = "5k/s", link = "1MB/s", deep = "yes", step = "0.1s" }))
-    assert.equal("vb", decl.attach.iface)
+    assert.same({ "vb" }, decl.attach.iface)
     assert.equal(0.1, decl.window)
     assert.equal(5000, decl.rules[1].when[1].threshold.value)
     assert.equal(2e6, decl.rules[1].when[2].threshold.value)
@@ -128,7 +128,7 @@ describe("options", function()
     assert.equal("p.lua:2: --set surge=2M/s: 2,000,000/s is too large (at most 1,000,000/s)", complaint(TEXT, { surge = "2M/s" }))
     assert.equal("p.lua:4: --set deep=maybe: expected true or false (yes, no, on and off will do)", complaint(TEXT, { deep = "maybe" }))
     assert.equal('p.lua:5: --set step=2s: unknown value "2s" (one of 100ms, 1s)', complaint(TEXT, { step = "2s" }))
-    assert.equal('p.lua:1: --set iface=a/b: "a/b" is no interface name (like eth0; `ip link` lists them)',
+    assert.equal('p.lua:1: --set iface=a/b: "a/b" is no interface name (like eth0 or veth*; `ip link` lists them)',
       complaint(TEXT, { iface = "a/b" }))
   end)
 

@@ -372,6 +372,87 @@ static void child_is_killed_at_the_ceiling(void **state)
 	forget(&o);
 }
 
+struct heard {
+	struct outcome outcome; /* first: both callbacks get the same argument */
+	struct loop_child *child;
+	char text[3][64]; /* by descriptor */
+};
+
+static void on_output(int fd, const char *bytes, size_t len, void *arg)
+{
+	struct heard *heard = arg;
+	size_t had = strlen(heard->text[fd]);
+
+	assert_true(had + len < sizeof(heard->text[fd]));
+	memcpy(heard->text[fd] + had, bytes, len);
+	if (!strcmp(heard->text[1], "two\n"))
+		loop_child__signal(heard->child, SIGTERM);
+}
+
+static void child_is_heard_as_it_speaks_and_told_by_signals(void **state)
+{
+	/* It speaks, and then waits for what comes of it. */
+	const char *const argv[] = {"sh", "-c",
+				    "trap 'echo caught; exit 3' TERM; echo one >&2; echo two; "
+				    "while :; do sleep 0.01; done",
+				    NULL};
+	struct loop_child_spec spec = {.argv = argv, .on_output = on_output};
+	struct heard heard = {.child = NULL};
+
+	assert_int_equal(loop_child__start(*state, &spec, on_child, &heard, &heard.child), 0);
+	assert_int_equal(loop__run(*state), 0);
+	assert_string_equal(heard.text[1], "two\ncaught\n");
+	assert_string_equal(heard.text[2], "one\n");
+	assert_int_equal(heard.outcome.calls, 1);
+	assert_int_equal(heard.outcome.status, 3);
+	assert_int_equal(heard.outcome.output_len, 0);
+	forget(&heard.outcome);
+}
+
+struct reading {
+	struct loop *loop;
+	int fd, left;
+};
+
+static void read_one(void *arg)
+{
+	struct reading *r = arg;
+	char byte;
+
+	assert_int_equal(read(r->fd, &byte, 1), 1);
+	if (!--r->left)
+		loop__stop(r->loop);
+}
+
+static void never(void *arg)
+{
+	(void)arg;
+	fail_msg("nothing was to be read");
+}
+
+static void watch_calls_until_all_is_read(void **state)
+{
+	struct reading r = {.loop = *state, .left = 3};
+	struct loop_timer *timer;
+	struct loop_watch *watch;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	r.fd = fds[0];
+	assert_int_equal(write(fds[1], "abc", 3), 3);
+	assert_int_equal(loop_watch__new(*state, fds[0], read_one, &r, &watch), 0);
+	assert_int_equal(loop__run(*state), 0); /* it does not keep the loop running */
+	assert_int_equal(loop_timer__new(*state, never, NULL, &timer), 0);
+	assert_int_equal(loop_timer__start(timer, loop__now() + 60 * 1000 * MS), 0);
+	if (r.left)
+		assert_int_equal(loop__run(*state), 0);
+	assert_int_equal(r.left, 0);
+	loop_watch__free(watch);
+	loop_timer__free(timer);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void kill_child(void *arg)
 {
 	loop_child__kill(*(struct loop_child **)arg);
@@ -442,6 +523,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(child_without_input_reads_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(child_leads_a_session_of_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(unknown_program_is_told_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(child_is_heard_as_it_speaks_and_told_by_signals,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(watch_calls_until_all_is_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(child_is_killed_at_the_ceiling, setup, teardown),
 		cmocka_unit_test_setup_teardown(killing_takes_what_the_child_started, setup,
 						teardown),

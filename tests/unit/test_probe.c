@@ -6,8 +6,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -15,6 +17,7 @@
 #include <net/if.h>
 
 #include "../../bpf/ctl.h"
+#include "../../runtime/netns.h"
 #include "netns.h"
 #include "probe.h"
 #include "program.h"
@@ -217,8 +220,18 @@ static void says_that_a_program_is_too_large(void **state)
 	assert_true(strcspn(error.message, "\n") < 200);
 }
 
+static int attach_to(struct probe *probe, const char *program, enum hook hook, int index,
+		     const char *name, struct error *error)
+{
+	const struct probe_place place = {.hook = hook, .ifindex = index, .name = name};
+	const char *mode = NULL;
+
+	return probe__attach(probe, program, &place, &mode, error);
+}
+
 static void attaches_and_detaches(void **state)
 {
+	struct probe_place place = {.hook = HOOK_XDP};
 	struct error error = {0};
 	const char *mode = NULL;
 	struct probe *probe = loaded();
@@ -231,40 +244,89 @@ static void attaches_and_detaches(void **state)
 		0);
 	index = (int)if_nametoindex("pa");
 	assert_int_equal(probe__detach(probe), 0);
-	assert_int_equal(probe__attach(probe, "no_root", HOOK_XDP, index, ATTACH_AUTO, &mode,
-				       &error),
-			 -ENOENT);
-	assert_true(probe__attach(probe, "xdp_root", HOOK_XDP, 999999, ATTACH_AUTO, &mode, &error) <
-		    0);
+	assert_int_equal(attach_to(probe, "no_root", HOOK_XDP, index, NULL, &error), -ENOENT);
+	assert_true(attach_to(probe, "xdp_root", HOOK_XDP, 999999, NULL, &error) < 0);
 	assert_true(*error.message);
+	/* An index that has another name by now is another interface. */
+	assert_int_equal(attach_to(probe, "xdp_root", HOOK_XDP, index, "pb", &error), -ENODEV);
 	assert_int_equal(probe__detach(probe), 0); /* what failed is not attached */
 
-	assert_int_equal(probe__attach(probe, "xdp_root", HOOK_XDP, index, ATTACH_AUTO, &mode,
-				       &error),
-			 0);
+	place.ifindex = index;
+	place.name = "pa";
+	assert_int_equal(probe__attach(probe, "xdp_root", &place, &mode, &error), 0);
 	assert_string_equal(mode, "native");
-	assert_int_equal(probe__attach(probe, "tc_root", HOOK_TC_INGRESS, index, ATTACH_AUTO, &mode,
-				       &error),
-			 0);
-	assert_int_equal(probe__attach(probe, "tc_root", HOOK_TC_EGRESS, index, ATTACH_AUTO, &mode,
-				       &error),
-			 0);
-	assert_int_equal(probe__attach(probe, "tc_root", HOOK_TC_EGRESS, index, ATTACH_AUTO, &mode,
-				       &error),
-			 -ENOSPC);
-	assert_int_equal(probe__detach(probe), 3);
+	assert_int_equal(attach_to(probe, "tc_root", HOOK_TC_INGRESS, index, "pa", &error), 0);
+	assert_int_equal(attach_to(probe, "tc_root", HOOK_TC_EGRESS, index, "pa", &error), 0);
+	/* More than one interface has hooks. */
+	for (int i = 0; i < 10; i++) {
+		char name[IF_NAMESIZE], command[128];
+
+		snprintf(name, sizeof(name), "more%d", i);
+		snprintf(command, sizeof(command), "ip link add %s type veth peer name peer%d",
+			 name, i);
+		assert_int_equal(netns__run(command), 0);
+		assert_int_equal(attach_to(probe, "tc_root", HOOK_TC_INGRESS,
+					   (int)if_nametoindex(name), name, &error),
+				 0);
+	}
+	assert_int_equal(probe__set_netns(probe, NETNS_OWN, &error), -EBUSY);
+	assert_true(probe__alive(probe, index));
+	assert_int_equal(probe__release(probe, index), 3);
+	assert_int_equal(probe__release(probe, index), 0);
+	assert_int_equal(probe__detach(probe), 10);
 	assert_int_equal(probe__detach(probe), 0);
 
-	assert_int_equal(probe__attach(probe, "xdp_root", HOOK_XDP, index, ATTACH_AUTO, &mode,
-				       &error),
-			 0);
+	assert_int_equal(attach_to(probe, "xdp_root", HOOK_XDP, index, NULL, &error), 0);
 	probe__free(probe); /* detaches */
 	probe = loaded();
-	assert_int_equal(probe__attach(probe, "xdp_root", HOOK_XDP, index, ATTACH_AUTO, &mode,
-				       &error),
-			 0);
-	probe__free(probe);
+	assert_int_equal(attach_to(probe, "xdp_root", HOOK_XDP, index, NULL, &error), 0);
+	/* A new interface in its place is not what we are attached to. */
 	assert_int_equal(netns__run("ip link del pa"), 0);
+	assert_false(probe__alive(probe, index));
+	assert_int_equal(probe__release(probe, index), 1);
+	probe__free(probe);
+}
+
+/* The index of `lo` is 1 everywhere, so only the namespace tells which one is meant. */
+static void attaches_in_another_namespace(void **state)
+{
+	struct probe *probe = loaded();
+	struct error error = {0};
+	int fd, err;
+
+	(void)state;
+	assert_int_equal(netns__open("no-such-namespace", &fd, &error), -ENOENT);
+	assert_int_equal(netns__open("/dev/null", &fd, &error), -EINVAL);
+	assert_int_equal(netns__run("ip netns add there && ip -n there link set lo up && "
+				    "ip -n there link add only-there type veth peer name peer"),
+			 0);
+	assert_int_equal(netns__open("there", &fd, &error), 0);
+	assert_true(netns__is("there", fd));
+	assert_int_equal(probe__set_netns(probe, fd, &error), 0);
+	for (int clsact = 0; clsact < 2; clsact++) {
+		struct probe_place place = {.hook = HOOK_TC_INGRESS,
+					    .ifindex = 1,
+					    .name = "lo",
+					    .mode = clsact ? ATTACH_CLSACT : ATTACH_AUTO};
+		const char *mode;
+
+		err = probe__attach(probe, "tc_root", &place, &mode, &error);
+		assert_int_equal(err, 0);
+		assert_true(probe__alive(probe, 1));
+		if (clsact) {
+			assert_int_equal(netns__run(
+						 "tc -n there qdisc show dev lo | grep -q clsact"),
+					 0);
+			assert_int_equal(netns__run("! tc qdisc show dev lo | grep -q clsact"), 0);
+		}
+		assert_int_equal(probe__detach(probe), 1);
+	}
+	assert_int_equal(netns__run("! tc -n there qdisc show dev lo | grep -q clsact"), 0);
+	assert_int_equal(if_nametoindex("only-there"), 0); /* this thread has not moved */
+	assert_int_equal(netns__run("ip netns del there"), 0);
+	assert_false(netns__is("there", fd));
+	close(fd);
+	probe__free(probe);
 }
 
 int main(void)
@@ -279,6 +341,7 @@ int main(void)
 		cmocka_unit_test(names_what_was_refused),
 		cmocka_unit_test(says_that_a_program_is_too_large),
 		cmocka_unit_test(attaches_and_detaches),
+		cmocka_unit_test(attaches_in_another_namespace),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,18 +1,23 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune run: attach a policy and watch.
+local child = require "perilune.core.child"
 local live = require "perilune.live"
 local session = require "perilune.session"
+local supervise = require "perilune.supervise"
 local units = require "perilune.units"
 
 local run = {
-  usage = "perilune run POLICY.lua [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
+  usage = "perilune run [NAME=]POLICY.lua … [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
     .. "[--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
   options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
-    trusted = "flag" },
+    trusted = "flag", parent = "text" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
 detached at the end.
+
+Several policies run in processes of their own; NAME= gives one another name than its file does, so that
+one file can run twice. A value set goes to every policy that declares such an option.
 
   --set NAME=VALUE  sets an option that the policy declares (perilune run POLICY.lua --help lists them)
   --for TIME        ends after that time ("10s", "5m")
@@ -26,10 +31,11 @@ function run.more_help(parsed, context)
 end
 
 function run.run(parsed, context)
-  if #parsed ~= 1 then
-    return context.fail(#parsed == 0 and "run needs a policy (perilune examples lists those that come with it)"
-      or "run takes one policy; several at once are not built yet")
+  if #parsed == 0 then
+    return context.fail "run needs a policy (perilune examples lists those that come with it)"
   end
+  -- --parent PID: one of several, started by supervise.lua in that process.
+  if parsed.parent and not child.follow(tonumber(parsed.parent) or 0) then return context.exit.failed end
   local seconds, message, code
   if parsed["for"] then
     seconds, message = units.parse(parsed["for"], "duration")
@@ -37,16 +43,17 @@ function run.run(parsed, context)
       return context.fail(("--for %s: %s (write it like --for 10s)"):format(parsed["for"], message))
     end
   end
+  if #parsed > 1 then return supervise.run(parsed, context) end
   local decl
   decl, message, code = session.load(parsed, context)
   if not decl then return context.fail(message, code) end
-  local interface
-  interface, message, code = session.interface(decl)
-  if not interface then return context.fail(message, code) end
+  local interfaces
+  interfaces, message, code = session.interfaces(decl)
+  if not interfaces then return context.fail(message, code) end
   local sink = session.sink(parsed)
   return session.drive(function(finished)
     return live.new {
-      decl = decl, share = context.share, sink = sink, interface = interface, dry_run = parsed["dry-run"],
+      decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
       seconds = seconds, finished = finished,
     }
   end, context, sink)

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * perilune.core.child: other processes of this program, for Lua.
+ *
+ *	start({ argv = { program, … }, output = function(fd, bytes) }, done)    → child | nil, message, code
+ *			output: what it writes, as it comes, to its standard output (1) or standard error (2);
+ *			done(status | nil, signal | nil): an exit status, or the name of the signal that ended it
+ *	child:signal(name)	"SIGTERM"; nothing when it has ended
+ *	child:kill()		with what it started
+ *	program()		→ path of the program that runs | nil, message, code
+ *	follow(pid)		this process is killed when its parent `pid` ends, however that ends; false when it has already
+ *
+ * A child leads a session of its own, has no standard input, and ends with the loop.
+ */
+#ifndef PERILUNE_LUA_CHILD_H
+#define PERILUNE_LUA_CHILD_H
+
+#include <lua.h>
+
+int luaopen_perilune_core_child(lua_State *L);
+
+#endif
