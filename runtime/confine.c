@@ -6,7 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -115,16 +115,18 @@ void confine_peer__note(struct confine_peer *peer, const char *text)
 
 static void child(const struct confine_spec *spec, int fd, pid_t parent, struct note *note)
 {
-	static struct confine_peer
-		peer; /* not on a stack that the caller may have nearly used up */
+	static struct confine_peer peer; /* the stack may be nearly used up */
 	int err = confine_child__confine(fd, parent, spec);
+	char text[256];
 
 	peer.fd = fd;
 	peer.note = note;
-	if (!err)
+	if (!err) {
 		spec->serve(&peer, spec->arg);
-	else
-		confine_peer__send(&peer, CONFINE_FAILED, strerror(-err), strlen(strerror(-err)));
+	} else {
+		snprintf(text, sizeof(text), "the process cannot be confined: %s", strerror(-err));
+		confine_peer__send(&peer, CONFINE_FAILED, text, strlen(text));
+	}
 	_exit(0);
 }
 

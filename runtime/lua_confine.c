@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <luajit.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -251,11 +252,12 @@ static int ask(lua_State *L)
 static int line(lua_State *L)
 {
 	const char *note = confine__note(check(L));
-	int number = 0, start = 0;
+	char *rest;
+	long number = strtol(note, &rest, 10);
 
-	if (sscanf(note, "%d:%n", &number, &start) != 1 || !start)
+	if (rest == note || *rest != ':')
 		return 0;
-	lua_pushstring(L, note + start);
+	lua_pushstring(L, rest + 1);
 	lua_pushinteger(L, number);
 	return 2;
 }

@@ -106,6 +106,7 @@ function Calls:blame(allowed, message, code, had)
   elseif code ~= "ETIME" then
     return message, true
   elseif had < allowed / 2 then
+    self.overrun = true
     return ("the function had the processor for %s of the %s it may take: the machine is too busy"):format(ms(had),
       ms(allowed)), true
   elseif allowed < self.limits.time then

@@ -35,7 +35,7 @@ local function ending(code, text)
     return ("the policy needs more than %s of memory to load"):format(units.print(limits.load.memory, "size")),
       "is there a table or a text that grows without an end?"
   end
-  return ("loading the policy ended in %s"):format(text), "this is a bug of perilune or of LuaJIT"
+  return ("loading the policy ended in %s"):format(text), "this is no fault of the policy's"
 end
 
 local function place(child, spec)
@@ -62,7 +62,7 @@ function trial.load(load, spec)
     spec.say = quiet -- it was printed by the trial
     return load(spec)
   end
-  if not reply and code ~= "ECANCELED" then
+  if not reply then
     local what, remedy = ending(code, message)
     message = ("%s: %s (%s)"):format(place(child, spec), what, remedy)
   end

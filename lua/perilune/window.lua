@@ -7,8 +7,8 @@
 --   w:rate "to.syn", w:sum "to.syn", w:count "to"    as in conditions
 --   w.sets.victims                                   the members of a set, a list of texts
 --
--- A field that does not exist is an error that names the nearest one. Functions usually run in a child that ends with the
--- window (calls.lua): w.sets are then as they were at the window's first call.
+-- A field that does not exist is an error that names the nearest one. Functions usually run in a child that ends with
+-- the window (calls.lua): w.sets are then as they were at the window's first call.
 local blame = require "perilune.blame"
 local words = require "perilune.words"
 

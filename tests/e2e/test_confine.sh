@@ -155,7 +155,7 @@ return policy "rules" { attach = { iface = "vb", hook = "tc.ingress" }, window =
   rule "caught" { act = log, when = function() pcall(function() local t = {} while true do t[#t + 1] = { #t } end end) end },
   rule "texts" { act = log, when = function() local s = "x" while true do s = s .. s end end },
   rule "traces" { act = log, when = function() local x = deep(2) return x end },
-  rule "acts" { when = count("from"):above(0), act = function() endless() end },
+  rule "acts" { when = all { count("from"):above(0), function(w) return w.seq % 2 == 0 end }, act = function() endless() end },
   rule "well" { per = "from.src", act = log, when = function(w, key) return key == "10.77.0.1" and w.from:count() == 1 end },
   rule "data" { act = log, when = sum("from.packets"):above(0) },
 } }
@@ -166,8 +166,8 @@ start_event "$OUT/rules" "$run"
 before=$(link_counter "$B" vb rx_packets)
 failed() { json "$OUT/rules" 'select(.event == "error" and (.hint | startswith("it is not called again"))) | .rule'; }
 wait_for "[ \$(failed | wc -l) -ge 12 ]" 60 'errors of twelve functions'
-run_in "$A" ping -q -c 20 -i 0.05 "$B4" >"$OUT/ping" # for which `acts` fires
-wait_for "[ \$(failed | wc -l) -ge 13 ]" 60 'the error of the act'
+# `acts` fires in every other window with packets: also on a machine that is too busy to let it run at the first try.
+wait_for "run_in $A ping -q -c 1 $B4 >'$OUT/ping'; [ \$(failed | wc -l) -ge 13 ]" 60 'the error of the act'
 first=$(events "$OUT/rules" window)
 wait_for "[ \$(events '$OUT/rules' window) -ge $((first + 5)) ]" 30 'windows after that'
 run_in "$A" ping -q -c 20 -i 0.05 "$B4" >"$OUT/ping"
