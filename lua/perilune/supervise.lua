@@ -11,6 +11,7 @@ local loop = require "perilune.core.loop"
 local output = require "perilune.output"
 local policy = require "perilune.policy"
 local session = require "perilune.session"
+local trial = require "perilune.trial"
 local vm = require "perilune.core.vm"
 local words = require "perilune.words"
 
@@ -28,7 +29,8 @@ local function members(parsed, context)
   local list, by_name = {}, {}
   for i, word in ipairs(parsed) do
     local name, file = session.name_and_file(word)
-    local options, declared = policy.options { file = file, templates = context.templates }
+    local options, declared = trial.load(policy.options,
+      { file = file, templates = context.templates, trusted = parsed.trusted })
     local one = { word = word, file = file }
     if options then
       one.options = {}
@@ -66,7 +68,7 @@ end
 -- The command line of one.
 local function argv_of(program, one, parsed)
   local argv = { program, "run", "--parent", tostring(loop.pid()) }
-  for _, flag in ipairs { "json", "dry-run" } do
+  for _, flag in ipairs { "json", "dry-run", "trusted" } do
     if parsed[flag] then argv[#argv + 1] = "--" .. flag end
   end
   if parsed["for"] then argv[#argv + 1] = "--for=" .. parsed["for"] end
