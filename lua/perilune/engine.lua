@@ -216,7 +216,7 @@ end
 -- What of a probe's records is sent: the rows its policy asks for, and only directions that the hooks can see.
 local function chosen_rows(self, probe, rows)
   local wanted = self.decl.records[probe.name]
-  if wanted then return rows:top(wanted.top, wanted.by) end
+  if wanted and wanted.top then return rows:top(wanted.top, wanted.by) end
   if #self.planned.roots == 1 and by_direction(self.planned, probe) then
     return rows:where { direction = self.planned.roots[1].direction }
   end
@@ -229,7 +229,8 @@ function Engine:emit_records(closed, views, totals, time)
     if rows and not closed.unused[probe.name] then
       local chosen = chosen_rows(self, probe, rows)
       local json, message = chosen:json()
-      local omitted = self.decl.records[probe.name] and rows:count() - chosen:count() or 0
+      local wanted = self.decl.records[probe.name]
+      local omitted = wanted and wanted.top and rows:count() - chosen:count() or 0
       if not json then
         omitted = rows:count()
         self:emit({ event = "error", message = ("records of %s: %s"):format(probe.name, message),

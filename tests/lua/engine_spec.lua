@@ -193,6 +193,8 @@ describe("records", function()
   it("are all rows, unless the policy asks for the first of them", function()
     local all = of(at_deep(), "records")[3]
     assert.same({ "all limit nil", 0 }, { all.rows_json, all.omitted })
+    local named = of(at_deep { exports = 'exports = { records "to" {} },' }, "records")[3]
+    assert.same({ "all limit nil", 0 }, { named.rows_json, named.omitted })
     local some = of(at_deep { exports = 'exports = { records "to" { top = { 2, "syn" } } },' }, "records")[3]
     assert.same({ "1,3 limit nil", 1 }, { some.rows_json, some.omitted })
   end)
