@@ -9,11 +9,16 @@
 #ifndef PERILUNE_CTL_H
 #define PERILUNE_CTL_H
 
-/* Read and written as a whole: a packet never sees the epoch of one moment and the level of another. */
+/*
+ * Read and written as a whole: a packet never sees the epoch of one moment and the level of another. All of it changes only together
+ * with the epoch, so that a window has one level, one sampling rate and one set of probes.
+ */
 union ctl_state {
 	struct {
 		__u32 epoch; /* windows so far; its lowest bit names the half that is written */
-		__u32 level; /* index of the level in force; 0 is the cheapest */
+		__u8 level;  /* index of the level in force; 0 is the cheapest */
+		__u8 thin;   /* sampled probes look at one packet in (their own rate << thin) */
+		__u16 shed;  /* bit i: the i-th probe that the budget may shed is off */
 	};
 	__u64 both;
 };

@@ -100,9 +100,12 @@ static struct lua_probe *check_window(lua_State *L)
 static int probe_flip(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
-	uint32_t level = (uint32_t)luaL_checkinteger(L, 2);
+	lua_Integer level = luaL_checkinteger(L, 2);
 	uint64_t start = loop__now();
-	int err = window__flip(p->window, level);
+	int err;
+
+	luaL_argcheck(L, level >= 0 && level <= UINT8_MAX, 2, "no index of a level");
+	err = window__flip(p->window, (uint8_t)level);
 
 	if (err)
 		return lua_probe__fail(L, err, "the last window is not drained yet");

@@ -184,8 +184,15 @@ static int sockets_open(struct map_source *source, struct error *error)
 	if (!sockets->bytes)
 		return error__set(error, -ENOMEM, "out of memory");
 	err = start(source, sockets);
-	if (!err || err == -EPERM || err == -EACCES)
-		return err ? map__explain(error, err, "going through the sockets") : 0;
+	if (!err)
+		return 0;
+	if (err == -EPERM || err == -EACCES) {
+		error__set(error, err, "going through the sockets: not permitted");
+		return error__hint(
+			error, err,
+			"run as root or with CAP_SYS_ADMIN and CAP_BPF; a hardened kernel "
+			"may refuse this iterator to everyone");
+	}
 	error__set(error, -EOPNOTSUPP,
 		   "this kernel does not go through the values of a sk_storage (%s)",
 		   error__name(err));

@@ -158,7 +158,7 @@ static union ctl_state load_state(struct window *window)
 		.both = __atomic_load_n(&window->ctl->state.both, __ATOMIC_SEQ_CST)};
 }
 
-int window__flip(struct window *window, uint32_t level)
+int window__flip(struct window *window, uint8_t level)
 {
 	union ctl_state state = load_state(window);
 

@@ -53,7 +53,7 @@ enum extract_way window__way(const struct window *window, size_t map);
 const struct layout *window__layout(const struct window *window, size_t map);
 
 /* Ends the window and starts the next at `level` (an index), in one store. -EBUSY while a half is still to be drained. */
-int window__flip(struct window *window, uint32_t level);
+int window__flip(struct window *window, uint8_t level);
 
 /*
  * Waits until no program counts in the quiet half any more (8 to 16 ms). *seconds says how long it took. For a worker.

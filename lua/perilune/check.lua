@@ -16,6 +16,8 @@ local MODES_OF_XDP = { auto = true, native = true, generic = true }
 local MODES_OF_TC = { auto = true, tcx = true, clsact = true }
 local DEEP_FIELDS = { sport = "port", dport = "port", src = "address", dst = "address", host = "address" }
 
+local MOST_LEVELS = 64 -- of the 256 that bpf/ctl.h has room for
+
 local function known_names(map) return words.keys(map) end
 
 -- Forms by name; two of one name are an error.
@@ -296,6 +298,9 @@ function check.declare(policy, file, options)
     written = { form.new { form = "level", name = "base", at = policy.at, values = {}, items = {} } }
   end
   by_name(written, "level")
+  if #written > MOST_LEVELS then
+    fail(policy.at, ("%d levels, and there may be %d"):format(#written, MOST_LEVELS), "a ladder has few rungs")
+  end
   local list, map = gather_probes(policy, written, attach)
   local decl = {
     name = policy.name, file = file, line = policy.at.line, options = options, attach = attach,

@@ -3,6 +3,9 @@
 #
 # perilune map on maps that others made: the same contents as bpftool gives, nothing changed by looking, and an answer to every
 # wrong question.
+# A BPF file system of its own, whether the machine has one or not.
+# shellcheck disable=SC2016 # for the other shell
+[ -n "${OWN_BPFFS:-}" ] || OWN_BPFFS=1 exec unshare --mount sh -euc 'mount -t bpf bpf /sys/fs/bpf && exec sh "$0"' "$0"
 . "$PERILUNE_SOURCE/tests/e2e/lib.sh"
 need bpftool jq
 PINS=/sys/fs/bpf/perilune-test-$$

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Maps by path, id and name; what is said when there is no such map; where maps are pinned, and who uses them. */
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -17,6 +19,10 @@ static char dir[64], name[MAP_NAME_MAX];
 static int setup(void **state)
 {
 	(void)state;
+	/* A mount of its own, whether the machine has one or not. */
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL))
+		return -1;
 	snprintf(dir, sizeof(dir), "/sys/fs/bpf/perilune-test-%d", getpid());
 	snprintf(name, sizeof(name), "pm%d", getpid()); /* nobody else's */
 	return mkdir(dir, 0700);
