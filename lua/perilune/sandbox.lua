@@ -228,6 +228,16 @@ function Box:module(name)
   return value
 end
 
+-- The place and the rest of a message that begins with a line of this box: { file, line }, text; or nil.
+function Box:place_of(message)
+  for short, file in pairs(self.files) do
+    if message:sub(1, #short + 1) == short .. ":" then
+      local line, what = message:sub(#short + 2):match("^(%d+): (.*)$")
+      if line then return { file = file, line = tonumber(line) }, what end
+    end
+  end
+end
+
 -- Lua's own errors begin with the place; a failure made here already knows it.
 function Box:located(problem)
   if getmetatable(problem) == Failure then
@@ -235,24 +245,32 @@ function Box:located(problem)
     return problem
   end
   local message = tostring(problem)
-  for short, file in pairs(self.files) do
-    if message:sub(1, #short + 1) == short .. ":" then
-      local line, what = message:sub(#short + 2):match("^(%d+): (.*)$")
-      if line then
-        return setmetatable({ at = { file = file, line = tonumber(line) }, message = what }, Failure)
-      end
-    end
-  end
+  local at, what = self:place_of(message)
+  if at then return setmetatable({ at = at, message = what }, Failure) end
   return setmetatable({ at = sandbox.here() or { file = self.file }, message = message }, Failure)
+end
+
+-- A stack that has overflowed has no room for a handler that looks around: a second overflow, inside it, would take
+-- the place of the first. Such a problem is left as it is until the stack has been unwound.
+local function has_overflowed(problem)
+  return type(problem) == "string" and problem:find("stack overflow", 1, true)
+end
+
+-- What an overflow says of where it was is not always of use: it may name a line of ours that the policy called, or,
+-- in compiled code, line -1.
+function Box:unwound(problem)
+  local at = self:place_of(problem)
+  return setmetatable({ at = at or { file = self.file }, message = "stack overflow",
+    hint = "does a function call itself without end?" }, Failure)
 end
 
 -- Runs fn(...) guarded. Returns its value, or nil and the message "FILE:LINE: what (what to do)".
 function Box:run(fn, ...)
   local arguments = { n = select("#", ...), ... }
   local ok, value = xpcall(function() return fn(unpack(arguments, 1, arguments.n)) end,
-    function(problem) return self:located(problem) end)
+    function(problem) return has_overflowed(problem) and problem or self:located(problem) end)
   if ok then return value end
-  return nil, tostring(value)
+  return nil, tostring(has_overflowed(value) and self:unwound(value) or value)
 end
 
 return sandbox
