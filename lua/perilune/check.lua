@@ -2,10 +2,12 @@
 --
 -- From the forms of one policy to its declaration: plain data in which every name that is used exists.
 
+local acts = require "perilune.acts"
 local form = require "perilune.form"
 local probes = require "perilune.probes"
 local resolve = require "perilune.resolve"
 local sandbox = require "perilune.sandbox"
+local sets = require "perilune.sets"
 local words = require "perilune.words"
 
 local check = {}
@@ -14,7 +16,6 @@ local fail = sandbox.fail
 
 local MODES_OF_XDP = { auto = true, native = true, generic = true }
 local MODES_OF_TC = { auto = true, tcx = true, clsact = true }
-local DEEP_FIELDS = { sport = "port", dport = "port", src = "address", dst = "address", host = "address" }
 
 local MOST_LEVELS = 64 -- of the 256 that bpf/ctl.h has room for
 
@@ -153,67 +154,6 @@ local function per_of(rule, map)
     words.suggest(field, key, "it has no rows"))
 end
 
-local function acts_of(rule, per, sets)
-  for _, act in ipairs(rule.values.act) do
-    if act.kind == "add" then
-      local title = ('rule "%s": add "%s"'):format(rule.name, act.set)
-      local set = sets[act.set]
-      if not set then
-        fail(rule.at, title .. ": no such set",
-          words.suggest(act.set, known_names(sets), "declare it in sets = { … }"))
-      end
-      if not per then fail(rule.at, title .. ": there is no member to add", 'write per = "probe.field"') end
-      local of = set.values.of
-      if (DEEP_FIELDS[of] or of) ~= (DEEP_FIELDS[per.field] or per.field) then
-        fail(rule.at, title .. (": the set is of %s, the rule is per %s"):format(of, per.field),
-          "use another set")
-      end
-    end
-  end
-  return rule.values.act
-end
-
--- Whether text looks like an address or a subnet. Whether it is one, the kernel's side says at load.
-local function is_address(text)
-  local address = text:gsub("/%d+$", "")
-  return address:find "^%d+%.%d+%.%d+%.%d+$" or address:find "^[%x:.]+$" and address:find(":", 1, true)
-end
-
--- Who is in a set from the start.
-local function members_of(set)
-  local list = {}
-  for key, member in pairs(set.values.members or {}) do
-    if type(key) ~= "number" or type(member) ~= "string" or DEEP_FIELDS[set.values.of] ~= "address"
-      or not is_address(member) then
-      fail(set.at, ('set "%s": %s is no member'):format(set.name, tostring(type(key) == "number" and member or key)),
-        DEEP_FIELDS[set.values.of] == "address" and 'like members = { "10.0.0.0/8", "2001:db8::1" }'
-          or "only sets of addresses have members from the start")
-    end
-    list[#list + 1] = member
-  end
-  if #list > set.values.max then
-    fail(set.at, ('set "%s": %d members and max = %d'):format(set.name, #list, set.values.max), "raise max")
-  end
-  return list
-end
-
--- Notes at the set that a probe is limited by it, so that it gets a map in the kernel.
-local function scope_of(probe, by_name_of, sets)
-  local name = probe.scope
-  if not name then return end
-  local title = probes.title(probe) .. ': scope "' .. name .. '"'
-  local set = by_name_of[name]
-  if not set then
-    fail(probe.at, title .. ": no such set", words.suggest(name, known_names(by_name_of), "declare it in sets = { … }"))
-  end
-  if DEEP_FIELDS[set.values.of] ~= "address" then
-    fail(probe.at, title .. (": the set is of %s"):format(set.values.of), "a scope is a set of src, dst or host")
-  end
-  for _, declared in ipairs(sets) do
-    if declared.name == name then declared.scope = true end
-  end
-end
-
 -- Going to a level where the rule's own probes do not run would clear it at once, and back again, for ever.
 local function hold_of(rule, used, levels)
   local name = rule.values.hold
@@ -241,7 +181,7 @@ local function hold_of(rule, used, levels)
     words.suggest(name, names))
 end
 
-local function rule_of(rule, map, levels, sets)
+local function rule_of(rule, map, levels, declared)
   local look, per = looker(map), per_of(rule, map)
   local when = resolve.condition(rule.values.when, look)
   local clear = rule.values.clear and resolve.condition(rule.values.clear, look)
@@ -254,7 +194,7 @@ local function rule_of(rule, map, levels, sets)
   return {
     name = rule.name, when = when, clear = clear, per = per, probes = used,
     hold = hold_of(rule, used, levels),
-    act = acts_of(rule, per, sets), line = rule.at.line, file = rule.at.file,
+    act = acts.check(rule, per, declared), line = rule.at.line, file = rule.at.file,
   }
 end
 
@@ -305,20 +245,15 @@ function check.declare(policy, file, options)
   local decl = {
     name = policy.name, file = file, line = policy.at.line, options = options, attach = attach,
     window = values.window, limits = policy.limits,
-    probes = {}, levels = {}, sets = {}, rules = {},
+    probes = {}, levels = {}, rules = {},
   }
   for i, probe in ipairs(list) do decl.probes[i] = plain_probe(probe) end
   for i, level in ipairs(written) do decl.levels[i] = level_of(policy, level, i == 1) end
-  local sets = by_name(values.sets, "set")
-  for i, set in ipairs(values.sets) do
-    decl.sets[i] = {
-      name = set.name, of = set.values.of, max = set.values.max, ttl = set.values.ttl, line = set.at.line,
-      file = set.at.file, members = members_of(set), scope = false,
-    }
-  end
-  for _, probe in ipairs(list) do scope_of(probe, sets, decl.sets) end
+  local by_set = by_name(values.sets, "set")
+  decl.sets = sets.declare(values.sets)
+  for _, probe in ipairs(list) do sets.limit(probe, by_set, decl.sets) end
   by_name(values.rules, "rule")
-  for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, sets) end
+  for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, { sets = by_set }) end
   by_name(values.exports, "records")
   decl.records = records_of(values.exports, map)
   return decl

@@ -140,26 +140,34 @@ local function act_add(step, rule, instance, set, now)
       undo = false })
 end
 
-local function act(self, step, rule, instance, reason)
+-- What others than we do, or no longer do, for an instance: the act as declared, and why.
+local function hand_out(step, rule, instance, what, change, undone)
+  table.insert(step.result.actions, {
+    act = what.kind, what = what, rule = rule.name, key = instance.key, undo = undone,
+    text = what.text or what.kind == "log" and change.reason or nil, reason = change.reason, values = change.values,
+  })
+end
+
+local function act(self, step, rule, instance, change)
   for _, what in ipairs(rule.decl.act or {}) do
     if what.kind == "add" then
       act_add(step, rule, instance, self.members[what.set], step.env.finish)
-    elseif what.kind == "log" then
-      table.insert(step.result.actions,
-        { act = "log", rule = rule.name, key = instance.key, text = what.text or reason, undo = false })
-    elseif call(self, step, what, rule, instance.raw) ~= nil then
-      table.insert(step.result.actions, { act = "call", rule = rule.name, key = instance.key, undo = false })
+    elseif what.kind ~= "call" or call(self, step, what, rule, instance.raw) ~= nil then
+      hand_out(step, rule, instance, what, change, false)
     end
   end
 end
 
-local function undo(step, rule, instance)
+local function undo(step, rule, instance, change)
   for _, set in ipairs(rule.adds) do
     if set:drop(instance.key, instance) then
       table.insert(step.result.actions,
         { act = "add", set = set.name, member = instance.key, rule = rule.name, key = instance.key,
           undo = true })
     end
+  end
+  for _, what in ipairs(rule.decl.act or {}) do
+    if what.lasts then hand_out(step, rule, instance, what, change, true) end
   end
 end
 
@@ -173,15 +181,16 @@ local function apply(self, step, rule, change)
   instance.state = change.state
   local reason = name_of(rule, instance) .. ": "
     .. (change.text or change.condition.say(change.row, env, change.how))
-  table.insert(step.result.rules, {
+  local told = {
     rule = rule.name, key = instance.key, state = change.state, reason = reason, why = change.why,
     values = change.condition and values_of(change.condition, change.row, env) or {},
-  })
+  }
+  table.insert(step.result.rules, told)
   if (before == "firing") ~= (change.state == "firing") and rule.decl.hold then self.dirty = true end
   if change.state == "firing" then
-    act(self, step, rule, instance, reason)
+    act(self, step, rule, instance, told)
   elseif change.state == "cleared" then
-    if before == "firing" then undo(step, rule, instance) end
+    if before == "firing" then undo(step, rule, instance, told) end
     if before == "firing" or change.why then instance.since = {} end
     instance.state = nil
     if next(instance.since) == nil then instances.forget(rule, instance) end

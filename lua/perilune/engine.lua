@@ -309,10 +309,21 @@ function Engine:emit_decisions(result, closed, time)
       reason = change.reason, values = change.values or {}, why = change.why }, time)
   end
   for _, action in ipairs(result.actions) do
-    self:emit({ event = "action", seq = closed.seq, act = action.act, set = action.set, member = action.member,
-      rule = action.rule, key = action.key, undo = action.undo or false, text = action.text }, time)
+    self:act(action, closed.seq, time)
     if self.scoped[action.set] and not self.dry_run then self:change_scope(action, time) end
   end
+end
+
+-- Says what is done; an event of the policy's own says it by itself.
+function Engine:act(action, seq, time)
+  if action.act == "emit" and not self.dry_run then
+    self:emit({ event = "emit", seq = seq, name = action.text, rule = action.rule, key = action.key,
+      reason = action.reason, values = action.values, fields = action.what.fields }, time)
+    return
+  end
+  self:emit({ event = "action", seq = seq, act = action.act, set = action.set, member = action.member,
+    rule = action.rule, key = action.key, undo = action.undo or false, text = action.text,
+    dry_run = self.dry_run or nil }, time)
 end
 
 -- Before the level changes, so that a deeper probe finds its set filled from its first packet.

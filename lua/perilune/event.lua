@@ -14,6 +14,7 @@ local event = { version = 1 }
 --   seconds              a number, not negative
 --   time                 whole µs since the epoch; in JSON, RFC 3339 in UTC with nanoseconds
 --   values               name → number; in JSON sorted by name, null for what is no number
+--   fields               name → text, number or boolean; in JSON sorted by name
 --   rows                 JSON text of an array of objects, or a list of tables
 --   { "a", "b" }         one of these words (optional = true)
 --   { object = fields }  an object;  { list = fields }  a list of objects (optional = true)
@@ -87,8 +88,8 @@ event.head = {
   { "policy", "text", nil, "name of the policy or template" },
 }
 
-event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "error",
-  "summary" }
+event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "emit",
+  "error", "summary" }
 
 event.fields = {
   start = {
@@ -149,7 +150,17 @@ event.fields = {
     { "rule", "text?", nil, "the rule that asked for it" },
     { "key", "text?", nil, "the instance of a rule with `per`" },
     { "undo", "bool", nil, "whether it is taken back" },
-    { "text", "text?", nil, "what is logged" },
+    { "text", "text?", nil, "what is logged, emitted or notified" },
+    { "dry_run", "bool?", nil, "true: only said, not done" },
+  },
+  emit = {
+    SEQ,
+    { "name", "text", nil, "what the policy calls it" },
+    { "rule", "text", nil, "the rule that fires" },
+    { "key", "text?", nil, "the instance of a rule with `per`" },
+    { "reason", "text", nil, "why, for people" },
+    { "values", "values", nil, "the measures that decided" },
+    { "fields", "fields", nil, "what the policy adds" },
   },
   error = {
     { "file", "text?", nil, "the file at fault" },

@@ -106,6 +106,23 @@ function scalar.values(value)
   return "{" .. table.concat(out, ",") .. "}"
 end
 
+function scalar.fields(value)
+  if type(value) ~= "table" then
+    return nil, "must be a table of texts, numbers and booleans"
+  end
+  local out = {}
+  for i, key in ipairs(sorted_keys(value)) do
+    local item = value[key]
+    local text = type(item) == "string" and quote(item) or type(item) == "boolean" and tostring(item)
+      or type(item) == "number" and (number(item) or "null")
+    if type(key) ~= "string" or not text then
+      return nil, "must be a table of texts, numbers and booleans with names"
+    end
+    out[i] = quote(key) .. ":" .. text
+  end
+  return "{" .. table.concat(out, ",") .. "}"
+end
+
 -- Rows made in Lua.
 local function any(value)
   local kind = type(value)

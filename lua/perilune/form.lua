@@ -22,7 +22,9 @@ local KEYWORDS = {}
 for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return
   then true until while]]):gmatch("%a+") do KEYWORDS[word] = true end
 
+-- Fails unless `name` is one. `rule`: what names are made of, that of most by default.
 local function check_name(word, name, rule)
+  rule = rule or NAME
   if type(name) ~= "string" then
     sandbox.fail(nil, ("%s needs a name, got a %s"):format(word, type(name)),
       ('write %s "name" { … }'):format(word))
@@ -36,6 +38,8 @@ local function check_name(word, name, rule)
       "choose another name")
   end
 end
+
+form.check_name = check_name
 
 -- kind_of(x): "rule", "level" … for a finished form, and true as second result for one that still lacks its
 -- body.

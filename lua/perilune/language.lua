@@ -3,6 +3,7 @@
 -- The words of the policy language: what each form may hold, and what it becomes. Whether the forms agree
 -- with one another is check.lua's matter.
 
+local acts = require "perilune.acts"
 local form = require "perilune.form"
 local limits = require "perilune.limits"
 local measure = require "perilune.measure"
@@ -10,49 +11,19 @@ local options = require "perilune.options"
 local probes = require "perilune.probes"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
+local sets = require "perilune.sets"
 
 local language = {}
 
 -- Words of the language that are not built yet, so that using one says so.
 local LATER = {
-  "schedule", "receiver", "metrics", "notify", "capture", "emit", "source", "test", "tests", "pcap",
+  "schedule", "receiver", "metrics", "notify", "capture", "source", "test", "tests", "pcap",
   "members", "only",
   "entropy", "cap", "drop",
 }
 
 local SHORTEST_WINDOW, LONGEST_WINDOW = 0.005, 86400
 local MODES = { "auto", "native", "generic", "tcx", "clsact" }
-local SET_FIELDS = { "src", "dst", "host", "sport", "dport", "proto" }
-
-local Act = {}
-
-local function is_act(thing) return getmetatable(thing) == Act end
-
-local function acts(value)
-  if is_act(value) or type(value) == "function" then value = { value } end
-  if type(value) ~= "table" then
-    return nil, "expected a list of acts",
-      'like act = { add "victims", log }'
-  end
-  local list = {}
-  for key in pairs(value) do
-    if type(key) ~= "number" or key > #value then
-      return nil, "expected a list of acts without names or gaps", 'like act = { add "victims", log }'
-    end
-  end
-  for i, act in ipairs(value) do
-    if type(act) == "function" then
-      local at = sandbox.origin(act) or {}
-      list[i] = { kind = "call", fn = act, file = at.file, line = at.line }
-    elseif is_act(act) then
-      list[i] = { kind = act.kind, set = act.set, text = act.text }
-    else
-      return nil, ("act %d is a %s"):format(i, type(act)),
-        'one of add "set", log, log "text", function(w, key)'
-    end
-  end
-  return list
-end
 
 local function condition(value) return measure.condition(value) end
 
@@ -99,24 +70,12 @@ local LEVEL = schema.new {
   items = { type = form.one "probe" },
 }
 
-local SET = schema.new {
-  what = "set",
-  keys = {
-    of = { type = "text", one_of = SET_FIELDS, required = true,
-      help = 'which field its members are, like of = "src"' },
-    max = { type = "count", min = 1, max = 1e6, required = true,
-      help = "how many members it may have, like max = 1000" },
-    members = { type = "table", help = 'who is in it from the start, like members = { "10.0.0.0/8" }' },
-    ttl = { type = "duration", min = SHORTEST_WINDOW }, export = { later = true },
-  },
-}
-
 local RULE = schema.new {
   what = "rule",
   keys = {
     when = { type = condition, required = true, help = 'like when = rate("to.syn"):above "2k/s"' },
     clear = { type = condition }, per = { type = "text" }, hold = { type = "text" },
-    act = { type = acts, default = {} },
+    act = { type = acts.list, default = {} },
     trigger = { later = true },
   },
 }
@@ -141,21 +100,6 @@ local function policy_word()
   end)
 end
 
-local function add(name)
-  if type(name) ~= "string" then sandbox.fail(nil, "add takes the name of a set", 'like add "victims"') end
-  return setmetatable({ kind = "add", set = name }, Act)
-end
-
--- `log` stands for itself (the rule's reason is logged); with a text it logs that.
-Act.__call = function(act, text)
-  if act.kind ~= "log" then sandbox.fail(nil, act.kind .. " takes one name", 'like add "victims"') end
-  if type(text) ~= "string" and not measure.is_value(text) then
-    sandbox.fail(nil, "log takes a text",
-      'like log "found"')
-  end
-  return setmetatable({ kind = "log", text = tostring(text) }, Act)
-end
-
 -- The words for one load of one policy, and the set of those not built. `context`: templates (get, names),
 -- set (name → text given from outside), options (list that declarations are appended to), options_only.
 function language.words(context)
@@ -163,10 +107,11 @@ function language.words(context)
     option = form.word("option", function(name, body, at)
       return options.declare(context, name, body, at)
     end),
-    policy = policy_word(), level = plain("level", LEVEL), set = plain("set", SET),
+    policy = policy_word(), level = plain("level", LEVEL), set = plain("set", sets.SPEC),
     rule = plain("rule", RULE),
-    records = plain("records", RECORDS), add = add, log = setmetatable({ kind = "log" }, Act),
+    records = plain("records", RECORDS),
   }
+  for word, act in pairs(acts.words()) do known[word] = act end
   for word, make in pairs(measure.vocabulary) do known[word] = make end
   local later = {}
   for _, word in ipairs(LATER) do later[word] = true end

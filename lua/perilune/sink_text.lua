@@ -4,6 +4,7 @@
 local event = require "perilune.event"
 local format = require "perilune.format"
 local output = require "perilune.output"
+local words = require "perilune.words"
 
 -- wants_top: the window events are to bring the first rows of their probes.
 local sink = { wants_top = true }
@@ -144,6 +145,7 @@ end
 
 function say.action(e)
   local by = e.rule and ("  (rule %s)"):format(clean(e.rule)) or ""
+  if e.dry_run then by = by .. "  (dry run)" end
   if e.act == "log" then
     return { ("log %s%s"):format(clean(e.text or ""), by) }
   elseif e.act == "add" then
@@ -152,6 +154,14 @@ function say.action(e)
   end
   local what = e.text and " " .. clean(e.text) or ""
   return { ("%s%s%s%s"):format(e.undo and "undo " or "", clean(e.act), what, by) }
+end
+
+function say.emit(e)
+  local parts = { ("emit %s  %s"):format(clean(e.name), clean(e.reason)) }
+  for _, name in ipairs(words.keys(e.fields)) do
+    parts[#parts + 1] = ("%s=%s"):format(clean(name), clean(tostring(e.fields[name])))
+  end
+  return { table.concat(parts, "  ") }
 end
 
 function say.error(e)

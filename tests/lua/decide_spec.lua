@@ -370,3 +370,34 @@ describe("many keys", function()
     assert.is_true(took < 0.25, took .. " s")
   end)
 end)
+
+describe("acts for others", function()
+  it("are handed out as declared, with why, when a rule fires", function()
+    local d = decider [[rule "r" { per = "to.dst", when = rate("to.syn"):above "5/s",
+      act = { emit "flood" { severity = "high", page = true, weight = 3 }, emit "plain" } }]]
+    local result = d:step(window(0, {}, { ["1"] = { syn = 9 } }))
+    assert.same({
+      { act = "emit", what = { kind = "emit", text = "flood", fields = { severity = "high", page = true, weight = 3 } },
+        rule = "r", key = "10.0.0.1", undo = false, text = "flood", reason = "r 10.0.0.1: rate to.syn 9/s above 5/s",
+        values = { ["rate to.syn"] = 9 } },
+      { act = "emit", what = { kind = "emit", text = "plain", fields = {} }, rule = "r", key = "10.0.0.1", undo = false,
+        text = "plain", reason = "r 10.0.0.1: rate to.syn 9/s above 5/s", values = { ["rate to.syn"] = 9 } },
+    }, result.actions)
+    assert.same({}, d:step(window(1, {}, { ["1"] = { syn = 9 } })).actions)
+    assert.same({}, d:step(window(2, {}, { ["1"] = { syn = 0 } })).actions) -- nothing of them lasts
+    assert.same({ "emit flood", "emit plain" }, acts(d:step(window(3, {}, { ["1"] = { syn = 9 } }))))
+  end)
+
+  it("are taken back when they last: on clear, and when the rule is observed no more", function()
+    local d = decider [[rule "r" { per = "to.dst", when = rate("to.syn"):above "5/s", act = emit "flood" }]]
+    d.rules[1].decl.act[1].lasts = true
+    assert.same({ "emit flood" }, acts(d:step(window(0, {}, { ["1"] = { syn = 9 } }))))
+    local result = d:step(window(1, {}, { ["1"] = { syn = 1 } }))
+    assert.same({ "emit undo flood" }, acts(result))
+    assert.equal("r 10.0.0.1: rate to.syn 1/s not above 5/s", result.actions[1].reason)
+    d:step(window(2, {}, { ["1"] = { syn = 9 } }))
+    result = d:step(window(3, {}))
+    assert.same({ "emit undo flood" }, acts(result))
+    assert.matches("not observed", result.actions[1].reason, 1, true)
+  end)
+end)

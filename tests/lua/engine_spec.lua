@@ -330,3 +330,29 @@ describe("what goes wrong", function()
     assert.equal(3, #of(out, "window"))
   end)
 end)
+
+describe("an event of the policy's own", function()
+  local EMIT = [[
+    return policy "p" { attach = { iface = "lo", hook = "tc.ingress" }, window = "1s",
+      always = { counter "totals" { features = { "tcp_flags" } } },
+      rules = { rule "surge" { when = rate "totals.syn":above "100/s", act = { emit "flood" { team = "net", page = true } } } } }]]
+
+  it("is emitted when its rule fires, in place of the action", function()
+    local self, out = made { text = EMIT }
+    close(self, 1, simple(500, 300))
+    local e = of(out, "emit")[1]
+    assert.same({ "flood", "surge", 1, "surge: rate totals.syn 300/s above 100/s" }, { e.name, e.rule, e.seq, e.reason })
+    assert.same({ { team = "net", page = true }, { ["rate totals.syn"] = 300 } }, { e.fields, e.values })
+    assert.same({}, of(out, "action"))
+    assert.truthy(event.encode(e):find('"values":{"rate totals.syn":300},"fields":{"page":true,"team":"net"}}', 1, true))
+  end)
+
+  it("is only said to be in a dry run", function()
+    local self, out = made { text = EMIT, dry_run = true }
+    close(self, 1, simple(500, 300))
+    assert.same({}, of(out, "emit"))
+    local action = of(out, "action")[1]
+    assert.same({ "emit", "flood", true }, { action.act, action.text, action.dry_run })
+    assert.truthy(event.encode(action))
+  end)
+end)

@@ -186,6 +186,7 @@ local function whole_schema()
     time = { type = "string",
       pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{9}Z$" },
     values = { type = "object", additionalProperties = { type = { "number", "null" } } },
+    fields = { type = "object", additionalProperties = { type = { "string", "number", "boolean", "null" } } },
   }
   local choices = {}
   for i, name in ipairs(event.names) do
