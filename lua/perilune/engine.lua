@@ -4,9 +4,10 @@
 --   batches → views → totals, events → sample → decide → ladder → the level of the next window
 --
 -- and knows neither clocks nor the kernel: a driver (live.lua, replay.lua) flips, drains and tells it when.
+-- What is not a rule's takes its levels through claim(); that may change the level between two windows' ends too.
 -- So the same engine runs on packets and on captures, and a test feeds it batches.
 local decide = require "perilune.decide"
-local ladder = require "perilune.ladder"
+local levels = require "perilune.levels"
 local shape = require "perilune.shape"
 local view = require "perilune.view"
 local window_object = require "perilune.window"
@@ -45,7 +46,7 @@ function engine.new(options)
     scope = options.scope,
     calls = options.calls,
     decide = decide.new(options.decl, { call = options.calls and options.calls:caller() }),
-    ladder = ladder.new(options.decl.levels),
+    levels = levels.new(options.decl.levels),
     seq = 0,
     windows = 0,
     transitions = 0,
@@ -71,7 +72,7 @@ end
 
 --- The level in force, as declared, and its index in the kernel (from 0).
 function Engine:level()
-  local index = self.ladder:index()
+  local index = self.levels:index()
   return self.decl.levels[index], index - 1
 end
 
@@ -335,33 +336,61 @@ function Engine:change_scope(action, time)
   end
 end
 
--- What decided a change of level: the change of the rule that holds the new level, else of the one that let
--- go of the old.
-local function decisive_change(change, result)
-  for _, state in ipairs { "firing", "cleared" } do
-    for _, rule in ipairs(result.rules) do
-      if rule.state == state and (state == "cleared" or rule.rule == change.rule) then return rule end
-    end
-  end
+--- Who is not a rule holds or caps a level from now on, or does so no more: `who` ("budget", "schedule night",
+--- "pin") is its name in held_by and capped_by, `claim` is as in claims.lua, with `expires` in seconds of the
+--- driver's clock. The driver is told (`claimed`), so that it need not wait for the window's end. `anew`: though
+--- it may have held that level for the longest that it may be in force.
+function Engine:claim(who, claim, anew)
+  if self.levels:claim(who, claim, anew) and self.claimed and not self.closing then self.claimed() end
 end
 
-function Engine:change_level(result, closed, finish, time)
-  local change = self.ladder:step { now = finish, holds = result.holds }
-  if not change then return nil end
-  local decided = decisive_change(change, result)
-  self.transitions = self.transitions + 1
-  self:emit({ event = "transition", seq = closed.seq, from = change.from, to = change.to, rule = change.rule,
-    held_by = change.held_by, capped_by = change.capped_by, values = decided and decided.values or {},
-    reason = decided and decided.reason or change.reason }, time)
+--- A person wants this level and no other, for `seconds` from `mono` on (nil: until unpin). nil, message when
+--- there is no such level.
+function Engine:pin(level, mono, seconds)
+  local ok, message = self.levels:known(level)
+  if not ok then return nil, ("%s: %s"):format(self.decl.name, message) end
+  self:claim("pin", { hold = level, cap = level, expires = seconds and mono + seconds }, true)
   return true
+end
+
+function Engine:unpin() self:claim("pin", {}) end
+
+--- Between two windows' ends, when something was claimed or alarm() has come: whether the level changes for it.
+--- Returns the word that the driver is to cut the window with, which then ends at once, and the next one is at
+--- level(); or nil.
+function Engine:reconsider(mono)
+  if self.dry_run or not self.current then return nil end
+  return self.levels:reconsider(mono)
+end
+
+--- When to reconsider though nothing is claimed anew, in seconds of the driver's clock; math.huge: never.
+function Engine:alarm()
+  return self.dry_run and math.huge or self.levels:due()
+end
+
+-- Tells of the changes that cut this window short, and sees what the window itself changes. Returns the word to cut by
+-- when it does.
+function Engine:change_level(result, closed, finish, time)
+  local list, cut = self.levels:take(), nil
+  if not self.dry_run and closed.cut ~= "exit" then
+    local change = self.levels:judge(finish, result.holds, result.rules)
+    list[#list + 1], cut = change, change and change.cut
+  end
+  for _, change in ipairs(list) do
+    self.transitions = self.transitions + 1
+    self:emit({ event = "transition", seq = closed.seq, from = change.from, to = change.to, rule = change.rule,
+      held_by = change.held_by, capped_by = change.capped_by, values = change.values, reason = change.reason }, time)
+  end
+  return cut
 end
 
 --- The current window has ended and its maps are read. `cut`: why it ended ("clock", "level", "exit"); wall
 --- and mono: when; `batches`: by position in planned.windows; `cost`: what that took, { swap =, skew =, grace =,
---- read = } in seconds, if it is known. Emits everything that follows from it. Returns true when the level has changed:
---- the driver then cuts the window that has begun meanwhile.
+--- read = } in seconds, if it is known. Emits everything that follows from it. Returns the word to
+--- cut by when the level has changed: the driver then cuts the window that has begun meanwhile.
 function Engine:close(cut, wall, mono, batches, cost)
   local closed = self.current
+  self.closing = true -- what is claimed now counts when the window has been judged
   closed.cost = cost
   closed.finish = wall
   closed.seconds = math.max(0, math.floor((mono - closed.mono) * 1e6 + 0.5) / 1e6) -- whole µs
@@ -374,17 +403,16 @@ function Engine:close(cut, wall, mono, batches, cost)
   self:emit_window(closed, views, totals, wall)
   local result = self.decide:step(sample_of(self, closed, views))
   if self.calls then self.calls:finish() end
-  local changed = nil
   self:emit_decisions(result, closed, wall)
-  if not self.dry_run and cut ~= "exit" then changed = self:change_level(result, closed, mono, wall) end
+  local changed = self:change_level(result, closed, mono, wall)
   close_views(views)
+  self.closing = false
   return changed
 end
 
---- Whether windows without packets can change nothing: the base level, and no rule that has something left to
---- clear.
+--- Whether windows without packets can change nothing until alarm(): no rule has something left to clear.
 function Engine:at_rest()
-  return self.ladder:index() == 1 and self.decide:at_rest()
+  return self.decide:at_rest()
 end
 
 -- Probes whose maps were read only in case the kernel had fallen back to the base level.

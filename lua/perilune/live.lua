@@ -29,9 +29,11 @@ function live.new(options)
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
   self.bound = loop.timer(function() self:stop() end)
+  self.alarm = loop.timer(function() self:reconsider() end)
   -- Windows keep the wall clock of packets right by themselves; when it is set, at once.
   self.steps = loop.on_step(function()
     if self.probe and not self.ended then self.probe:clock() end
+    self:reconsider()
   end)
   return self
 end
@@ -41,6 +43,7 @@ function Live:finish(message, code)
   self.ended = true
   self.timer:close()
   self.bound:close()
+  self.alarm:close()
   if self.steps then self.steps:close() end
   if self.probe then self.probe:close() end
   self.finished(message, code)
@@ -72,6 +75,7 @@ function Live:start()
       info.cached and ", from the cache" or ""))
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
       scope = build.scope(probe), calls = calls.new(decl) }
+    self.engine.claimed = function() self:reconsider() end
     self:attach()
   end)
 end
@@ -108,6 +112,18 @@ function Live:begin()
   if not ok then return self:fail(message, code) end
   self.timer:start(self.engine:due())
   if self.seconds then self.bound:start(loop.now() + self.seconds) end
+  self:reconsider()
+end
+
+-- Whether the level changes for what is not a rule's: then the window ends at once. Also sees to be called again.
+function Live:reconsider()
+  if not self.engine or not self.engine.current or self.stopping or self.ended then return end
+  if self.draining then return end -- settle() comes back to it
+  local cut = self.engine:reconsider(loop.now())
+  if cut then return self:flip(cut) end
+  local alarm = self.engine:alarm()
+  if alarm == math.huge then return self.alarm:stop() end
+  self.alarm:start(alarm)
 end
 
 function Live:renew_lease()
@@ -152,9 +168,11 @@ function Live:settle(flipped, batches, cost, code)
   if self.stopping then
     self:take_down()
   elseif changed then
-    self:flip "level" -- the window that has begun meanwhile is at the old level: cut, so that every window has one
+    self:flip(changed) -- the window that has begun meanwhile is at the old level: cut, so that every window has one
   elseif self.due then
     self:tick()
+  else
+    self:reconsider()
   end
 end
 

@@ -74,21 +74,43 @@ function Replay:due()
   return self.engine.current.start + math.floor(self.engine.current.level.window * 1e6 + 0.5)
 end
 
+-- When the engine wants to be asked though nothing was claimed, µs; not before the current window.
+function Replay:alarm()
+  local alarm = self.engine:alarm()
+  if alarm == math.huge then return alarm end
+  return math.max(math.ceil(alarm * 1e6), self.engine.current.start)
+end
+
+-- Asks the engine at its alarm. What it then cuts short ends there.
+function Replay:reconsider(alarm)
+  local cut = self.engine:reconsider(math.max(alarm / 1e6, self.engine:alarm()))
+  if not cut then return true end
+  return self:close(cut, alarm)
+end
+
+-- Nothing can change any more until `limit` (µs) or until a packet comes: jumps over whole windows.
+function Replay:jump(limit)
+  local current = self.engine.current
+  local length = self:due() - current.start
+  local start = current.start + math.floor((limit - current.start) / length) * length
+  current.start, current.mono = start, start / 1e6
+  return true
+end
+
 -- Closes all windows that end at or before `wall` (µs).
 function Replay:advance(wall)
   while true do
-    local due = self:due()
-    if due > wall then return true end
-    if self.idle and self.engine:at_rest() then
-      -- Nothing can change any more until a packet comes: jump over whole windows.
-      local length = due - self.engine.current.start
-      local over = math.floor((wall - self.engine.current.start) / length)
-      local start = self.engine.current.start + over * length
-      self.engine.current.start, self.engine.current.mono = start, start / 1e6
-      return true
+    local due, alarm = self:due(), self:alarm()
+    if math.min(due, alarm) > wall then return true end
+    local ok, message, code
+    if alarm < due then
+      ok, message, code = self:reconsider(alarm)
+    elseif self.idle and self.engine:at_rest() then
+      ok = self:jump(math.min(wall, alarm))
+    else
+      self.idle = true
+      ok, message, code = self:close("clock", due)
     end
-    self.idle = true
-    local ok, message, code = self:close("clock", due)
     if not ok then return nil, message, code end
   end
 end

@@ -23,7 +23,7 @@ require() { printf 'require[[:space:]]*\(?["'\'']perilune\.%s' "$1"; }
 runtime=$(find runtime -name '*.[ch]')
 kernel=$(find bpf templates -name '*.[ch]' ! -path 'bpf/generate/*')
 lua=$(find lua -name '*.lua')
-stages=$(find lua/perilune -name shape.lua -o -name decide.lua -o -name ladder.lua)
+stages=$(find lua/perilune -name shape.lua -o -name decide.lua -o -name ladder.lua -o -name claims.lua)
 nowhere='//'
 
 # shellcheck disable=SC2086 # lists of files
@@ -36,8 +36,8 @@ nowhere='//'
 	only 'of bpf/ and templates/, the runtime may include bpf/ctl.h' "$(include '"(\.\./)?(bpf|templates)/')" \
 		'.*bpf/ctl\.h"' $runtime
 	only 'what runs in the kernel knows nothing of the runtime' "$(include '[<"](.*/)?runtime/')" "$nowhere" $kernel
-	only 'the engine alone sequences the stages' "$(require '(shape|decide|ladder)["'\'']')" \
-		'lua/perilune/(engine|bench/[a-z_]+)\.lua:' $lua
+	only 'the engine alone sequences the stages (levels is its part that has the ladder)' "$(require '(shape|decide|ladder)["'\'']')" \
+		'lua/perilune/(engine|levels|bench/[a-z_]+)\.lua:' $lua
 	only 'a stage knows no engine and no runtime' "$(require '(core\.|engine["'\''])')" "$nowhere" $stages
 }
 

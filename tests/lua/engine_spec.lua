@@ -245,7 +245,7 @@ describe("a change of level", function()
   it("follows from rules, with their reason and values, and is told to the driver", function()
     local self, out = made()
     assert.is_nil(close(self, 1, simple(50, 50)))
-    assert.is_true(close(self, 1, simple(500, 500)))
+    assert.equal("level", close(self, 1, simple(500, 500)))
     assert.equal("deep", self:level().name)
     assert.same({ 1 }, { select(2, self:level()) })
     local t = of(out, "transition")[1]
@@ -258,7 +258,7 @@ describe("a change of level", function()
   it("back has the reason of the rule that let go", function()
     local self, out = made()
     close(self, 1, simple(500, 500))
-    assert.is_true(close(self, 0.1, simple(0, 0, {})))
+    assert.equal("level", close(self, 0.1, simple(0, 0, {})))
     local t = of(out, "transition")[2]
     assert.same({ "deep", "calm" }, { t.from, t.to })
     assert.truthy(t.reason:find("surge", 1, true) and t.reason:find("below 10/s", 1, true), t.reason)
@@ -304,6 +304,94 @@ describe("a change of level", function()
     assert.equal(2, self:due())
     close(self, 1, simple(500, 500))
     assert.equal(2.1, self:due())
+  end)
+end)
+
+describe("a claim", function()
+  local function claimed(options)
+    local self, out = made(options)
+    self.asked = 0
+    function self.claimed() self.asked = self.asked + 1 end
+    return self, out
+  end
+
+  it("asks the driver at once, which cuts the window; the change is told after that", function()
+    local self, out = claimed()
+    self:claim("schedule night", { hold = "deep", cut = "schedule", why = "it is night", values = { hour = 22 } })
+    assert.equal(1, self.asked)
+    assert.equal("schedule", self:reconsider(1.5))
+    assert.same({ "deep", 0 }, { self:level().name, #out.events })
+    assert.is_nil(self:reconsider(1.6))
+    assert.is_nil(close(self, 0.5, simple(7, 0), "schedule"))
+    assert.same({ "schedule", "calm" }, { of(out, "window")[1].cut, of(out, "window")[1].level })
+    local t = of(out, "transition")[1]
+    assert.same({ "calm", "deep", nil, { "schedule night" }, {}, 1, 22 },
+      { t.from, t.to, t.rule, t.held_by, t.capped_by, t.seq, t.values.hour })
+    assert.equal("deep held by schedule night (it is night)", t.reason)
+    assert.equal("window records transition", names(out))
+    assert.truthy(event.encode(t))
+  end)
+
+  it("does not ask for what changes nothing", function()
+    local self = claimed()
+    self:claim("budget", { cap = "calm" })
+    self:claim("budget", { cap = "calm" })
+    assert.equal(1, self.asked)
+    assert.is_nil(self:reconsider(1.5))
+  end)
+
+  it("caps what a rule holds; both are told, with the rule's values", function()
+    local self, out = claimed()
+    self:claim("budget", { cap = "calm" })
+    assert.is_nil(close(self, 1, simple(500, 500)))
+    self:claim("budget", {})
+    assert.equal("level", self:reconsider(2.5))
+    close(self, 0.5, simple(0, 0), "level")
+    local t = of(out, "transition")[1]
+    assert.same({ "deep", "surge", { "surge" }, {} }, { t.to, t.rule, t.held_by, t.capped_by })
+    assert.equal("no longer capped at calm by budget, deep held by surge", t.reason)
+    self:claim("budget", { cap = "calm" })
+    self:reconsider(2.6)
+    close(self, 0.1, simple(0, 0, {}), "level")
+    t = of(out, "transition")[2]
+    assert.same({ "calm", { "surge" }, { "budget" } }, { t.to, t.held_by, t.capped_by })
+  end)
+
+  it("of a person holds and caps, for its time", function()
+    local self, out = claimed()
+    assert.same({ nil, 'p: there is no level "deeep" (did you mean "deep"?)' }, { self:pin("deeep", 1) })
+    assert.is_true(self:pin("deep", 1, 600))
+    assert.equal(601, self:alarm())
+    assert.equal("level", self:reconsider(1.5))
+    close(self, 0.5, simple(0, 0), "level")
+    assert.is_nil(self:reconsider(600.9))
+    assert.equal("level", self:reconsider(601))
+    close(self, 599.5, simple(0, 0, {}), "level")
+    assert.same({ { "pin" }, { "pin" } }, { of(out, "transition")[1].held_by, of(out, "transition")[1].capped_by })
+    assert.equal("deep is no longer held (pin has ended)", of(out, "transition")[2].reason)
+    assert.equal(math.huge, self:alarm())
+    self:pin("deep", 700)
+    assert.equal(math.huge, self:alarm())
+    self:unpin()
+    assert.is_nil(self:reconsider(701))
+  end)
+
+  it("made while a window is judged counts with it", function()
+    local self, out = claimed()
+    function out.event(_, e)
+      out.events[#out.events + 1] = e
+      if e.event == "window" and e.seq == 1 then self:claim("budget", { cap = "calm" }) end
+      return true
+    end
+    assert.is_nil(close(self, 1, simple(500, 500)))
+    assert.same({ 0, "calm" }, { self.asked, self:level().name })
+  end)
+
+  it("does nothing in a dry run", function()
+    local self = claimed { dry_run = true }
+    self:pin("deep", 1, 5)
+    assert.is_nil(self:reconsider(2))
+    assert.same({ "calm", math.huge }, { self:level().name, self:alarm() })
   end)
 end)
 

@@ -1,0 +1,60 @@
+-- SPDX-License-Identifier: Apache-2.0
+local claims = require "perilune.claims"
+
+local LEVELS = { { name = "calm" }, { name = "alert" }, { name = "siege" } }
+
+describe("claims", function()
+  it("are merged with what rules hold, behind it, and leave that as it is", function()
+    local c, rules = claims.new(LEVELS), { alert = { "surge" }, siege = { "victim a" } }
+    c:put("schedule night", { hold = "alert" })
+    c:put("pin", { hold = "siege", cap = "siege" })
+    c:put("budget", { cap = "siege" })
+    local holds, caps = c:merge(rules)
+    assert.same({ alert = { "surge", "schedule night" }, siege = { "victim a", "pin" } }, holds)
+    assert.same({ siege = { "budget", "pin" } }, caps)
+    assert.same({ alert = { "surge" }, siege = { "victim a" } }, rules)
+    assert.same({ {}, {} }, { claims.new(LEVELS):merge {} })
+  end)
+
+  it("say whether something is other than before", function()
+    local c = claims.new(LEVELS)
+    assert.is_true(c:put("budget", { cap = "alert" }))
+    assert.is_false(c:put("budget", { cap = "alert", why = "still" }))
+    assert.is_true(c:put("budget", { cap = "calm" }))
+    assert.is_true(c:put("budget", {}))
+    assert.is_false(c:put("budget", {}))
+    assert.same({}, c:list())
+  end)
+
+  it("end by themselves", function()
+    local c = claims.new(LEVELS)
+    c:put("pin", { hold = "siege", cap = "siege", expires = 10 })
+    c:put("other", { hold = "alert", expires = 20 })
+    assert.equal(10, c:due())
+    assert.is_false(c:expire(9.99))
+    assert.is_true(c:expire(10))
+    assert.is_nil(c:get "pin")
+    assert.equal(20, c:due())
+    c:put("other", { hold = "alert", expires = 30 }) -- longer
+    assert.equal(30, c:due())
+  end)
+
+  it("keep what has changed until it is asked for", function()
+    local c = claims.new(LEVELS)
+    c:put("budget", { cap = "alert", why = "too dear", values = { cost = 180 } })
+    c:put("pin", { hold = "siege", expires = 5 })
+    c:expire(6)
+    local news = c:news()
+    assert.same({ "budget", "pin" }, { news[1].who, news[2].who })
+    assert.same({ 180, "too dear" }, { news[1].claim.values.cost, news[1].claim.why })
+    assert.same({ nil, "pin has ended" }, { news[2].claim.hold, news[2].claim.why })
+    assert.same({}, c:news())
+  end)
+
+  it("are of levels that there are", function()
+    local c = claims.new(LEVELS)
+    assert.error_matches(function() c:put("pin", { hold = "seige" }) end, "no level seige")
+    assert.is_true(c:knows "siege")
+    assert.is_false(c:knows "seige")
+  end)
+end)
