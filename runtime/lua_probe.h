@@ -12,8 +12,9 @@
  *	probe:release(ifindex, done)    from one interface, also one that has gone; done(count)
  *	probe:alive(ifindex, done)      done(boolean): whether all that was attached there still is
  *	probe:detach(done)              done(count)
- *	probe:flip(level)               one store: ends the window, next one at level (an index from 0); → wall µs, monotonic s; "EBUSY" while
- *	                                the last window is not drained
+ *	probe:flip(level, thin, shed)   one store: ends the window, next one at level (an index from 0), sampled probes thinned 2^thin times,
+ *	                                probes of the bits in shed off (both 0 when nil); → wall µs, monotonic s; "EBUSY" while the last
+ *	                                window is not drained
  *	probe:ways()                    how each windowed map is read here: { [position] = "gather", … }
  *	probe:drain(maps, done)         on a worker, after the grace period; maps: {true|false, …} by position;
  *	                                done({ [position] = batch }, { swap =, grace =, read =, skew = 0 }), in seconds

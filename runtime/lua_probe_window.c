@@ -97,15 +97,24 @@ static struct lua_probe *check_window(lua_State *L)
 	return p;
 }
 
+static lua_Integer check_range(lua_State *L, int index, lua_Integer most, const char *what)
+{
+	lua_Integer value = luaL_optinteger(L, index, 0);
+
+	luaL_argcheck(L, value >= 0 && value <= most, index, what);
+	return value;
+}
+
 static int probe_flip(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
-	lua_Integer level = luaL_checkinteger(L, 2);
+	const struct window_state next = {
+		.level = (uint8_t)check_range(L, 2, UINT8_MAX, "no index of a level"),
+		.thin = (uint8_t)check_range(L, 3, 31, "no power of two to thin by"),
+		.shed = (uint16_t)check_range(L, 4, UINT16_MAX, "no set of probes to shed"),
+	};
 	uint64_t start = loop__now();
-	int err;
-
-	luaL_argcheck(L, level >= 0 && level <= UINT8_MAX, 2, "no index of a level");
-	err = window__flip(p->window, (uint8_t)level);
+	int err = window__flip(p->window, &next);
 
 	if (err)
 		return lua_probe__fail(L, err, "the last window is not drained yet");

@@ -158,7 +158,7 @@ static union ctl_state load_state(struct window *window)
 		.both = __atomic_load_n(&window->ctl->state.both, __ATOMIC_SEQ_CST)};
 }
 
-int window__flip(struct window *window, uint8_t level)
+int window__flip(struct window *window, const struct window_state *next)
 {
 	union ctl_state state = load_state(window);
 
@@ -166,7 +166,9 @@ int window__flip(struct window *window, uint8_t level)
 		return -EBUSY;
 	window->quiet = true;
 	state.epoch++;
-	state.level = level;
+	state.level = next->level;
+	state.thin = next->thin;
+	state.shed = next->shed;
 	store_state(window, state);
 	return 0;
 }

@@ -52,8 +52,15 @@ size_t window__count(const struct window *window);
 enum extract_way window__way(const struct window *window, size_t map);
 const struct layout *window__layout(const struct window *window, size_t map);
 
-/* Ends the window and starts the next at `level` (an index), in one store. -EBUSY while a half is still to be drained. */
-int window__flip(struct window *window, uint8_t level);
+/* What packets of a window are run with; see bpf/ctl.h. */
+struct window_state {
+	uint8_t level; /* an index; 0 is the cheapest */
+	uint8_t thin;  /* sampled probes look at one packet in (their own rate << thin) */
+	uint16_t shed; /* bit i: the i-th probe that may be shed is off */
+};
+
+/* Ends the window and starts the next with `next`, in one store. -EBUSY while a half is still to be drained. */
+int window__flip(struct window *window, const struct window_state *next);
 
 /*
  * Waits until no program counts in the quiet half any more (8 to 16 ms). *seconds says how long it took. For a worker.

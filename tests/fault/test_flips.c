@@ -138,7 +138,7 @@ static void close_window(struct flipper *f, uint64_t window, uint32_t next)
 {
 	struct error error = {0};
 	double grace;
-	int err = window__flip(f->window, next);
+	int err = window__flip(f->window, &(struct window_state){.level = (uint8_t)next});
 
 	if (!err)
 		err = window__grace(f->window, &grace, &error);

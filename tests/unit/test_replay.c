@@ -82,7 +82,7 @@ static struct totals counted(void)
 {
 	struct totals totals;
 
-	assert_int_equal(window__flip(window, 1), 0);
+	assert_int_equal(window__flip(window, &(struct window_state){.level = 1}), 0);
 	assert_int_equal(window__drain(window, 3, true, batches, NULL, NULL), 0);
 	assert_int_equal(batches[TOTALS].layout->stride, sizeof(totals));
 	assert_int_equal(batches[ROWS].layout->stride, sizeof(struct row));

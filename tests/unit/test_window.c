@@ -136,7 +136,8 @@ static void drain(struct fixture *f)
 
 static void flip(struct fixture *f, uint32_t level)
 {
-	assert_int_equal(window__flip(f->window, level), 0);
+	assert_int_equal(window__flip(f->window, &(struct window_state){.level = (uint8_t)level}),
+			 0);
 }
 
 static void flips_in_one_store(void **state)
@@ -149,13 +150,18 @@ static void flips_in_one_store(void **state)
 	flip(f, 1);
 	assert_true(ctl->state.both == (1ULL << 32 | 1));
 	/* A half that is not drained is not flipped into, and nothing changes by the attempt. */
-	assert_int_equal(window__flip(f->window, 0), -EBUSY);
-	assert_int_equal(window__flip(f->window, 0), -EBUSY);
+	assert_int_equal(window__flip(f->window, &(struct window_state){.level = 0}), -EBUSY);
+	assert_int_equal(window__flip(f->window, &(struct window_state){.level = 0}), -EBUSY);
 	assert_true(ctl->state.both == (1ULL << 32 | 1));
 	drain(f);
 	flip(f, 0);
 	assert_int_equal(ctl->state.epoch, 2);
 	assert_int_equal(ctl->state.level, 0);
+	drain(f);
+	assert_int_equal(window__flip(f->window,
+				      &(struct window_state){.level = 1, .thin = 3, .shed = 5}),
+			 0);
+	assert_true(ctl->state.both == (5ULL << 48 | 3ULL << 40 | 1ULL << 32 | 3));
 }
 
 static void a_window_has_its_own_packets(void **state)

@@ -113,7 +113,8 @@ static void close_window(struct fixture *f, uint32_t level)
 	struct error error = {0};
 	double seconds;
 
-	assert_int_equal(window__flip(f->window, level), 0);
+	assert_int_equal(window__flip(f->window, &(struct window_state){.level = (uint8_t)level}),
+			 0);
 	assert_int_equal(window__grace(f->window, &seconds, &error), 0);
 	if (window__drain(f->window, ALL, true, f->batches, &seconds, &error))
 		fail_msg("%s", error.message);
