@@ -39,7 +39,7 @@ static int probe_open(lua_State *L)
 
 	memset(p, 0, sizeof(*p));
 	p->vm = lua_vm__from(L);
-	p->object = p->drain =
+	p->object = p->drain = p->measure =
 		(struct lua_probe_work){.probe = p, .done_ref = LUA_NOREF, .self_ref = LUA_NOREF};
 	luaL_getmetatable(L, PROBE_TYPE);
 	lua_setmetatable(L, -2);
@@ -89,6 +89,9 @@ static void work(void *arg)
 			w->code = window__drain(p->window, p->maps, false, p->batches, &p->read,
 						error);
 		break;
+	case WORK_MEASURE:
+		w->code = lua_probe__measure(&p->meter, error);
+		break;
 	}
 }
 
@@ -111,6 +114,9 @@ static int push_result(lua_State *L, struct lua_probe_work *w, int anchor)
 	case WORK_ALIVE:
 		lua_pushboolean(L, w->code);
 		return 1;
+	case WORK_MEASURE:
+		lua_probe__push_span(L, &p->meter);
+		return 1;
 	default:
 		lua_probe__push_batches(L, p, anchor);
 		lua_probe__push_cost(L, p);
@@ -121,7 +127,7 @@ static int push_result(lua_State *L, struct lua_probe_work *w, int anchor)
 /* Once nothing is under way. */
 static void release(struct lua_probe *p)
 {
-	if (p->object.busy || p->drain.busy)
+	if (p->object.busy || p->drain.busy || p->measure.busy)
 		return;
 	for (size_t i = 0; i < WINDOW_MAPS_MAX; i++)
 		batch__free(&p->batches[i]);
@@ -294,6 +300,7 @@ int luaopen_perilune_core_probe(lua_State *L)
 	lua_newtable(L);
 	luaL_register(L, NULL, methods);
 	luaL_register(L, NULL, lua_probe_window_methods);
+	luaL_register(L, NULL, lua_probe_measure_methods);
 	lua_setfield(L, -2, "__index");
 	lua_pushcfunction(L, probe_gc);
 	lua_setfield(L, -2, "__gc");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What lua_probe.c (objects, attachments, the work under way) and lua_probe_window.c (windows) share,
- * and nobody else includes.
+ * What lua_probe.c (objects, attachments, the work under way), lua_probe_window.c (windows) and lua_probe_measure.c (what programs
+ * cost) share, and nobody else includes.
  */
 #ifndef PERILUNE_LUA_PROBE_IMPL_H
 #define PERILUNE_LUA_PROBE_IMPL_H
@@ -13,6 +13,7 @@
 
 #include "lua_vm.h"
 #include "probe.h"
+#include "statistics.h"
 #include "window.h"
 
 #define PROBE_TYPE "perilune.probe"
@@ -24,6 +25,7 @@ enum work_kind {
 	WORK_ALIVE,
 	WORK_DETACH,
 	WORK_DRAIN,
+	WORK_MEASURE,
 };
 
 /* One piece of work that a worker does; written by the worker until its done. */
@@ -37,14 +39,26 @@ struct lua_probe_work {
 	struct error error;
 };
 
+#define MEASURED_MAX 8 /* root programs of a policy */
+
+/* Measuring, of the work `measure`. */
+struct lua_probe_meter {
+	int programs[MEASURED_MAX];
+	size_t count;
+	bool calibrated;
+	struct statistics_own own;
+	struct statistics_until until;
+	struct statistics_span span;
+};
+
 struct lua_probe {
 	struct probe *probe;
 	struct window *window;
 	struct lua_vm *vm;
 	bool loaded;
 	bool closing; /* close() was asked for while work was under way */
-	/* Windows are read while interfaces are attached. */
-	struct lua_probe_work object, drain;
+	/* Windows are read while interfaces are attached, and costs measured all the while. */
+	struct lua_probe_work object, drain, measure;
 	/* Of `object`. */
 	char program[64];
 	char name[IF_NAMESIZE];
@@ -54,6 +68,7 @@ struct lua_probe {
 	uint64_t maps;
 	double swap, grace, read; /* seconds */
 	struct batch batches[WINDOW_MAPS_MAX];
+	struct lua_probe_meter meter;
 };
 
 /* The probe at index 1, or a Lua error when it is closed. */
@@ -72,7 +87,14 @@ void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor);
 /* What the drain cost: pushes { swap =, grace =, read =, skew = 0 }, seconds. */
 void lua_probe__push_cost(lua_State *L, const struct lua_probe *p);
 
-/* The methods of windows, for the probe's metatable. */
+/* Measures one span, calibrating before the first. For the worker. */
+int lua_probe__measure(struct lua_probe_meter *meter, struct error *error);
+
+/* What was measured: pushes { runs =, ns =, seconds =, now =, used =, own = { measured_ns =, added_ns = } }. */
+void lua_probe__push_span(lua_State *L, const struct lua_probe_meter *meter);
+
+/* The methods of windows and of measuring, for the probe's metatable. */
 extern const struct luaL_Reg lua_probe_window_methods[];
+extern const struct luaL_Reg lua_probe_measure_methods[];
 
 #endif
