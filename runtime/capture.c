@@ -17,7 +17,6 @@
 
 #define FRAME_MAX (1UL << 20)	 /* libpcap itself refuses frames of more than 256 kB */
 #define ETHERTYPE_UNKNOWN 0xffff /* reserved, so never anything's own */
-#define VLAN_MAX 3
 
 /*
  * How a link layer becomes Ethernet: `make` writes the 14 bytes for a frame of which at least
@@ -300,33 +299,4 @@ int capture__next(struct capture *capture, struct capture_frame *frame, struct e
 		return error__set(error, err, "%s: frame %llu: %s", capture->name, frames + 1,
 				  strerror(-err));
 	return 1;
-}
-
-int capture_frame__addresses(const struct capture_frame *frame, char *src, char *dst, size_t size)
-{
-	const unsigned char *at, *end = frame->data + frame->captured;
-	unsigned int type, tags = 0;
-	bool v6;
-
-	if (frame->captured < sizeof(struct ether_header))
-		return -ENOENT;
-	at = frame->data + offsetof(struct ether_header, ether_type);
-	for (;;) {
-		type = be16(at);
-		at += 2;
-		if (type != ETHERTYPE_VLAN && type != 0x88a8 && type != 0x9100)
-			break;
-		if (tags++ == VLAN_MAX || end - at < 4)
-			return -ENOENT;
-		at += 2;
-	}
-	v6 = type == ETHERTYPE_IPV6;
-	if ((!v6 && type != ETHERTYPE_IP) || end - at < (v6 ? 40 : 20) ||
-	    at[0] >> 4 != (v6 ? 6 : 4))
-		return -ENOENT;
-	at += v6 ? 8 : 12;
-	if (!inet_ntop(v6 ? AF_INET6 : AF_INET, at, src, (socklen_t)size) ||
-	    !inet_ntop(v6 ? AF_INET6 : AF_INET, at + (v6 ? 16 : 4), dst, (socklen_t)size))
-		return -errno;
-	return 0;
 }

@@ -5,9 +5,11 @@
 #ifndef PERILUNE_CAPTURE_H
 #define PERILUNE_CAPTURE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "error.h"
 
 struct capture;
@@ -40,5 +42,13 @@ int capture__next(struct capture *capture, struct capture_frame *frame, struct e
  * an) IP header.
  */
 int capture_frame__addresses(const struct capture_frame *frame, char *src, char *dst, size_t size);
+
+/*
+ * Puts another source (or destination) in such a frame: `address`, of 4 or 16 bytes, with `add` added
+ * to its last 32 bits. The frame's data is then in `copy`; checksums stay as right as they were.
+ * -ENOENT when the frame holds no IP header, or one of the other version: it is left alone.
+ */
+int capture_frame__readdress(struct capture_frame *frame, struct buf *copy, bool destination,
+			     const unsigned char *address, size_t size, uint32_t add);
 
 #endif

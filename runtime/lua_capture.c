@@ -2,15 +2,20 @@
 #include "lua_capture.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <lauxlib.h>
+#include <stdbool.h>
+#include <string.h>
 
 #include "lua_vm.h"
 
 #define CAPTURE_TYPE "perilune.capture"
+#define FRAME_MAX (1UL << 20)
 
 struct lua_capture {
 	struct capture *capture; /* NULL: closed */
 	struct capture_frame frame;
+	struct buf copy; /* of a frame with other addresses */
 	int has_frame;
 };
 
@@ -39,6 +44,7 @@ static int core_open(lua_State *L)
 	int err;
 
 	*c = (struct lua_capture){0};
+	buf__init(&c->copy, FRAME_MAX);
 	luaL_getmetatable(L, CAPTURE_TYPE);
 	lua_setmetatable(L, -2);
 	err = capture__open(path, &c->capture, &error);
@@ -81,11 +87,54 @@ static int capture_peek_addresses(lua_State *L)
 	return 2;
 }
 
+static struct lua_capture *check_frame(lua_State *L)
+{
+	struct lua_capture *c = check(L);
+
+	luaL_argcheck(L, c->has_frame, 1, "the capture has no current frame");
+	return c;
+}
+
+static int capture_at(lua_State *L)
+{
+	struct lua_capture *c = check_frame(L);
+	lua_Number us = luaL_checknumber(L, 2), ns = luaL_checknumber(L, 3);
+
+	luaL_argcheck(L, us >= 0 && us < 9e15, 2, "µs since the epoch expected");
+	luaL_argcheck(L, ns >= 0 && ns < 1000, 3, "0 to 999 ns expected");
+	c->frame.time = (uint64_t)us * 1000 + (uint64_t)ns;
+	return 0;
+}
+
+static int capture_readdress(lua_State *L)
+{
+	static const char *const ends[] = {"src", "dst", NULL};
+	struct lua_capture *c = check_frame(L);
+	bool destination = luaL_checkoption(L, 2, NULL, ends);
+	const char *text = luaL_checkstring(L, 3);
+	bool v6 = strchr(text, ':') != NULL;
+	unsigned char address[16];
+	struct error error;
+	int err;
+
+	luaL_argcheck(L, inet_pton(v6 ? AF_INET6 : AF_INET, text, address) == 1, 3,
+		      "an address expected");
+	err = capture_frame__readdress(&c->frame, &c->copy, destination, address, v6 ? 16 : 4,
+				       (uint32_t)luaL_checknumber(L, 4));
+	if (err && err != -ENOENT) {
+		error__set(&error, err, "a frame cannot be copied: %s", strerror(-err));
+		return lua_vm__fail(L, err, &error);
+	}
+	lua_pushboolean(L, !err);
+	return 1;
+}
+
 static int capture_close(lua_State *L)
 {
 	struct lua_capture *c = luaL_checkudata(L, 1, CAPTURE_TYPE);
 
 	capture__close(c->capture);
+	buf__free(&c->copy);
 	*c = (struct lua_capture){0};
 	return 0;
 }
@@ -93,6 +142,8 @@ static int capture_close(lua_State *L)
 static const luaL_Reg methods[] = {
 	{"next", capture_next},
 	{"peek_addresses", capture_peek_addresses},
+	{"at", capture_at},
+	{"readdress", capture_readdress},
 	{"close", capture_close},
 	{"__gc", capture_close},
 	{NULL, NULL},

@@ -7,6 +7,9 @@
  *   | nil at the end | nil, message, code
  * - c:peek_addresses() → source, destination of the frame that next() has read, as text
  *   | nil when it is not IP
+ * - c:at(µs since the epoch, ns beyond them): that frame's time is another
+ * - c:readdress("src" | "dst", address, n) → whether it is IP of that version: the frame's source (or
+ *   destination) becomes the address, whose last 32 bits have grown by n | nil, message, code
  * - c:close()
  */
 #ifndef PERILUNE_LUA_CAPTURE_H

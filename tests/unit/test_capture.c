@@ -430,6 +430,76 @@ static void addresses_are_seen_behind_tags(void **state)
 	assert_int_equal(capture_frame__addresses(&frame, src, dst, sizeof(src)), -ENOENT);
 }
 
+/* The Internet checksum of bytes, and of a pseudo header's sum before them. */
+static uint16_t checksum(const unsigned char *at, size_t size, uint32_t sum)
+{
+	for (size_t i = 0; i < size; i++)
+		sum += i % 2 ? at[i] : (uint32_t)at[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+/* Header and TCP segment of a frame of IPv4 or IPv6 are right when they sum up to 0. */
+static void assert_sums(const unsigned char *ip, int six, size_t segment)
+{
+	size_t header = six ? 40 : 20, from = six ? 8 : 12;
+	uint32_t pseudo = (uint16_t)~checksum(ip + from, header - from, 0);
+
+	if (!six)
+		assert_int_equal(checksum(ip, 20, 0), 0);
+	assert_int_equal(checksum(ip + header, segment, pseudo + 6 + (uint32_t)segment), 0);
+}
+
+static void addresses_are_replaced(void **state)
+{
+	static const unsigned char to4[] = {203, 0, 113, 255},
+				   to6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 0xff};
+	unsigned char data[128] = {0}, tcp[20] = {0x12, 0x34, 0, 80, [12] = 0x50, [13] = 2};
+	char src[46], dst[46];
+	struct buf copy;
+
+	(void)state;
+	buf__init(&copy, 4096);
+	for (int six = 0; six < 2; six++) {
+		size_t header = six ? 40 : 20, from = six ? 8 : 12, size = six ? 16 : 4;
+		unsigned char *ip = data + 14, *segment = ip + header;
+		struct capture_frame frame = {.data = data};
+		uint16_t sum;
+
+		memcpy(data + 12, six ? "\x86\xdd" : "\x08\x00", 2);
+		memcpy(ip, six ? ipv6 : ipv4, header);
+		ip[six ? 5 : 3] = six ? 20 : 40; /* the length it claims */
+		if (six)
+			ip[6] = 6;
+		memcpy(segment, tcp, sizeof(tcp));
+		sum = checksum(ip, six ? 0 : 20, 0);
+		if (!six)
+			memcpy(ip + 10, (unsigned char[]){sum >> 8, sum & 0xff}, 2);
+		sum = checksum(segment, 20,
+			       (uint16_t)~checksum(ip + from, header - from, 0) + 6 + 20);
+		memcpy(segment + 16, (unsigned char[]){sum >> 8, sum & 0xff}, 2);
+		frame.captured = (uint32_t)(14 + header + sizeof(tcp));
+		assert_sums(ip, six, 20);
+
+		assert_int_equal(capture_frame__readdress(&frame, &copy, false, six ? to4 : to6,
+							  six ? 4 : 16, 0),
+				 -ENOENT);
+		assert_ptr_equal(frame.data, data);
+		for (int end = 0; end < 2; end++)
+			assert_int_equal(capture_frame__readdress(&frame, &copy, end == 1,
+								  six ? to6 : to4, size,
+								  end ? 0 : 2),
+					 0);
+		assert_ptr_not_equal(frame.data, data);
+		assert_int_equal(capture_frame__addresses(&frame, src, dst, sizeof(src)), 0);
+		assert_string_equal(src, six ? "2001:db8::101" : "203.0.114.1");
+		assert_string_equal(dst, six ? "2001:db8::ff" : "203.0.113.255");
+		assert_sums(frame.data + 14, six, 20);
+	}
+	buf__free(&copy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -440,6 +510,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(standard_input_is_a_file_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(other_links_become_ethernet, setup, teardown),
 		cmocka_unit_test(addresses_are_seen_behind_tags),
+		cmocka_unit_test(addresses_are_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
