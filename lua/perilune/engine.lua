@@ -8,6 +8,7 @@
 -- So the same engine runs on packets and on captures, and a test feeds it batches.
 local decide = require "perilune.decide"
 local levels = require "perilune.levels"
+local levels_seen = require "perilune.levels_seen"
 local shape = require "perilune.shape"
 local view = require "perilune.view"
 local window_object = require "perilune.window"
@@ -47,6 +48,7 @@ function engine.new(options)
     calls = options.calls,
     decide = decide.new(options.decl, { call = options.calls and options.calls:caller() }),
     levels = levels.new(options.decl.levels),
+    seen = levels_seen.new(options.decl.levels),
     seq = 0,
     windows = 0,
     transitions = 0,
@@ -286,6 +288,7 @@ function Engine:emit_window(closed, views, totals, time)
   add(self.not_parsed_by, totals.not_parsed_by, NOT_PARSED)
   add(self.flawed_by, totals.flawed_by, FLAWS)
   for direction, counts in pairs(totals.directions) do add(self.directions[direction], counts, COUNTS) end
+  self.seen:add(closed, totals)
   self.windows = self.windows + 1
   self.seconds = self.seconds + closed.seconds
   closed.loss = loss
@@ -378,6 +381,7 @@ function Engine:change_level(result, closed, finish, time)
   end
   for _, change in ipairs(list) do
     self.transitions = self.transitions + 1
+    self.seen:entered(change.to)
     self:emit({ event = "transition", seq = closed.seq, from = change.from, to = change.to, rule = change.rule,
       held_by = change.held_by, capped_by = change.capped_by, values = change.values, reason = change.reason }, time)
   end
@@ -410,6 +414,14 @@ function Engine:close(cut, wall, mono, batches, cost)
   return changed
 end
 
+--- Windows without packets, which could change nothing, were not closed: the current one begins that much later.
+function Engine:skip(seconds)
+  local current = self.current
+  current.start, current.mono = current.start + math.floor(seconds * 1e6 + 0.5), current.mono + seconds
+  self.seconds = self.seconds + seconds
+  self.seen:skip(current.level, seconds)
+end
+
 --- Whether windows without packets can change nothing until alarm(): no rule has something left to clear.
 function Engine:at_rest()
   return self.decide:at_rest()
@@ -428,7 +440,7 @@ function Engine:summary(time, detached)
   self:emit({ event = "summary", packets = self.totals.packets, skbs = self.totals.skbs,
     bytes = self.totals.bytes, windows = self.windows, transitions = self.transitions, loss = self.loss,
     not_parsed_by = self.not_parsed_by, flawed_by = self.flawed_by, directions = self.directions,
-    seconds = self.seconds, detached = detached }, time)
+    seconds = self.seconds, levels = self.seen:list(), detached = detached }, time)
 end
 
 return engine

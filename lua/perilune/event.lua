@@ -68,6 +68,14 @@ local COST = { optional = true, object = {
   { "read_seconds", "seconds", "s", "to read and clear its maps" },
 } }
 
+local LEVEL_SEEN = {
+  { "level", "text", nil, "the level" },
+  { "windows", "count", "windows", "windows closed at it" },
+  { "seconds", "seconds", "s", "how long it was in force" },
+  COUNTS[1], COUNTS[2], COUNTS[3],
+  { "entered", "count", "times", "how often it was entered" },
+}
+
 local function fields(...)
   local list = {}
   for _, part in ipairs { ... } do
@@ -177,6 +185,7 @@ event.fields = {
     { "flawed_by", FLAWED_BY, nil, "counted, though something is wrong with them" },
     { "directions", DIRECTIONS, nil, "the totals by direction" },
     { "seconds", "seconds", "s", "from the first window's begin to the last one's end" },
+    { "levels", { optional = true, list = LEVEL_SEEN }, nil, "what each level saw, cheapest first" },
     { "detached", { optional = true, list = ATTACHMENT }, nil, "what was attached and is no more" },
   }),
 }

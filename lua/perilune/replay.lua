@@ -2,11 +2,12 @@
 -- The replay driver: the same engine on a capture's clock. Every frame runs through the real programs, one
 -- after the other, so the same capture gives the same events to the byte.
 --
--- Windows begin at the first frame's time. Where a capture is silent for long, windows go on as long as a
--- rule may still change something by them; after that the clock jumps to the next frame.
+-- Windows begin at the first frame's time. Where there is silence for long, windows go on as long as a rule may
+-- still change something by them; after that the clock jumps to the next frame, or to where the replay is to end.
 local build = require "perilune.build"
 local calls = require "perilune.calls"
 local engine = require "perilune.engine"
+local loop = require "perilune.core.loop"
 local net = require "perilune.net"
 
 local replay = {}
@@ -14,12 +15,15 @@ local replay = {}
 local Replay = {}
 Replay.__index = Replay
 
---- `options`: decl, share, sink, capture (perilune.core.capture), file (its name), local_net (text) or nil,
---- finished = function(message or nil, code).
+local A_TURN = 5000 -- frames between two looks at the loop, where signals come in
+
+--- `options`: decl, share, sink, source (traffic.lua: the frames), file (what it is called), local_net (text) or nil,
+--- until_wall (µs since the epoch) or seconds (after the first frame): frames from then on are not run, and windows go
+--- on until then; finished = function(message or nil, code).
 function replay.new(options)
   local self = setmetatable({
-    decl = options.decl, share = options.share, sink = options.sink, capture = options.capture, file = options.file,
-    finished = options.finished, frames = 0, skipped = 0,
+    decl = options.decl, share = options.share, sink = options.sink, source = options.source, file = options.file,
+    until_wall = options.until_wall, seconds = options.seconds, finished = options.finished,
   }, Replay)
   if options.local_net then self.is_local = net.matcher(options.local_net) end
   return self
@@ -34,12 +38,13 @@ function Replay:start()
     self.planned = info.planned
     self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink, scope = build.scope(probe),
       calls = calls.new(self.decl) }
-    local ok, message, failure = self:run()
-    self:finish(not ok and message or nil, failure)
+    self.timer = loop.timer(function() self:turn() end)
+    self.timer:start(loop.now())
   end)
 end
 
 function Replay:finish(message, code)
+  if self.timer then self.timer:close() end
   if self.probe then self.probe:close() end
   self.finished(message, code)
 end
@@ -92,8 +97,7 @@ end
 function Replay:jump(limit)
   local current = self.engine.current
   local length = self:due() - current.start
-  local start = current.start + math.floor((limit - current.start) / length) * length
-  current.start, current.mono = start, start / 1e6
+  self.engine:skip(math.floor((limit - current.start) / length) * length / 1e6)
   return true
 end
 
@@ -119,46 +123,77 @@ end
 function Replay:root()
   local roots = self.planned.roots
   if not self.is_local then return roots[1] end
-  local source = self.capture:peek_addresses()
-  local direction = source and self.is_local(source) and "egress" or "ingress"
+  local sender = self.source.capture:peek_addresses()
+  local direction = sender and self.is_local(sender) and "egress" or "ingress"
   for _, root in ipairs(roots) do
     if root.direction == direction then return root end
   end
 end
 
-function Replay:run()
-  local last, cut_short
-  while not self.stopping do
-    local wall, message, code = self.capture:next()
-    if not wall then
-      if code then cut_short = { message, code } end
-      break
-    end
-    if last and wall < last then wall = last end -- captures of several queues run back by some µs
-    last = wall
-    if not self.engine.current then self.engine:start(wall, wall / 1e6) end
-    local ok
-    ok, message, code = self:advance(wall)
-    if not ok then return nil, message, code end
-    local root = self:root()
-    if root then
-      self.idle = false
-      ok, message, code = self.probe:run(root.program, self.capture)
-      if not ok then return nil, message, code end
-    end
-    if self.engine.sink_failure then break end
+-- The first frame's time is when everything begins.
+function Replay:begin(wall)
+  self.engine:start(wall, wall / 1e6)
+  if self.seconds then self.until_wall = wall + math.floor(self.seconds * 1e6 + 0.5) end
+end
+
+-- Runs the current frame, which comes at `wall`.
+function Replay:frame(wall)
+  local ok, message, code = self:advance(wall)
+  if not ok then return nil, message, code end
+  local root = self:root()
+  if not root then return true end
+  self.idle = false
+  return self.probe:run(root.program, self.source.capture)
+end
+
+-- Closes what is open. Without an `until`, the last window goes on to its end, so that it is judged like the others.
+function Replay:conclude(last)
+  if not last then
+    self.engine:start(0, 0) -- no frame, no window
+    self.engine:summary(0, nil)
+    return true
   end
-  if last then
-    -- The last window goes on to its end, so that it is judged like the others.
-    last = self:due()
-    local ok, message, code = self:close("clock", last)
+  local ok, message, code = true, nil, nil
+  if self.until_wall then ok, message, code = self:advance(self.until_wall) end
+  if not ok then return nil, message, code end
+  if not self.until_wall or self.engine.current.start < self.until_wall then
+    ok, message, code = self:close("clock", self:due())
     if not ok then return nil, message, code end
-  else
-    self.engine:start(0, 0) -- an empty capture has no window
   end
-  self.engine:summary(last or 0, nil)
-  if cut_short then return nil, unpack(cut_short) end
+  self.engine:summary(self.engine.current.start, nil)
   return true
+end
+
+-- The next frame: true | nil when there is none to be run, and then perhaps why: message, code.
+function Replay:step()
+  local wall, message, code = self.source:next()
+  if not wall then return nil, message, code end
+  if not self.last then self:begin(self.source.start or wall) end
+  local over = self.until_wall and wall >= self.until_wall
+  -- Captures of several queues run back by some µs.
+  self.last = math.max(self.last or wall, over and self.until_wall or wall)
+  if over then return nil end
+  local ok
+  ok, message, code = self:frame(self.last)
+  if ok then return true end
+  self.broken = true
+  return nil, message, code
+end
+
+-- Some frames, then the loop may bring signals.
+function Replay:turn()
+  local ok, message, code = true, nil, nil
+  for _ = 1, A_TURN do
+    if self.stopping or self.engine.sink_failure then ok = nil else ok, message, code = self:step() end
+    if not ok then break end
+  end
+  if ok then return self.timer:start(loop.now()) end
+  -- What was read before a capture is cut short is judged and reported all the same.
+  if not self.broken then
+    local done, why, failure = self:conclude(self.last)
+    if not done then message, code = why, failure end
+  end
+  self:finish(message, code)
 end
 
 return replay

@@ -173,6 +173,20 @@ function say.error(e)
   return paragraphs({}, ("error %s%s%s"):format(at, e.message, e.hint and (" (%s)"):format(e.hint) or ""))
 end
 
+-- What each level saw, as a table; of one level the line above says it all.
+local COLUMNS = { { title = "level" }, { title = "entered", right = true }, { title = "windows", right = true },
+  { title = "time", right = true }, { title = "packets", right = true }, { title = "packets/s", right = true } }
+
+local function levels_table(lines, levels)
+  if not levels or #levels < 2 then return end
+  local rows = {}
+  for i, one in ipairs(levels) do
+    rows[i] = { clean(one.level), count(one.entered), count(one.windows), format.duration(one.seconds),
+      count(one.packets), one.seconds > 0 and count(one.packets / one.seconds) or "-" }
+  end
+  for _, line in ipairs((format.table(COLUMNS, rows, 100))) do lines[#lines + 1] = "  " .. line end
+end
+
 local function plural(number, word)
   return ("%s %s%s"):format(count(number), word, number == 1 and "" or "s")
 end
@@ -192,6 +206,7 @@ function say.summary(e, opts)
     lines[#lines + 1] = ("  in %s, %s  out %s, %s"):format(plural(d.ingress.packets, "packet"),
       format.bytes(d.ingress.bytes), plural(d.egress.packets, "packet"), format.bytes(d.egress.bytes))
   end
+  levels_table(lines, e.levels)
   for _, attachment in ipairs(not opts.told and e.detached or {}) do
     lines[#lines + 1] = "  detached " .. place(attachment)
   end

@@ -1,25 +1,39 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune replay: a policy, or one template, over a capture.
 local capture = require "perilune.core.capture"
+local moment = require "perilune.moment"
 local net = require "perilune.net"
 local policy = require "perilune.policy"
 local replay_driver = require "perilune.replay"
 local session = require "perilune.session"
+local sink_json = require "perilune.sink_json"
+local sink_text = require "perilune.sink_text"
+local sink_timeline = require "perilune.sink_timeline"
+local traffic = require "perilune.traffic"
+local units = require "perilune.units"
 local words = require "perilune.words"
 
 local replay = {
-  usage = "perilune replay (POLICY.lua | --template NAME [--features A,B]) FILE.pcap "
-    .. "[--set NAME=VALUE]… [--json] [--local NET] [--trusted]",
-  summary = "run a policy or a template over a capture, on the capture's clock",
+  usage = "perilune replay (POLICY.lua | --template NAME [--features A,B]) FILE.pcap … "
+    .. "[--set NAME=VALUE]… [--until TIME] [--pps N] [--local NET] [--windows] [--json] [--trusted]",
+  summary = "run a policy or a template over captures, on their clock",
   options = { set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text",
-    trusted = "flag" },
+    trusted = "flag", ["until"] = "text", pps = "text", windows = "flag" },
   help = [[
-Every frame of the capture runs through the real programs (BPF_PROG_TEST_RUN); windows, rules and levels follow the
-capture's time stamps. The same capture gives the same output.
+Every frame of the captures runs through the real programs (BPF_PROG_TEST_RUN); windows, rules and levels follow the
+captures' time stamps. The same captures give the same output. What happened is printed as a timeline, which ends with
+what each level has seen.
 
+Several captures are one after the other. Silence between them is kept; one that begins before the one in front of it
+ends is moved to that end, and standard error says so.
+
+  --until TIME      ends then: a duration after the first frame ("90s"), or a time ("2026-03-29T01:00:00Z"). Frames from
+                    then on are not run; when the captures end before, time goes on without packets
+  --pps N           N frames a second ("500", "2k/s"), whatever their time stamps say
   --template NAME   one probe of this template instead of a policy; --set gives its key, knobs, sample and window
   --features A,B    features of that template
   --local NET,…     frames from these networks are outgoing (10.0.0.0/8); without it all are incoming
+  --windows         prints every window too, as run does
   --json            one JSON object a line, as event.schema.json describes
   --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
@@ -63,10 +77,46 @@ function replay.more_help(parsed, context)
   if parsed[1] and not parsed.template then return session.print_options(parsed, context) end
 end
 
+-- What --until and --pps ask for: { until_wall or seconds, pps }; nil, message when one is wrong.
+local function timing(parsed)
+  local out = {}
+  local till, pps = parsed["until"], parsed.pps
+  if till then
+    out.until_wall = moment.parse(till)
+    out.seconds = not out.until_wall and units.parse(till, "duration") or nil
+    if not out.until_wall and not out.seconds then
+      return nil, ("--until %s: neither a duration nor a time "
+        .. "(write it like --until 90s or --until 2026-03-29T01:00:00Z)"):format(till)
+    end
+  end
+  if pps then
+    out.pps = tonumber(pps) or units.parse(pps, "rate", true)
+    if not out.pps or not (out.pps > 0 and out.pps <= 1e9) then
+      return nil, ("--pps %s: not a number of frames a second (write it like --pps 500 or --pps 2k/s)"):format(pps)
+    end
+  end
+  return out
+end
+
+-- The captures that the command line names from word `first` on, as one source of frames.
+local function open_captures(parsed, first, pps, context)
+  local list = {}
+  for i = first, #parsed do
+    local path = parsed[i]
+    list[#list + 1] = { name = path, pps = pps, open = function() return capture.open(path) end }
+  end
+  return traffic.chain(list, function(note) context.err("perilune: " .. note) end)
+end
+
+local function sink_of(parsed)
+  if parsed.json then return sink_json.new() end
+  return (parsed.template or parsed.windows) and sink_text.new() or sink_timeline.new()
+end
+
 function replay.run(parsed, context)
-  local wanted = parsed.template and 1 or 2
-  if #parsed ~= wanted then
-    return context.fail(parsed.template and "replay --template NAME needs one capture"
+  local first = parsed.template and 1 or 2
+  if #parsed < first then
+    return context.fail(parsed.template and "replay --template NAME needs a capture"
       or "replay needs a policy and a capture (perilune replay POLICY.lua FILE.pcap)")
   end
   local message, code
@@ -75,6 +125,9 @@ function replay.run(parsed, context)
     matcher, message = net.matcher(parsed["local"])
     if not matcher then return context.fail("--local " .. message) end
   end
+  local when
+  when, message = timing(parsed)
+  if not when then return context.fail(message) end
   local decl
   if parsed.template then
     decl, message, code = from_template(parsed, context)
@@ -82,18 +135,17 @@ function replay.run(parsed, context)
     decl, message, code = session.load(parsed, context)
   end
   if not decl then return context.fail(message, code) end
-  local path = parsed[wanted]
-  local opened
-  opened, message, code = capture.open(path)
-  if not opened then return context.fail(message, code) end
-  local sink = session.sink(parsed)
+  local source
+  source, message, code = open_captures(parsed, first, when.pps, context)
+  if not source then return context.fail(message, code) end
+  local sink = sink_of(parsed)
   local status = session.drive(function(finished)
     return replay_driver.new {
-      decl = decl, share = context.share, sink = sink, capture = opened, file = path, local_net = parsed["local"],
-      finished = finished,
+      decl = decl, share = context.share, sink = sink, source = source, file = table.concat(parsed, " ", first),
+      local_net = parsed["local"], until_wall = when.until_wall, seconds = when.seconds, finished = finished,
     }
   end, context, sink)
-  opened:close()
+  source:close()
   return status
 end
 

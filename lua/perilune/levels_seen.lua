@@ -1,0 +1,40 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What each level of a ladder has seen of a run: windows, seconds, packets, for its summary.
+local levels_seen = {}
+
+local Seen = {}
+Seen.__index = Seen
+
+--- levels: the declaration's, cheapest first; the run begins at the first.
+function levels_seen.new(levels)
+  local self = setmetatable({ levels = {}, by_name = {} }, Seen)
+  for i, level in ipairs(levels) do
+    local one = { level = level.name, windows = 0, seconds = 0, packets = 0, skbs = 0, bytes = 0, entered = 0 }
+    self.levels[i], self.by_name[level.name] = one, one
+  end
+  self.levels[1].entered = 1
+  return self
+end
+
+--- A window that has closed ({ level = { name }, seconds }), and what its hooks have counted.
+function Seen:add(closed, totals)
+  local one = self.by_name[closed.level.name]
+  one.windows, one.seconds = one.windows + 1, one.seconds + closed.seconds
+  for _, name in ipairs { "packets", "skbs", "bytes" } do one[name] = one[name] + totals[name] end
+end
+
+--- Time in which nothing came, and for which no window was closed.
+function Seen:skip(level, seconds)
+  local one = self.by_name[level.name]
+  one.seconds = one.seconds + seconds
+end
+
+function Seen:entered(name)
+  local one = self.by_name[name]
+  one.entered = one.entered + 1
+end
+
+--- Of every level { level, windows, seconds, packets, skbs, bytes, entered }, cheapest first.
+function Seen:list() return self.levels end
+
+return levels_seen
