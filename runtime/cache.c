@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "file.h"
+
 /*
  * A file: MAGIC, the key, the number of headers, for each its path's length, path and digest, then
  * the object's length, the object, and the digest of all of that. Numbers are the machine's own 64
@@ -67,9 +69,9 @@ static void digest_of(const void *bytes, size_t len, unsigned char out[DIGEST])
 }
 
 /* O_NONBLOCK, so that a pipe in a file's place does not hold us up. */
-static int open_regular(const char *path, int flags, struct stat *st)
+static int open_regular(const char *path, struct stat *st)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags), err;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err;
 
 	if (fd < 0)
 		return -errno;
@@ -87,7 +89,7 @@ static int digest_file(const char *path, unsigned char out[DIGEST])
 	struct stat st;
 	SHA256_CTX sha;
 	ssize_t len;
-	int fd = open_regular(path, 0, &st), err = 0;
+	int fd = open_regular(path, &st), err = 0;
 
 	if (fd < 0)
 		return fd;
@@ -101,31 +103,16 @@ static int digest_file(const char *path, unsigned char out[DIGEST])
 	return err;
 }
 
-/*
- * Our own file only: whoever else may write into the directory must not choose what we load into
- * the kernel.
- */
+/* Our own file only: others must not choose what we load into the kernel. Notes that it was used. */
 static int read_own(const char *path, struct buf *out)
 {
-	struct stat st = {0};
-	ssize_t len = 0;
-	int fd = open_regular(path, O_NOFOLLOW, &st), err;
+	int err = file__read_own(path, out, NULL);
 
-	if (fd < 0)
-		return fd;
-	err = st.st_uid != geteuid() || st.st_mode & 022 ? -EACCES
-							 : buf__reserve(out, (size_t)st.st_size);
-	while (!err && out->len < (size_t)st.st_size) {
-		len = read(fd, out->data + out->len, (size_t)st.st_size - out->len);
-		if (len <= 0)
-			err = len ? -errno : -EBADMSG;
-		else
-			out->len += (size_t)len;
-	}
 	if (!err)
-		futimens(fd, (const struct timespec[]){{.tv_nsec = UTIME_OMIT},
-						       {.tv_nsec = UTIME_NOW}});
-	close(fd);
+		utimensat(AT_FDCWD, path,
+			  (const struct timespec[]){{.tv_nsec = UTIME_OMIT},
+						    {.tv_nsec = UTIME_NOW}},
+			  0);
 	return err;
 }
 
@@ -240,35 +227,6 @@ static int make_file(const char *key, const char *const *headers, const void *ob
 	return buf__append(file, digest, DIGEST);
 }
 
-static int make_dirs(const char *dir)
-{
-	size_t len = strlen(dir);
-	char path[PATH_MAX];
-
-	if (!len || len >= sizeof(path))
-		return -EINVAL;
-	memcpy(path, dir, len + 1);
-	for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		mkdir(path, 0700); /* the last one tells whether it went well */
-		*slash = '/';
-	}
-	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
-}
-
-static int write_all(int fd, const char *bytes, size_t len)
-{
-	while (len) {
-		ssize_t done = write(fd, bytes, len);
-
-		if (done < 0)
-			return -errno;
-		bytes += done;
-		len -= (size_t)done;
-	}
-	return 0;
-}
-
 int cache__put(const char *dir, const char *key, const char *const *headers, const void *object,
 	       size_t len)
 {
@@ -284,7 +242,7 @@ int cache__put(const char *dir, const char *key, const char *const *headers, con
 	if (!err)
 		err = make_file(key, headers, object, len, &file);
 	if (!err)
-		err = make_dirs(dir);
+		err = file__make_dirs(dir);
 	if (err)
 		goto out;
 	fd = mkostemp(temp, O_CLOEXEC); /* 0600 */
@@ -292,7 +250,7 @@ int cache__put(const char *dir, const char *key, const char *const *headers, con
 		err = -errno;
 		goto out;
 	}
-	err = write_all(fd, file.data, file.len);
+	err = file__write_all(fd, file.data, file.len);
 	if (close(fd) && !err)
 		err = -errno;
 	if (!err && rename(temp, path))

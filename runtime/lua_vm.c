@@ -22,6 +22,7 @@
 #include "lua_loop.h"
 #include "lua_map.h"
 #include "lua_probe.h"
+#include "lua_store.h"
 #include "lua_term.h"
 #include "lua_twin.h"
 
@@ -68,6 +69,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.loop", luaopen_perilune_core_loop},
 	{"perilune.core.map", luaopen_perilune_core_map},
 	{"perilune.core.probe", luaopen_perilune_core_probe},
+	{"perilune.core.store", luaopen_perilune_core_store},
 	{"perilune.core.term", luaopen_perilune_core_term},
 	{"perilune.core.twin", luaopen_perilune_core_twin},
 	{"perilune.core.vm", luaopen_perilune_core_vm},
