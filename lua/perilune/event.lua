@@ -11,7 +11,7 @@ local event = { version = 1 }
 -- is optional.
 --   text texts bool      a string, a list of strings, a boolean
 --   count                a whole number from 0 to 2^53
---   seconds              a number, not negative
+--   seconds number       a number, not negative
 --   time                 whole µs since the epoch; in JSON, RFC 3339 in UTC with nanoseconds
 --   values               name → number; in JSON sorted by name, null for what is no number
 --   fields               name → text, number or boolean; in JSON sorted by name
@@ -96,7 +96,7 @@ event.head = {
   { "policy", "text", nil, "name of the policy or template" },
 }
 
-event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "emit",
+event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "budget", "emit",
   "error", "summary" }
 
 event.fields = {
@@ -160,6 +160,21 @@ event.fields = {
     { "undo", "bool", nil, "whether it is taken back" },
     { "text", "text?", nil, "what is logged, emitted or notified" },
     { "dry_run", "bool?", nil, "true: only said, not done" },
+  },
+  budget = {
+    SEQ,
+    { "what", { "thin", "shed", "cap", "settled", "back", "spent" }, nil,
+      "what is given up; settled: what that has brought; back: what is given back; spent: nothing is left to give up" },
+    { "level", "text", nil, "the level it was measured at" },
+    { "reason", "text", nil, "why, for people" },
+    { "cost", "count?", "ns", "of the programs for a packet that a hook sees; nothing when there were too few" },
+    { "cpu", "number", nil, "share of one core that programs and process take" },
+    { "cost_limit", "number?", "ns", "what a packet may cost" },
+    { "cpu_limit", "number?", nil, "the share that they may take" },
+    { "saved", "count?", "ns", "a packet costs less since the step, as measured" },
+    { "thin", "count", nil, "sampled probes look at one in so many of the packets that they would look at" },
+    { "shed", "texts", nil, "probes that are off" },
+    { "cap", "text?", nil, "the level above which none is entered" },
   },
   emit = {
     SEQ,

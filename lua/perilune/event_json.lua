@@ -70,6 +70,13 @@ function scalar.seconds(value)
   return number(value)
 end
 
+function scalar.number(value)
+  if type(value) ~= "number" or not (value >= 0 and value < math.huge) then
+    return nil, "must be a number, not negative"
+  end
+  return number(value)
+end
+
 function scalar.time(value)
   local text = format.rfc3339(value)
   if not text then

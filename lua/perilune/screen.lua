@@ -22,7 +22,9 @@ local REDRAW = 0.2
 local BURST = 20
 
 -- Events that scroll above the block for good, with their colours.
-local KEPT = { attach = "dim", detach = "dim", transition = "bold", emit = "dim", error = "red", summary = "bold" }
+local KEPT = {
+  attach = "dim", detach = "dim", transition = "bold", budget = "bold", emit = "dim", error = "red", summary = "bold",
+}
 
 -- The terminal's rows that `lines` take at this width: a terminal that has become narrower has wrapped them.
 local function rows_of(widths, width)

@@ -156,6 +156,10 @@ function say.action(e)
   return { ("%s%s%s%s"):format(e.undo and "undo " or "", clean(e.act), what, by) }
 end
 
+function say.budget(e)
+  return { ("budget %s  %s"):format(clean(e.what), clean(e.reason)) }
+end
+
 function say.emit(e)
   local parts = { ("emit %s  %s"):format(clean(e.name), clean(e.reason)) }
   for _, name in ipairs(words.keys(e.fields)) do
