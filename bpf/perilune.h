@@ -20,6 +20,8 @@
 
 #include "half.h"
 
+#include "ring.h"
+
 #include "parse.h"
 
 #include "hook.h"

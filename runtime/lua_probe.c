@@ -290,9 +290,11 @@ static int probe_gc(lua_State *L)
 int luaopen_perilune_core_probe(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"entries", probe_entries}, {"load", probe_load},	{"netns", probe_netns},
-		{"attach", probe_attach},   {"release", probe_release}, {"alive", probe_alive},
-		{"detach", probe_detach},   {"close", probe_close},	{NULL, NULL},
+		{"entries", probe_entries},    {"load", probe_load},
+		{"netns", probe_netns},	       {"attach", probe_attach},
+		{"release", probe_release},    {"alive", probe_alive},
+		{"detach", probe_detach},      {"close", probe_close},
+		{"events", lua_probe__events}, {NULL, NULL},
 	};
 	static const luaL_Reg functions[] = {{"open", probe_open}, {NULL, NULL}};
 

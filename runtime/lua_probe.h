@@ -23,6 +23,9 @@
  *	probe:lease(seconds|nil)        the deep level falls back by itself this long from now
  *	probe:clock()                   sets the programs' wall clock right
  *	probe:run(program, capture)     replays the capture's current frame through an XDP program
+ *	probe:events(map, type, fn)     after load: fn(batch) whenever events have come into the ring buffer `map` (bpf/ring.h), as records
+ *	                                of the struct `type`, oldest first → events; events:consume(): calls fn now with what is there
+ *	                                → how many; events:close(): no more of them; until then they outlive the probe
  *	probe:close()                   detaches; also when collected
  *
  * One piece of work at a time: while a done of theirs is owed, load, attach, release, alive and detach answer "EBUSY". A drain goes on

@@ -87,6 +87,9 @@ void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor);
 /* What the drain cost: pushes { swap =, grace =, read =, skew = 0 }, seconds. */
 void lua_probe__push_cost(lua_State *L, const struct lua_probe *p);
 
+/* The method `events`. */
+int lua_probe__events(lua_State *L);
+
 /* Measures one span, calibrating before the first. For the worker. */
 int lua_probe__measure(struct lua_probe_meter *meter, struct error *error);
 

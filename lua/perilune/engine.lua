@@ -107,7 +107,7 @@ end
 
 -- Views of the probes' batches by name, and the totals of the hook.
 local function open_views(planned, batches, closed)
-  local views = { rows = {}, other = {} }
+  local views = { rows = {}, other = {}, lost = {} }
   for position, declared in ipairs(planned.windows) do
     local batch = batches[position]
     if batch then
@@ -118,7 +118,7 @@ local function open_views(planned, batches, closed)
       elseif declared.role == "totals" then
         views.totals = opened
       else
-        views[declared.role][declared.probe] = opened
+        views[declared.role][declared.probe or ""] = opened -- the policy's own have no probe
       end
     end
   end
@@ -127,7 +127,7 @@ end
 
 local function close_views(views)
   views.totals:close()
-  for _, role in ipairs { "rows", "other" } do
+  for _, role in ipairs { "rows", "other", "lost" } do
     for _, opened in pairs(views[role]) do opened:close() end
   end
 end
@@ -160,15 +160,15 @@ local function probe_loss(views, name, totals)
   loss.map_full = other and shape.total(other, "packets") or 0
   loss.limited = other and view.has(other, "limited") and shape.total(other, "limited") or 0
   if other then loss.not_parsed = sum_of(totals.not_parsed_by) end
+  loss.ring_full = views.lost[name] and shape.total(views.lost[name], "events") or 0
   return loss
 end
 
 local function window_loss(views, totals)
-  local loss = zeros(LOSS)
-  for name in pairs(views.other) do
-    local own = probe_loss(views, name, totals)
-    loss.map_full, loss.limited = loss.map_full + own.map_full, loss.limited + own.limited
-  end
+  local loss, names = zeros(LOSS), {}
+  for name in pairs(views.other) do names[name] = true end
+  for name in pairs(views.lost) do names[name] = true end
+  for name in pairs(names) do add(loss, probe_loss(views, name, totals), { "map_full", "limited", "ring_full" }) end
   loss.not_parsed = sum_of(totals.not_parsed_by)
   return loss
 end

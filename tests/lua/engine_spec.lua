@@ -175,6 +175,23 @@ describe("loss", function()
     self:summary(1, {})
     assert.same({ 5, 3 }, { of(out, "summary")[1].loss.map_full, of(out, "summary")[1].loss.not_parsed })
   end)
+
+  it("is also events that a ring had no room for: a probe's, and the policy's own", function()
+    local self, out = made()
+    local LOST = specs({ "index", "uint", 4, key = true }, "events")
+    local windows = self.planned.windows
+    windows[#windows + 1] = { map = "to_events_lost", kind = "array", role = "lost", probe = "to" }
+    windows[#windows + 1] = { map = "events_lost", kind = "array", role = "lost" }
+    close(self, 1, simple(500, 500))
+    local closed = simple(20, 20, {})
+    closed[5], closed[6] = fake.new(LOST, { { events = 7 } }), fake.new(LOST, { { events = 2 } })
+    close(self, 0.1, closed)
+    assert.equal(9, of(out, "window")[2].loss.ring_full)
+    local records = of(out, "records")
+    assert.same({ "to", 7 }, { records[3].probe, records[3].loss.ring_full })
+    assert.same({ "totals", 0 }, { records[2].probe, records[2].loss.ring_full })
+    assert.is_true(closed[5].closed and closed[6].closed)
+  end)
 end)
 
 describe("records", function()
