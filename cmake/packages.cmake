@@ -19,6 +19,7 @@ perilune_package(LUAJIT "luajit" "libluajit-5.1-dev")
 perilune_package(LIBUV "libuv" "libuv1-dev")
 perilune_package(LIBPCAP "libpcap" "libpcap-dev")
 perilune_package(LIBMD "libmd" "libmd-dev")
+perilune_package(LIBEDIT "libedit" "libedit-dev")
 perilune_package(LIBMNL "libmnl" "libmnl-dev")
 
 if(PERILUNE_MISSING)

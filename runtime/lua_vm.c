@@ -15,8 +15,10 @@
 #include "lua_child.h"
 #include "lua_compile.h"
 #include "lua_confine.h"
+#include "lua_edit.h"
 #include "lua_files.h"
 #include "lua_filter.h"
+#include "lua_interrupt.h"
 #include "lua_kernel.h"
 #include "lua_links.h"
 #include "lua_loop.h"
@@ -62,8 +64,10 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.child", luaopen_perilune_core_child},
 	{"perilune.core.compile", luaopen_perilune_core_compile},
 	{"perilune.core.confine", luaopen_perilune_core_confine},
+	{"perilune.core.edit", luaopen_perilune_core_edit},
 	{"perilune.core.files", luaopen_perilune_core_files},
 	{"perilune.core.filter", luaopen_perilune_core_filter},
+	{"perilune.core.interrupt", luaopen_perilune_core_interrupt},
 	{"perilune.core.kernel", luaopen_perilune_core_kernel},
 	{"perilune.core.links", luaopen_perilune_core_links},
 	{"perilune.core.loop", luaopen_perilune_core_loop},

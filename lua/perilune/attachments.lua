@@ -245,10 +245,11 @@ function Attachments:watch()
   }
   if not monitor then return nil, message, code end
   self.monitor = monitor
-  if netns then
+  if netns and not self.entered then
     self:enqueue(function(done)
       local ok, failure = self.probe:netns(netns)
       if not ok then self:problem(failure) end
+      self.entered = ok
       done()
     end)
   end
@@ -264,6 +265,7 @@ function Attachments:leave()
   for index in pairs(self.held) do self:apply { index = index, gone = true } end
   self:enqueue(function(done)
     self.probe:netns(nil)
+    self.entered = false
     done()
   end)
 end
@@ -289,6 +291,7 @@ function Attachments:start(list, done)
   if self.attach.netns and #list > 0 then
     local ok, message, code = self.probe:netns(self.attach.netns)
     if not ok then return done(nil, message, code) end
+    self.entered = true -- the namespace, which is not changed while something is attached
   end
   local function one(i)
     local link = list[i]

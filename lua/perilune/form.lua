@@ -14,6 +14,16 @@ Pending.__tostring = function(thing) return ('%s "%s"'):format(thing.word or thi
   thing.name) end
 Form.__tostring = Pending.__tostring
 
+local methods = {} -- by kind
+
+function Form.__index(thing, name)
+  local known = methods[rawget(thing, "form")]
+  return known and known[name]
+end
+
+-- Gives all forms of a kind methods, for a session in which they can be used (repl/).
+function form.install(kind, verbs) methods[kind] = verbs end
+
 -- Names become labels, keys and parts of C identifiers.
 local NAME = { pattern = "^[%a_][%w_-]*$", says = "letters, digits, - and _, beginning with a letter" }
 local IDENTIFIER = { pattern = "^%a[%w_]*$", says = "letters, digits and _, beginning with a letter" }

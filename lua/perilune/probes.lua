@@ -45,7 +45,7 @@ local function key_of(manifest, value)
   return { fields = fields, name = table.concat(fields, ",") }
 end
 
-local function spec_of(manifest)
+local function spec_of(manifest, more)
   local keys = {
     features = { type = "table" }, fold = { type = "any" },
     filter = { type = "text" }, scope = { type = "text" },
@@ -62,6 +62,7 @@ local function spec_of(manifest)
       keys[name] = { type = knob.type, default = knob.default, min = knob.min, max = knob.max }
     end
   end
+  for name, rule in pairs(more or {}) do keys[name] = keys[name] or rule end
   return schema.new { what = manifest.name, keys = keys }
 end
 
@@ -144,9 +145,16 @@ local function fold_of(manifest, features, given, at, title)
   return given
 end
 
--- The word for one template.
-function probes.word(manifest)
-  local spec = spec_of(manifest)
+local function chosen(values, keys)
+  local out = {}
+  for name in pairs(keys) do out[name] = values[name] end
+  return out
+end
+
+-- The word for one template. `more`: further keys (rules of a schema) that its body may have; the form's `more` holds their
+-- values, and `body` all as it was written.
+function probes.word(manifest, more)
+  local spec = spec_of(manifest, more)
   return form.word(manifest.name, function(name, body, at)
     local title = name == manifest.name and name or ('%s "%s"'):format(manifest.name, name)
     local values = form.parse(spec, body, at, name ~= manifest.name and ('"%s"'):format(name) or nil)
@@ -158,7 +166,7 @@ function probes.word(manifest)
       form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
       key_name = manifest.key and values.key.name, key = key,
       features = features, knobs = knobs, sample = values.sample, filter = values.filter, scope = values.scope,
-      fold = fold_of(manifest, features, values.fold, at, title),
+      fold = fold_of(manifest, features, values.fold, at, title), more = more and chosen(values, more), body = more and body,
     }
   end, { default_name = manifest.name, identifier = true, form = "probe" })
 end

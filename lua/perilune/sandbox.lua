@@ -128,11 +128,12 @@ local function whole_lua(say)
   return known
 end
 
-local function guard(known, later)
+local function guard(known, later, variables)
   return {
     __metatable = "policy",
     __index = function(_, name)
       local value = known[name]
+      if value == nil and variables then value = variables[name] end
       if value ~= nil then return value end
       if WITHHELD[name] then withhold(name, WITHHELD[name]) end
       if later[name] then
@@ -141,10 +142,14 @@ local function guard(known, later)
       sandbox.fail(nil, ('unknown name "%s"'):format(tostring(name)),
         words.suggest(name, words.keys(known)))
     end,
-    __newindex = function(_, name)
+    __newindex = function(_, name, value)
       if known[name] ~= nil then
         sandbox.fail(nil, ('"%s" is a word of the language and cannot be set'):format(name),
           "choose another name")
+      end
+      if variables then
+        variables[name] = value
+        return
       end
       sandbox.fail(nil, ('"%s" would be a global'):format(tostring(name)), "write local " .. tostring(name))
     end,
@@ -169,14 +174,15 @@ Box.__index = Box
 
 -- spec: file (path, for messages and modules), words (name → value), later (set of names not built yet),
 -- say (function(text), what print writes to; standard error by default, as standard output may carry JSON), trusted
--- (all of Lua is there, and require loads its modules too).
+-- (all of Lua is there, and require loads its modules too), variables (a table: what a session sets is kept there; without
+-- it nothing can be set).
 function sandbox.new(spec)
   local lua = spec.trusted and whole_lua or plain_lua
   local known = lua(spec.say or function(text) io.stderr:write(text) end)
   for name, value in pairs(spec.words) do known[name] = value end
   local box = setmetatable({ file = spec.file, files = {}, modules = {}, trusted = spec.trusted }, Box)
   known.require = function(name) return box:module(name) end
-  box.environment = setmetatable({}, guard(known, spec.later or {}))
+  box.environment = setmetatable({}, guard(known, spec.later or {}, spec.variables))
   boxes[box.environment] = box
   return box
 end

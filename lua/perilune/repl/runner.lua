@@ -1,0 +1,123 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- A policy that runs in a session: the live driver, and what a person may want to look at between two lines.
+--
+--   runner.start(decl, options) → runner            decl: what policy.load or check.declare returns
+--   runner.last                                     the last closed window: { seq, seconds, level, event, rows }
+--   runner:next_window(done)                        done(runner) when the next one is closed
+--
+-- The records of the last window are kept open until the next one closes, so that looking costs nothing before somebody
+-- looks. `series` has the totals of the last windows, oldest first.
+
+local blame = require "perilune.blame"
+local live = require "perilune.live"
+local session = require "perilune.session"
+
+local runner = {}
+
+local Runner = {}
+Runner.__index = Runner
+
+local MOST_WINDOWS, MOST_EVENTS = 240, 1000
+-- What a person is told as it happens, and what is remembered to be asked for.
+local REMEMBERED = { transition = true, rule = true, action = true, error = true }
+
+-- The sink of the driver's events.
+local Sink = {}
+Sink.__index = Sink
+
+local function remember(list, item, most)
+  list[#list + 1] = item
+  if #list > most then table.remove(list, 1) end
+end
+
+function Sink:event(e)
+  local self_runner = self.runner
+  if e.event == "start" then self_runner.levels, self_runner.level = e.levels, e.levels[1] end
+  if e.event == "transition" then self_runner.level = e.to end
+  if e.event == "attach" then remember(self_runner.attached, e, MOST_EVENTS) end
+  if REMEMBERED[e.event] then remember(self_runner.events, e, MOST_EVENTS) end
+  if e.event == "window" then self.window = e end
+  if e.event == "summary" then self_runner.summary = e end
+  self_runner.on_event(e, self_runner)
+  if e.event == "attach" then self_runner:begun(true) end
+  return true
+end
+
+function Sink.status() return true end
+function Sink.close() return true end
+
+-- The engine leaves the views of a window to us; `rows`: by probe.
+function Sink:keep(closed, views, close)
+  local own = self.runner
+  if own.release then own.release() end
+  own.release = function() close(views) end
+  own.last = { seq = closed.seq, seconds = closed.seconds, level = closed.level.name, cut = closed.cut,
+    event = self.window, rows = views.rows }
+  remember(own.series, self.window, MOST_WINDOWS)
+  own:tell_waiting()
+end
+
+function Runner:tell_waiting()
+  local waiting = self.waiting
+  self.waiting = {}
+  for _, done in ipairs(waiting) do done(self) end
+end
+
+function Runner:next_window(done) self.waiting[#self.waiting + 1] = done end
+
+-- The start is over: attached (true), or failed (nil, message, code).
+function Runner:begun(...)
+  local done = self.started
+  self.started = nil
+  if done then done(...) end
+end
+
+--- What the hook counted in the last windows, a second, oldest first: "packets", "skbs" or "bytes".
+function Runner:rates(field)
+  local values = {}
+  for i, window in ipairs(self.series) do
+    local value = window[field]
+    if type(value) ~= "number" then blame.fail('series: "packets", "skbs" or "bytes", not "%s"', tostring(field)) end
+    values[i] = window.seconds > 0 and value / window.seconds or 0
+  end
+  return values
+end
+
+--- Records of a probe in the last closed window; nil when it did not run in it.
+function Runner:rows(probe) return self.last and self.last.rows[probe] end
+
+--- Stops it and lets go of everything; done(summary event or nil, message).
+function Runner:stop(done)
+  self.stopped = done or function() end
+  if self.ended then return self.stopped(self.summary) end
+  self.driver:stop()
+end
+
+local function finished(self, message, code)
+  self.ended = true
+  if self.release then self.release() end
+  self.release, self.last = nil, nil
+  self:begun(nil, message or "it ended before it had begun", code)
+  local stopped = self.stopped or self.on_end
+  self:tell_waiting()
+  stopped(self.summary, message, code)
+end
+
+--- Compiles, verifies and attaches. `options`: share, on_event(event, runner), on_end(summary, message): it ended by
+--- itself. done(true) when it is attached, done(nil, message, code).
+function runner.start(decl, options, done)
+  local self = setmetatable({ decl = decl, events = {}, series = {}, attached = {}, waiting = {}, started = done,
+    on_event = options.on_event, on_end = options.on_end }, Runner)
+  local interfaces, message, code = session.interfaces(decl)
+  if not interfaces then return nil, message, code end
+  self.driver = live.new {
+    decl = decl, share = options.share, interfaces = interfaces,
+    sink = setmetatable({ runner = self, wants_top = options.wants_top }, Sink),
+    finished = function(...) finished(self, ...) end,
+  }
+  self.driver:start()
+  return self
+end
+
+return runner
