@@ -34,8 +34,9 @@ local function add(into, from, names)
 end
 
 --- `decl`: a policy's declaration; `planned`: plan.build's result; `sink`: where events go (sink:event(e);
---- sink.wants_records and sink.wants_top say what it can use; without them that work is not done; sink:keep(window, views,
---- close), if it has that, gets each window's views and calls close(views) when it needs them no more); `dry_run`:
+--- sink.wants_records and sink.wants_top say what it can use; without them that work is not done;
+--- sink:keep(window, views, close), if it has that, gets each window's views and calls close(views) when it needs them
+--- no more); `dry_run`:
 --- rules are evaluated, levels and acts are not; scope(set, member, in): puts a member into a set in the kernel, or
 --- takes it out; nil, message when that fails; calls: how the policy's functions are called (calls.lua), in this
 --- process when nil.

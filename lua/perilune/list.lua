@@ -13,7 +13,8 @@ local list = {}
 local methods = {}
 local List = {}
 
--- rows → what is known of them: fields (their names in order), keys (names of the fields that tell rows apart), seconds (of their window), counters
+-- rows → what is known of them: fields (their names in order), keys (names of those that tell rows apart), seconds (of
+-- their window), counters
 -- (what delta compares), gauges (set of those that may fall), enums (set of fields that are names or numbers). Apart,
 -- so that a list holds nothing but its rows.
 local abouts = setmetatable({}, { __mode = "k" })

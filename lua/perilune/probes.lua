@@ -151,8 +151,8 @@ local function chosen(values, keys)
   return out
 end
 
--- The word for one template. `more`: further keys (rules of a schema) that its body may have; the form's `more` holds their
--- values, and `body` all as it was written.
+-- The word for one template. `more`: further keys (rules of a schema) that its body may have; the form's `more` holds
+-- their values, and `body` all as it was written.
 function probes.word(manifest, more)
   local spec = spec_of(manifest, more)
   return form.word(manifest.name, function(name, body, at)
@@ -166,7 +166,8 @@ function probes.word(manifest, more)
       form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
       key_name = manifest.key and values.key.name, key = key,
       features = features, knobs = knobs, sample = values.sample, filter = values.filter, scope = values.scope,
-      fold = fold_of(manifest, features, values.fold, at, title), more = more and chosen(values, more), body = more and body,
+      fold = fold_of(manifest, features, values.fold, at, title),
+      more = more and chosen(values, more), body = more and body,
     }
   end, { default_name = manifest.name, identifier = true, form = "probe" })
 end

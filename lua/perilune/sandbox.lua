@@ -174,8 +174,8 @@ Box.__index = Box
 
 -- spec: file (path, for messages and modules), words (name → value), later (set of names not built yet),
 -- say (function(text), what print writes to; standard error by default, as standard output may carry JSON), trusted
--- (all of Lua is there, and require loads its modules too), variables (a table: what a session sets is kept there; without
--- it nothing can be set).
+-- (all of Lua is there, and require loads its modules too), variables (a table: what a session sets is kept there;
+-- without it nothing can be set).
 function sandbox.new(spec)
   local lua = spec.trusted and whole_lua or plain_lua
   local known = lua(spec.say or function(text) io.stderr:write(text) end)

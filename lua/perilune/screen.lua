@@ -45,6 +45,8 @@ local function utf8_locale(env)
   return (locale or ""):upper():find("UTF%-?8") ~= nil
 end
 
+screen.utf8 = utf8_locale
+
 -- opts, all optional: out (what output.new takes), size (function → columns, rows), now (function → seconds,
 -- monotonic; without it the events' times stand in), env (function(name) → text), utc. On a dumb terminal
 -- this is a sink_text.

@@ -311,6 +311,12 @@ local function full_style(m, given)
   return style
 end
 
+-- The parts of the view, for a screen that has more of them (top_render.lua).
+render.parts = {
+  style = full_style, header = header, ladder = ladder, rates = rates, trend = trend, loss = loss, sets = sets,
+  label = label, paint = paint,
+}
+
 -- The block for a terminal of this size, at most height - 1 lines. style: { color = bool, utf8 = bool }.
 function render.lines(m, width, height, style)
   style = full_style(m, style or {})

@@ -206,8 +206,8 @@ function view.about(inner)
     counters[i], gauges[field.name] = field.name, record.is_gauge(field) or nil
   end
   return {
-    fields = inner.class.names, keys = #keys > 0 and keys or nil, counters = counters, gauges = gauges, enums = inner.class.enums,
-    seconds = inner.owner.seconds,
+    fields = inner.class.names, keys = #keys > 0 and keys or nil, counters = counters, gauges = gauges,
+    enums = inner.class.enums, seconds = inner.owner.seconds,
   }
 end
 

@@ -18,8 +18,8 @@ local complete = {}
 
 local KEYWORDS = { "and", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not",
   "or", "repeat", "return", "then", "true", "until", "while" }
-local ROW_VERBS = { "where", "group", "top", "sort", "sum", "mean", "min", "max", "distinct", "quantile", "rate", "count",
-  "column", "copy", "join", "delta", "each", "rows", "json", "csv" }
+local ROW_VERBS = { "where", "group", "top", "sort", "sum", "mean", "min", "max", "distinct", "quantile", "rate",
+  "count", "column", "copy", "join", "delta", "each", "rows", "json", "csv" }
 local MOST_LISTED = 200
 
 -- Candidates that begin with `prefix`, sorted, each once.
@@ -158,8 +158,8 @@ local function open_quote(line)
   return open and opened
 end
 
---- `before`: earlier lines of the same input, `line`: this one up to the cursor → what has been typed of the last word, and
---- the words that begin so.
+--- `before`: earlier lines of the same input, `line`: this one up to the cursor → what has been typed of the last word,
+--- and the words that begin so.
 function complete.candidates(session, before, line)
   local all = before ~= "" and before .. "\n" .. line or line
   local quote = open_quote(line)

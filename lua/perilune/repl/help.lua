@@ -9,7 +9,8 @@ local help = {}
 
 local TOPICS = {
   start = {
-    "p = start(flows { iface = \"eth0\" })   compiles, verifies and attaches a probe; p:stop() detaches it and gives its totals",
+    "p = start(flows { iface = \"eth0\" })   compiles, verifies and attaches a probe",
+    "p:stop()                              detaches it, and gives its totals",
     "A probe's body takes what its template knows (help \"flows\"), and iface, netns, hook, mode, window.",
     "Without iface it is the default route's interface; without window, one a second.",
   },
@@ -35,7 +36,10 @@ local TOPICS = {
     "save \"x.lua\"   writes the probes that run, and the levels, sets and rules that were declared, as a policy",
     "The text is checked first; perilune check x.lua verifies it, perilune run x.lua runs it.",
   },
-  maps = { "maps()   every BPF map of the machine;   map(\"name\"):dump()  map(12):dump()  map(\"/sys/fs/bpf/x\"):dump()" },
+  maps = {
+    "maps()                every BPF map of the machine",
+    "map(\"name\"):dump()    map(12):dump()    map(\"/sys/fs/bpf/x\"):dump()",
+  },
   keys = {
     "Tab completes; up and down: earlier lines; Ctrl-R: those that begin like this one.",
     "A line that is not finished goes on in the next one.",
@@ -94,7 +98,8 @@ function help.lines(session, topic)
   for _, name in ipairs(session.templates:names()) do
     if name == topic then return help.template(session.templates, name) end
   end
-  return { ("there is no help on %s (%s)"):format(tostring(topic), words.suggest(tostring(topic), help.topics(session))) }
+  topic = tostring(topic)
+  return { ("there is no help on %s (%s)"):format(topic, words.suggest(topic, help.topics(session))) }
 end
 
 return help

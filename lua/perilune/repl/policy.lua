@@ -84,7 +84,9 @@ function methods.level(s, name, time)
     for i, level in ipairs(own.decl.levels) do known[i] = level.name end
     local found = false
     for _, one in ipairs(known) do found = found or one == name end
-    if not found then blame.fail('there is no level "%s" (%s)', tostring(name), words.suggest(tostring(name), known)) end
+    if not found then
+      blame.fail('there is no level "%s" (%s)', tostring(name), words.suggest(tostring(name), known))
+    end
   end
   own:pin(name or nil, seconds)
 end

@@ -60,8 +60,10 @@ function probe.start(session, p)
   if form.kind_of(p) ~= "probe" then blame.fail 'start takes a probe: start(flows { key = "src" })' end
   if running[p] then return running[p] end
   for _, other in pairs(session.probes) do
-    if other.name == p.name then blame.fail('a probe named "%s" runs already (give this one another name: %s "%s2" {…})',
-      p.name, p.template, p.name) end
+    if other.name == p.name then
+      blame.fail('a probe named "%s" runs already (give this one another name: %s "%s2" {…})', p.name, p.template,
+        p.name)
+    end
   end
   local decl = probe.declare(session, p)
   local own = session:start_runner(decl, function(message)
@@ -101,7 +103,8 @@ local function copy(p)
   return out
 end
 
--- A probe of the same name with other settings takes its place while it runs. alter(body) changes what its word is given.
+-- A probe of the same name with other settings takes its place while it runs. alter(body) changes what its word is
+-- given.
 local function change(session, p, alter)
   local body = copy(p.body)
   body.features = { unpack(p.features) }

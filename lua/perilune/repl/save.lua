@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- A session as the text of a policy: the probes that run, and the levels, sets, rules … that were declared, as they were
--- typed. Pure: forms and texts in, text out.
+-- A session as the text of a policy: the probes that run, and the levels, sets, rules … that were declared, as they
+-- were typed. Pure: forms and texts in, text out.
 
 local words = require "perilune.words"
 
@@ -39,7 +39,8 @@ function save.probe(p, without)
   return ("%s %q %s"):format(p.template, p.name, save.value(body))
 end
 
--- Where the form that begins at `from` ends: behind the bracket that closes its body. Strings and comments are passed over.
+-- Where the form that begins at `from` ends: behind the bracket that closes its body. Strings and comments are passed
+-- over.
 local function end_of(text, from)
   local depth, i = 0, from
   while i <= #text do
@@ -86,8 +87,8 @@ local function indented(list)
   return table.concat(lines, "\n")
 end
 
---- s: { name, attach (table), window (text), probes (forms), declared = { kind → name → form }, chunks = { input → text }
---- } → text | nil, message
+--- s: { name, attach (table), window (text), probes (forms), declared = { kind → name → form }, chunks = { input →
+--- text } } → text | nil, message
 function save.policy(s)
   local out = { ("-- Saved by perilune repl.\nreturn policy %q {"):format(s.name),
     ("  attach = %s,\n  window = %q,"):format(save.value(s.attach), s.window) }

@@ -124,7 +124,9 @@ local function save_session(session, path, how)
     declared = session.declared, chunks = session.chunks,
   }
   local decl
-  if text then decl, message = policy.load { source = text, name = path, file = path, templates = session.templates } end
+  if text then
+    decl, message = policy.load { source = text, name = path, file = path, templates = session.templates }
+  end
   if not decl then error("this is no policy yet: " .. message, 0) end
   write_file(path, text)
   session:note(("saved as %s: %d probe%s, %d rule%s"):format(path, #decl.probes, #decl.probes == 1 and "" or "s",

@@ -12,7 +12,8 @@ local blame = require "perilune.blame"
 local watch = {}
 
 local VERBS = {}
-for verb in ("where group top sort join delta column sum mean min max count distinct quantile rate copy"):gmatch "%a+" do
+for verb in ([[where group top sort join delta column sum mean min max count distinct quantile rate
+  copy]]):gmatch "%a+" do
   VERBS[verb] = true
 end
 
