@@ -48,11 +48,12 @@ local function probe_of(own, name)
   blame.fail('the policy has no probe "%s" (%s)', tostring(name), words.suggest(tostring(name), known))
 end
 
--- Records of a probe in the last window; an error when it does not run at the level in force.
+-- Records of a probe in the last window at the level in force, which is waited for; an error when it does not run
+-- there.
 function methods.rows(s, name)
   local own, session = own_of(s)
   probe_of(own, name)
-  if not own.last then
+  while not own.ended and not (own.last and own.last.level == own.level) do
     session:await(function(done)
       own:next_window(done)
       return own

@@ -11,6 +11,7 @@
 
 local blame = require "perilune.blame"
 local live = require "perilune.live"
+local loop = require "perilune.core.loop"
 local session = require "perilune.session"
 
 local runner = {}
@@ -86,6 +87,13 @@ end
 
 --- Records of a probe in the last closed window; nil when it did not run in it.
 function Runner:rows(probe) return self.last and self.last.rows[probe] end
+
+--- A person wants this level, for some seconds or until told otherwise; nil: no level any more.
+function Runner:pin(level, seconds)
+  local engine = self.driver.engine
+  if not level then return engine:unpin() end
+  return engine:pin(level, loop.now(), seconds)
+end
 
 --- Stops it and lets go of everything; done(summary event or nil, message).
 function Runner:stop(done)

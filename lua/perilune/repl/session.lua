@@ -169,6 +169,7 @@ function Session:compile(text)
   if not chunk then return nil, message end
   self.count = number
   self.chunks[name] = source
+  self.box.file = name -- for what has no line: the last call of a statement leaves none behind
   return interrupt.plain(chunk)
 end
 

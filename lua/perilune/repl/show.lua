@@ -81,7 +81,7 @@ local function columns_of(rows)
   end
   for _, source in ipairs { about.fields or {}, about.keys or {}, words.keys(present) } do
     for _, name in ipairs(source) do
-      if present[name] then take(name) end
+      if present[name] or #rows == 0 then take(name) end
     end
   end
   return names
