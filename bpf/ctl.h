@@ -11,7 +11,8 @@
 
 /*
  * Read and written as a whole: a packet never sees the epoch of one moment and the level of another. All of it changes only together
- * with the epoch, so that a window has one level, one sampling rate and one set of probes.
+ * with the epoch, so that a window has one level, one sampling rate and one set of probes. (A trigger that trips while a half is
+ * still to be drained raises the level without; that window ends as soon as it can.)
  */
 union ctl_state {
 	struct {
@@ -25,12 +26,17 @@ union ctl_state {
 
 struct ctl {
 	union ctl_state state;
-	__u64 lease; /* CLOCK_MONOTONIC ns after which level 0 runs whatever `state` says; 0: no lease */
+	__u64 renewed; /* CLOCK_MONOTONIC ns when the runtime was last heard of, from which leases run; 0: they do not */
 	__u64 wall_offset; /* ns to add to CLOCK_BOOTTIME to get the time since the epoch */
 	__u64 now;	   /* replay: the capture's time, ns since the epoch; 0 when live */
 	__u32 wire;	   /* replay: bytes the frame had on the wire; 0 when live */
+	/* For triggers, which may change `state` as well (trigger.h). */
+	__u32 ready; /* the epoch that may begin now; another than state.epoch + 1: none, a half is still to be drained */
+	__u16 armed; /* bit i: the i-th trigger is tested */
+	__u16 raising; /* bit i: it may raise the level */
 	__u32 pad;
-	__u64 pad_line[3];
+	__u64 flipped
+		[2]; /* when a trigger has begun an epoch with this lowest bit: ns, as `renewed` or, in a replay, as `now` */
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct ctl) == 64, "the control block is one cache line");

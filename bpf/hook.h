@@ -57,19 +57,18 @@ static __always_inline void hook__count(const struct packet *p)
 		count__own(totals->bad_transport, p->segments);
 }
 
-/* The state for this packet. A deep level whose lease has run out is the base level: nobody renews
- * it any more. */
+/* The state for this packet. */
 static __always_inline union ctl_state hook__state(void)
 {
-	union ctl_state state = {.both = *(volatile __u64 *)&ctl.state.both};
-	__u64 lease;
+	return (union ctl_state){.both = *(volatile __u64 *)&ctl.state.both};
+}
 
-	if (state.level) {
-		lease = *(volatile __u64 *)&ctl.lease;
-		if (lease && bpf_ktime_get_coarse_ns() > lease)
-			state.level = 0;
-	}
-	return state;
+/* Whether nothing has been heard of the runtime for longer than a level's lease (ns): then the base level runs in its place. */
+static __always_inline bool hook__overdue(__u64 lease)
+{
+	__u64 renewed = *(volatile __u64 *)&ctl.renewed;
+
+	return renewed && bpf_ktime_get_coarse_ns() > renewed + lease;
 }
 
 #ifdef PERILUNE_TEST_DELAY

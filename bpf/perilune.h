@@ -34,6 +34,8 @@
 
 #include "clock.h"
 
+#include "trigger.h"
+
 #include "tcp_flags.h"
 
 #include "server.h"

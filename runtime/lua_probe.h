@@ -13,14 +13,17 @@
  *	probe:alive(ifindex, done)      done(boolean): whether all that was attached there still is
  *	probe:detach(done)              done(count)
  *	probe:flip(level, thin, shed)   one store: ends the window, next one at level (an index from 0), sampled probes thinned 2^thin times,
- *	                                probes of the bits in shed off (both 0 when nil); → wall µs, monotonic s; "EBUSY" while the last
- *	                                window is not drained
+ *	                                probes of the bits in shed off (both 0 when nil) → wall µs, monotonic s, what has begun: { level =,
+ *	                                thin =, shed =, by_trigger = whether a trigger has raised the level, deepest = the highest level that
+ *	                                the ended window may have counts of }; "EBUSY" while the last window is not drained
+ *	probe:raised()                  whether a trigger has changed the level since the last flip
+ *	probe:arm(armed, raising)       bit i: the i-th trigger is tested; it may raise the level
  *	probe:ways()                    how each windowed map is read here: { [position] = "gather", … }
  *	probe:drain(maps, done)         on a worker, after the grace period; maps: {true|false, …} by position;
  *	                                done({ [position] = batch }, { swap =, grace =, read =, skew = 0 }), in seconds
  *	probe:drain_now(maps)           without grace period, rows sorted: for replays; → { [position] = batch }
  *	probe:member(set, member, in)   puts an address or subnet into a set that limits probes, or takes it out
- *	probe:lease(seconds|nil)        the deep level falls back by itself this long from now
+ *	probe:renew()                   leases of levels run anew; before the first time they do not run
  *	probe:clock()                   sets the programs' wall clock right
  *	probe:run(program, capture)     replays the capture's current frame through an XDP program
  *	probe:events(map, type, fn)     after load: fn(batch) whenever events have come into the ring buffer `map` (bpf/ring.h), as records

@@ -105,6 +105,21 @@ static lua_Integer check_range(lua_State *L, int index, lua_Integer most, const 
 	return value;
 }
 
+static void push_began(lua_State *L, const struct window_flip *flip)
+{
+	lua_createtable(L, 0, 5);
+	lua_pushinteger(L, flip->began.level);
+	lua_setfield(L, -2, "level");
+	lua_pushinteger(L, flip->began.thin);
+	lua_setfield(L, -2, "thin");
+	lua_pushinteger(L, flip->began.shed);
+	lua_setfield(L, -2, "shed");
+	lua_pushboolean(L, flip->by_trigger);
+	lua_setfield(L, -2, "by_trigger");
+	lua_pushinteger(L, flip->deepest);
+	lua_setfield(L, -2, "deepest");
+}
+
 static int probe_flip(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
@@ -113,15 +128,37 @@ static int probe_flip(lua_State *L)
 		.thin = (uint8_t)check_range(L, 3, 31, "no power of two to thin by"),
 		.shed = (uint16_t)check_range(L, 4, UINT16_MAX, "no set of probes to shed"),
 	};
-	uint64_t start = loop__now();
-	int err = window__flip(p->window, &next);
+	struct window_flip flip;
+	uint64_t start = loop__now(), now, age;
+	int err = window__flip(p->window, &next, &flip);
 
 	if (err)
 		return lua_probe__fail(L, err, "the last window is not drained yet");
-	p->swap = (double)(loop__now() - start) / 1e9;
-	lua_pushnumber(L, (double)(loop__wall() / 1000));
-	lua_pushnumber(L, (double)loop__now() / 1e9);
-	return 2;
+	now = loop__now();
+	age = flip.time < now ? now - flip.time : 0;
+	p->swap = (double)(now - start) / 1e9;
+	lua_pushnumber(L, (double)((loop__wall() - age) / 1000));
+	lua_pushnumber(L, (double)(now - age) / 1e9);
+	push_began(L, &flip);
+	return 3;
+}
+
+/* probe:raised() */
+static int probe_raised(lua_State *L)
+{
+	lua_pushboolean(L, window__is_raised(check_window(L)->window));
+	return 1;
+}
+
+static int probe_arm(lua_State *L)
+{
+	struct ctl *ctl = probe__ctl(check_window(L)->probe);
+	lua_Integer armed = check_range(L, 2, UINT16_MAX, "no set of triggers");
+	lua_Integer raising = check_range(L, 3, UINT16_MAX, "no set of triggers");
+
+	__atomic_store_n(&ctl->raising, (uint16_t)raising, __ATOMIC_RELEASE);
+	__atomic_store_n(&ctl->armed, (uint16_t)armed, __ATOMIC_RELEASE);
+	return 0;
 }
 
 static int probe_ways(lua_State *L)
@@ -188,14 +225,11 @@ static int probe_member(lua_State *L)
 	return 1;
 }
 
-static int probe_lease(lua_State *L)
+static int probe_renew(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
-	uint64_t until = lua_isnoneornil(L, 2)
-				 ? 0
-				 : loop__now() + (uint64_t)(luaL_checknumber(L, 2) * 1e9);
 
-	__atomic_store_n(&probe__ctl(p->probe)->lease, until, __ATOMIC_RELEASE);
+	__atomic_store_n(&probe__ctl(p->probe)->renewed, loop__now(), __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -228,9 +262,16 @@ static int probe_run(lua_State *L)
 }
 
 const luaL_Reg lua_probe_window_methods[] = {
-	{"windows", probe_windows},	{"ways", probe_ways},
-	{"flip", probe_flip},		{"drain", probe_drain},
-	{"drain_now", probe_drain_now}, {"lease", probe_lease},
-	{"clock", probe_clock},		{"run", probe_run},
-	{"member", probe_member},	{NULL, NULL},
+	{"windows", probe_windows},
+	{"ways", probe_ways},
+	{"flip", probe_flip},
+	{"raised", probe_raised},
+	{"arm", probe_arm},
+	{"drain", probe_drain},
+	{"drain_now", probe_drain_now},
+	{"renew", probe_renew},
+	{"clock", probe_clock},
+	{"run", probe_run},
+	{"member", probe_member},
+	{NULL, NULL},
 };

@@ -21,7 +21,8 @@ struct window {
 	struct ctl *ctl;
 	struct windowed_map maps[WINDOW_MAPS_MAX];
 	size_t count;
-	bool quiet; /* a half waits to be drained */
+	union ctl_state began; /* what the window that goes on began with */
+	bool quiet;	       /* a half waits to be drained */
 	struct grace grace;
 };
 
@@ -90,6 +91,18 @@ static int add_array(struct windowed_map *map, struct bpf_object *object,
 	return err;
 }
 
+static union ctl_state load_state(const struct window *window)
+{
+	return (union ctl_state){
+		.both = __atomic_load_n(&window->ctl->state.both, __ATOMIC_SEQ_CST)};
+}
+
+/* A trigger may flip from now on: the half that it would begin with is clean. */
+static void set_ready(struct window *window)
+{
+	__atomic_store_n(&window->ctl->ready, window->began.epoch + 1, __ATOMIC_RELEASE);
+}
+
 int window__new(struct probe *probe, const struct window_spec *specs, size_t count,
 		struct window **out, struct error *error)
 {
@@ -104,6 +117,7 @@ int window__new(struct probe *probe, const struct window_spec *specs, size_t cou
 	if (!window)
 		return error__set(error, -ENOMEM, "out of memory");
 	window->ctl = probe__ctl(probe);
+	window->began = load_state(window);
 	err = grace__open(&window->grace, error);
 	for (size_t i = 0; !err && i < count; i++) {
 		struct windowed_map *map = &window->maps[window->count++];
@@ -115,6 +129,7 @@ int window__new(struct probe *probe, const struct window_spec *specs, size_t cou
 		window__free(window);
 		return err;
 	}
+	set_ready(window);
 	*out = window;
 	return 0;
 }
@@ -147,29 +162,58 @@ enum extract_way window__way(const struct window *window, size_t map)
 	return extract__way(window->maps[map].half[0]);
 }
 
-static void store_state(struct window *window, union ctl_state state)
+bool window__is_raised(const struct window *window)
 {
-	__atomic_store_n(&window->ctl->state.both, state.both, __ATOMIC_SEQ_CST);
+	return load_state(window).both != window->began.both;
 }
 
-static union ctl_state load_state(struct window *window)
+/* What the next window shall begin with when the one that ends is in the state `now`. */
+static union ctl_state state_after(const struct window *window, union ctl_state now,
+				   const struct window_state *next)
 {
-	return (union ctl_state){
-		.both = __atomic_load_n(&window->ctl->state.both, __ATOMIC_SEQ_CST)};
+	bool raised = now.level != window->began.level;
+
+	return (union ctl_state){.epoch = now.epoch + 1,
+				 .level = raised && now.level > next->level ? now.level
+									    : next->level,
+				 .thin = next->thin,
+				 .shed = next->shed};
 }
 
-int window__flip(struct window *window, const struct window_state *next)
+/* A trigger's flip: it has changed the level only, and may have gone over levels in between before, without a flip. */
+static void describe_triggered(struct window *window, union ctl_state now, struct window_flip *flip)
 {
-	union ctl_state state = load_state(window);
+	flip->by_trigger = true;
+	flip->time = __atomic_load_n(&window->ctl->flipped[now.epoch & 1], __ATOMIC_ACQUIRE);
+	flip->deepest = window->began.level;
+	if (now.level > flip->deepest + 1)
+		flip->deepest = now.level - 1;
+}
+
+int window__flip(struct window *window, const struct window_state *next, struct window_flip *flip)
+{
+	union ctl_state now = load_state(window), then;
+	struct window_flip unwanted;
 
 	if (window->quiet)
 		return -EBUSY;
+	if (!flip)
+		flip = &unwanted;
+	do {
+		then = now;
+		if (now.epoch != window->began.epoch)
+			break;
+		then = state_after(window, now, next);
+	} while (!__atomic_compare_exchange_n(&window->ctl->state.both, &now.both, then.both, false,
+					      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	*flip = (struct window_flip){.time = grace__now(),
+				     .began = {then.level, then.thin, then.shed},
+				     .by_trigger = now.level != window->began.level,
+				     .deepest = now.level};
+	if (now.epoch != window->began.epoch)
+		describe_triggered(window, now, flip);
+	window->began = then;
 	window->quiet = true;
-	state.epoch++;
-	state.level = next->level;
-	state.thin = next->thin;
-	state.shed = next->shed;
-	store_state(window, state);
 	return 0;
 }
 
@@ -185,7 +229,7 @@ int window__grace(struct window *window, double *seconds, struct error *error)
 int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
 		  double *seconds, struct error *error)
 {
-	uint32_t half = (load_state(window).epoch & 1) ^ 1;
+	uint32_t half = (window->began.epoch & 1) ^ 1;
 	uint64_t start = grace__now();
 	int err = 0;
 
@@ -202,6 +246,7 @@ int window__drain(struct window *window, uint64_t maps, bool sorted, struct batc
 			batch__sort(&batches[i]);
 	}
 	window->quiet = false;
+	set_ready(window);
 	if (seconds)
 		*seconds = grace__seconds(start);
 	return err;

@@ -9,6 +9,10 @@
  *	LIVE ──flip──▶ QUIET ──drain──▶ CLEAN (= LIVE again at the next flip)
  *
  * A half that is not drained yet is never flipped into: flip says -EBUSY and the window goes on.
+ *
+ * A trigger in the kernel (bpf/trigger.h) may raise the level by itself. While the quiet half is clean, which the control block says, it
+ * flips as well, and the window is one like any other. While it is not, the level alone changes: such a window has counts of several levels.
+ * Either way nothing is missed: the next flip finds it, whoever made it.
  */
 #ifndef PERILUNE_WINDOW_H
 #define PERILUNE_WINDOW_H
@@ -59,8 +63,23 @@ struct window_state {
 	uint16_t shed; /* bit i: the i-th probe that may be shed is off */
 };
 
-/* Ends the window and starts the next with `next`, in one store. -EBUSY while a half is still to be drained. */
-int window__flip(struct window *window, const struct window_state *next);
+/* How a window ended. */
+struct window_flip {
+	uint64_t time; /* CLOCK_MONOTONIC ns; that of a trigger's flip in a replay: the capture's */
+	struct window_state began; /* what the next one has begun with */
+	bool by_trigger;	   /* a trigger has raised the level, and `began` with it */
+	uint8_t deepest; /* the ended one may have counts of the level that it began with, and of those up to this one */
+};
+
+/*
+ * Ends the window and starts the next with `next`, in one store. Where a trigger has raised the level meanwhile, its level is kept unless
+ * next's is higher; where it has flipped already, that was the flip. *flip (may be NULL) says how it was. -EBUSY while a half is still to be
+ * drained.
+ */
+int window__flip(struct window *window, const struct window_state *next, struct window_flip *flip);
+
+/* Whether a trigger has changed the level since the last flip. */
+bool window__is_raised(const struct window *window);
 
 /*
  * Waits until no program counts in the quiet half any more (8 to 16 ms). *seconds says how long it took. For a worker.
@@ -70,7 +89,7 @@ int window__grace(struct window *window, double *seconds, struct error *error);
 /*
  * After the grace period (or where nothing runs concurrently, as in a replay): reads and clears the quiet half of the maps whose bit is
  * set in `maps`, each into batches[map]. What cannot be read stays in its half and comes with the window that half serves next: late,
- * but not lost. *seconds (if not NULL) says how long it took. For a worker.
+ * but not lost. From then on triggers may flip. *seconds (if not NULL) says how long it took. For a worker.
  */
 int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
 		  double *seconds, struct error *error);

@@ -126,15 +126,10 @@ function Live:reconsider()
   self.alarm:start(alarm)
 end
 
-function Live:renew_lease()
-  local level = self.engine:level()
-  self.probe:lease(level.lease)
-end
-
 -- Ends the window: one store. Its maps are then drained on a worker.
 function Live:flip(cut)
   local level, index = self.engine:level()
-  self:renew_lease()
+  self.probe:renew()
   local wall, mono, code = self.probe:flip(index)
   if not wall then
     if code == "EBUSY" then return end -- it is still draining; settle() comes back to it

@@ -206,7 +206,7 @@ local function level_source(level, index, used, decl, numbers, scopes, samplers)
 end
 
 local function root_source(root, levels)
-  local context = contexts[root.kind]
+  local context, leased = contexts[root.kind], false
   local function call(level)
     return ("LEVEL(%s_level_%s, ctx, state.epoch, %s);"):format(root.kind, c_name(level.name), root.direction)
   end
@@ -215,9 +215,15 @@ local function root_source(root, levels)
     "\tunion ctl_state state = hook__state();\n\n\tswitch (state.level) {",
   }
   for i = 2, #levels do
-    out[#out + 1] = ("\tcase %d:\n\t\t%s\n\t\tbreak;"):format(i - 1, call(levels[i]))
+    out[#out + 1] = ("\tcase %d:"):format(i - 1)
+    if levels[i].lease then
+      leased = true
+      out[#out + 1] = ("\t\tif (hook__overdue(%.0fULL))\n\t\t\tgoto base;"):format(levels[i].lease * 1e9)
+    end
+    out[#out + 1] = ("\t\t%s\n\t\tbreak;"):format(call(levels[i]))
   end
-  out[#out + 1] = ("\tdefault:\n\t\t%s\n\t}\n\treturn %s;\n}\n"):format(call(levels[1]), context.pass)
+  out[#out + 1] = ("\tdefault:\n%s\t\t%s\n\t}\n\treturn %s;\n}\n"):format(leased and "\tbase:\n" or "",
+    call(levels[1]), context.pass)
   return table.concat(out, "\n")
 end
 

@@ -57,8 +57,8 @@ end
 -- Flips, drains and judges; the next window begins at the same moment.
 function Replay:close(cut, wall)
   local level, index = self.engine:level()
-  local _, message, code = self.probe:flip(index)
-  if code then return nil, message, code end
+  local flipped, message, code = self.probe:flip(index)
+  if not flipped then return nil, message, code end
   local batches
   batches, message, code = self.probe:drain_now(self.engine:maps())
   if not batches then return nil, message, code end

@@ -73,15 +73,16 @@ static int prepare(struct flipper *f, const void *object, size_t len, struct err
 						 error);
 	if (!err)
 		err = probe__load(f->probe, error);
-	if (!err)
-		err = window__new(f->probe, specs, MAPS, &f->window, error);
+	if (err)
+		return err;
+	probe__ctl(f->probe)->state.level = 1;
+	err = window__new(f->probe, specs, MAPS, &f->window, error);
 	if (err)
 		return err;
 	for (size_t i = 0; i < MAPS; i++)
 		batch__init(&f->batches[i], window__layout(f->window, i));
 	f->program = probe__program(f->probe, "xdp_root");
 	f->level = 1;
-	probe__ctl(f->probe)->state.level = 1;
 	return 0;
 }
 
@@ -138,7 +139,7 @@ static void close_window(struct flipper *f, uint64_t window, uint32_t next)
 {
 	struct error error = {0};
 	double grace;
-	int err = window__flip(f->window, &(struct window_state){.level = (uint8_t)next});
+	int err = window__flip(f->window, &(struct window_state){.level = (uint8_t)next}, NULL);
 
 	if (!err)
 		err = window__grace(f->window, &grace, &error);

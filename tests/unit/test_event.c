@@ -195,7 +195,7 @@ static void what_finds_no_room_is_counted(void **state)
 	open_ring(f);
 	send(f->program, 0, ROOM + 33);
 	assert_int_equal(event__consume(f->ring), ROOM);
-	assert_int_equal(window__flip(window, &(struct window_state){0}), 0);
+	assert_int_equal(window__flip(window, &(struct window_state){0}, NULL), 0);
 	assert_int_equal(window__drain(window, 1, false, &batch, NULL, NULL), 0);
 	memcpy(&count, batch.records + layout__field(batch.layout, "events")->offset,
 	       sizeof(count));

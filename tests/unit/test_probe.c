@@ -139,10 +139,10 @@ static void shares_the_control_block(void **state)
 
 	(void)state;
 	ctl->state.epoch = 41;
-	ctl->lease = 42;
+	ctl->renewed = 42;
 	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(map), &zero, &seen), 0);
 	assert_int_equal(seen.state.epoch, 41);
-	assert_int_equal(seen.lease, 42);
+	assert_int_equal(seen.renewed, 42);
 	assert_true(probe__program(probe, "xdp_root") >= 0);
 	assert_int_equal(probe__program(probe, "no_root"), -ENOENT);
 	probe__free(probe);
