@@ -21,6 +21,8 @@ perilune_package(LIBPCAP "libpcap" "libpcap-dev")
 perilune_package(LIBMD "libmd" "libmd-dev")
 perilune_package(LIBEDIT "libedit" "libedit-dev")
 perilune_package(LIBMNL "libmnl" "libmnl-dev")
+perilune_package(LIBMICROHTTPD "libmicrohttpd>=0.9.71" "libmicrohttpd-dev")
+perilune_package(GNUTLS "gnutls" "libgnutls28-dev")
 
 if(PERILUNE_MISSING)
 	list(JOIN PERILUNE_MISSING "\n" PERILUNE_MISSING)

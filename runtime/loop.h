@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "buf.h"
 
@@ -104,8 +105,9 @@ struct loop_child_spec {
 	const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
 	const char *input; /* written to its standard input, which is then closed; may be NULL */
 	size_t input_len;
-	size_t ceiling; /* most bytes kept of each output; the child is killed beyond that */
-	bool extra;	/* also give it fd 3, a pipe to write to */
+	bool keep_input; /* it stays open, for loop_child__write() */
+	size_t ceiling;	 /* most bytes kept of each output; the child is killed beyond that */
+	bool extra;	 /* also give it fd 3, a pipe to write to */
 	loop_child_output_fn on_output; /* may be NULL: then they are collected */
 };
 
@@ -127,6 +129,15 @@ typedef void (*loop_child_fn)(struct loop_child_result *result, void *arg);
  */
 int loop_child__start(struct loop *loop, const struct loop_child_spec *spec, loop_child_fn fn,
 		      void *arg, struct loop_child **out);
+/*
+ * Writes more to its standard input, if that was kept open. -EPIPE when it is closed, -ENOBUFS when the child does not read and
+ * too much waits for it (nothing is written then).
+ */
+int loop_child__write(struct loop_child *child, const void *bytes, size_t len);
+/* Stops reading its outputs, so that it waits once its pipes are full; and goes on. Only with on_output. */
+void loop_child__pause(struct loop_child *child);
+void loop_child__resume(struct loop_child *child);
+pid_t loop_child__pid(const struct loop_child *child);
 /* Sends a signal to it alone, unless it has been reaped. */
 void loop_child__signal(struct loop_child *child, int signum);
 /* Kills it and what it started; `fn` is still called. */

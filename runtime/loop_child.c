@@ -7,6 +7,9 @@
 
 #include "loop_impl.h"
 
+/* Most bytes that wait for a child which does not read its input. */
+#define INPUT_CEILING (4 << 20)
+
 enum { CHILD_INPUT, CHILD_OUTPUT, CHILD_ERRORS, CHILD_EXTRA, CHILD_PIPES };
 
 struct loop_child {
@@ -16,6 +19,7 @@ struct loop_child {
 	char *input;
 	int handles; /* not closed yet */
 	bool running;
+	size_t unwritten; /* bytes of loop_child__write() that it has not read */
 	struct loop_child_result result;
 	loop_child_output_fn on_output; /* NULL: collected */
 	loop_child_fn fn;		/* NULL when it could not be started */
@@ -49,6 +53,11 @@ static void child_close_pipes(struct loop_child *child, int first)
 	for (int i = first; i < CHILD_PIPES; i++)
 		if (child->pipes[i].type == UV_NAMED_PIPE)
 			child_close(&child->pipes[i]);
+}
+
+pid_t loop_child__pid(const struct loop_child *child)
+{
+	return child->process.pid;
 }
 
 void loop_child__signal(struct loop_child *child, int signum)
@@ -115,6 +124,75 @@ static void on_child_written(uv_write_t *write, int status)
 	child_close(write->handle);
 }
 
+/* Bytes on their way to a child's input that is kept open. */
+struct chunk {
+	uv_write_t write;
+	struct loop_child *child;
+	size_t len;
+	char bytes[];
+};
+
+static void on_chunk_written(uv_write_t *write, int status)
+{
+	struct chunk *chunk = write->data;
+
+	chunk->child->unwritten -= chunk->len;
+	if (status)
+		child_close(&chunk->child->pipes[CHILD_INPUT]);
+	free(chunk);
+}
+
+int loop_child__write(struct loop_child *child, const void *bytes, size_t len)
+{
+	uv_stream_t *stream = (uv_stream_t *)&child->pipes[CHILD_INPUT];
+	struct chunk *chunk;
+	uv_buf_t buf;
+	int err;
+
+	if (uv_is_closing((uv_handle_t *)stream))
+		return -EPIPE;
+	if (child->unwritten + len > INPUT_CEILING)
+		return -ENOBUFS;
+	chunk = malloc(sizeof(*chunk) + len);
+	if (!chunk)
+		return -ENOMEM;
+	chunk->write.data = chunk;
+	chunk->child = child;
+	chunk->len = len;
+	memcpy(chunk->bytes, bytes, len);
+	buf = uv_buf_init(chunk->bytes, (unsigned int)len);
+	err = uv_write(&chunk->write, stream, &buf, 1, on_chunk_written);
+	if (err)
+		free(chunk);
+	else
+		child->unwritten += len;
+	return err;
+}
+
+static void child_read(struct loop_child *child, bool on)
+{
+	for (int i = CHILD_OUTPUT; i <= CHILD_ERRORS; i++) {
+		uv_stream_t *stream = (uv_stream_t *)&child->pipes[i];
+
+		if (stream->type != UV_NAMED_PIPE || uv_is_closing((uv_handle_t *)stream))
+			continue;
+		if (on)
+			uv_read_start(stream, on_child_alloc, on_child_read);
+		else
+			uv_read_stop(stream);
+	}
+}
+
+void loop_child__pause(struct loop_child *child)
+{
+	child_read(child, false);
+}
+
+void loop_child__resume(struct loop_child *child)
+{
+	child_read(child, true);
+}
+
 /*
  * A pipe of the child's. Not UV_CREATE_PIPE: that makes a pair of sockets, and /dev/fd/3 of a
  * socket cannot be opened. *theirs is the descriptor to inherit, closed by the caller.
@@ -172,12 +250,25 @@ static int child_spawn(struct loop *loop, struct loop_child *child,
 	return err;
 }
 
+/* What it begins with, and then the end of it, unless more may come. */
+static void give_input(struct loop_child *child, size_t len, bool keep)
+{
+	uv_buf_t input = uv_buf_init(child->input, (unsigned int)len);
+
+	if (keep && len)
+		loop_child__write(child, child->input, len);
+	if (keep)
+		return;
+	if (!len || uv_write(&child->write, (uv_stream_t *)&child->pipes[CHILD_INPUT], &input, 1,
+			     on_child_written))
+		child_close(&child->pipes[CHILD_INPUT]);
+}
+
 int loop_child__start(struct loop *loop, const struct loop_child_spec *spec, loop_child_fn fn,
 		      void *arg, struct loop_child **out)
 {
 	size_t len = spec->input ? spec->input_len : 0;
 	struct loop_child *child;
-	uv_buf_t input;
 	int err;
 
 	if (loop->closing)
@@ -210,10 +301,7 @@ int loop_child__start(struct loop *loop, const struct loop_child_spec *spec, loo
 	child->fn = fn;
 	child->on_output = spec->on_output;
 	child->arg = arg;
-	input = uv_buf_init(child->input, (unsigned int)len);
-	if (!len || uv_write(&child->write, (uv_stream_t *)&child->pipes[CHILD_INPUT], &input, 1,
-			     on_child_written))
-		child_close(&child->pipes[CHILD_INPUT]);
+	give_input(child, len, spec->keep_input);
 	for (int i = CHILD_OUTPUT; i < CHILD_PIPES; i++)
 		if (child->pipes[i].type == UV_NAMED_PIPE)
 			uv_read_start((uv_stream_t *)&child->pipes[i], on_child_alloc,

@@ -100,6 +100,8 @@ static int core_start(lua_State *L)
 	lua_settop(L, 2);
 	lua_getfield(L, 1, "output");
 	luaL_checktype(L, 3, LUA_TFUNCTION);
+	lua_getfield(L, 1, "input");
+	spec.keep_input = lua_toboolean(L, -1);
 	lua_getfield(L, 1, "argv");
 	get_argv(L, argv);
 	child = lua_newuserdata(L, sizeof(*child));
@@ -139,6 +141,48 @@ static int child_kill(lua_State *L)
 	return 0;
 }
 
+static int child_write(lua_State *L)
+{
+	struct lua_child *child = luaL_checkudata(L, 1, CHILD_TYPE);
+	size_t len;
+	const char *text = luaL_checklstring(L, 2, &len);
+	int err = child->child ? loop_child__write(child->child, text, len) : -EPIPE;
+
+	if (err)
+		return fail(L, err, "cannot write to the process");
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int child_pause(lua_State *L)
+{
+	struct lua_child *child = luaL_checkudata(L, 1, CHILD_TYPE);
+
+	if (child->child)
+		loop_child__pause(child->child);
+	return 0;
+}
+
+static int child_resume(lua_State *L)
+{
+	struct lua_child *child = luaL_checkudata(L, 1, CHILD_TYPE);
+
+	if (child->child)
+		loop_child__resume(child->child);
+	return 0;
+}
+
+static int child_pid(lua_State *L)
+{
+	struct lua_child *child = luaL_checkudata(L, 1, CHILD_TYPE);
+
+	if (child->child)
+		lua_pushinteger(L, loop_child__pid(child->child));
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
 static int core_program(lua_State *L)
 {
 	char path[PATH_MAX];
@@ -161,9 +205,15 @@ static int core_follow(lua_State *L)
 
 int luaopen_perilune_core_child(lua_State *L)
 {
-	static const luaL_Reg methods[] = {{"signal", child_signal},
-					   {"kill", child_kill},
-					   {NULL, NULL}};
+	static const luaL_Reg methods[] = {
+		{"signal", child_signal},
+		{"kill", child_kill},
+		{"write", child_write},
+		{"pause", child_pause},
+		{"resume", child_resume},
+		{"pid", child_pid},
+		{NULL, NULL},
+	};
 	static const luaL_Reg functions[] = {{"start", core_start},
 					     {"program", core_program},
 					     {"follow", core_follow},

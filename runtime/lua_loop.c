@@ -19,6 +19,7 @@
 
 struct lua_timer {
 	struct loop_timer *timer; /* NULL: closed */
+	struct loop_watch *watch; /* in place of a timer: of a descriptor */
 	struct lua_vm *vm;
 	int fn;
 	int self; /* keeps the userdata while it runs, so that a timer need not be held by anybody
@@ -151,6 +152,21 @@ static int core_on_step(lua_State *L)
 	return 1;
 }
 
+/* Like a step: called again and again until it is closed. */
+static int core_watch(lua_State *L)
+{
+	int fd = (int)luaL_checkinteger(L, 1), err;
+	struct lua_timer *timer;
+
+	lua_remove(L, 1);
+	timer = push_timer(L);
+	err = loop_watch__new(lua_vm__loop(timer->vm), fd, on_step, timer, &timer->watch);
+	if (err)
+		return fail(L, err, "cannot watch this descriptor");
+	timer->self = lua_vm__ref(L, -1);
+	return 1;
+}
+
 static struct lua_timer *check_timer(lua_State *L)
 {
 	struct lua_timer *timer = luaL_checkudata(L, 1, TIMER_TYPE);
@@ -197,7 +213,9 @@ static int timer_close(lua_State *L)
 	struct lua_timer *timer = luaL_checkudata(L, 1, TIMER_TYPE);
 
 	loop_timer__free(timer->timer);
+	loop_watch__free(timer->watch);
 	timer->timer = NULL;
+	timer->watch = NULL;
 	lua_vm__unref(L, &timer->fn);
 	lua_vm__unref(L, &timer->self);
 	return 0;
@@ -269,11 +287,17 @@ static const luaL_Reg signal_methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-	{"run", core_run},	   {"stop", core_stop},
-	{"now", core_now},	   {"wall", core_wall},
-	{"pid", core_pid},	   {"timer", core_timer},
-	{"signal", core_signal},   {"rfc3339", core_rfc3339},
-	{"on_step", core_on_step}, {NULL, NULL},
+	{"run", core_run},
+	{"stop", core_stop},
+	{"now", core_now},
+	{"wall", core_wall},
+	{"pid", core_pid},
+	{"timer", core_timer},
+	{"signal", core_signal},
+	{"rfc3339", core_rfc3339},
+	{"on_step", core_on_step},
+	{"watch", core_watch},
+	{NULL, NULL},
 };
 
 static void make_type(lua_State *L, const char *type, const luaL_Reg *methods)

@@ -9,6 +9,8 @@
  * - timer(fn) → t with t:start(deadline), t:stop(), t:close(); a running one stays alive by itself
  * - signal("SIGINT", fn) → s; calls fn("SIGINT") for each one, until s:close()
  * - on_step(fn) → s; calls fn() each time somebody sets the wall clock, until s:close(); nil, message, code where that cannot be watched
+ * - watch(fd, fn) → w; calls fn() whenever the descriptor can be read, again and again until it has been, until w:close(); does not
+ *   keep the loop running
  * - rfc3339(µs [, ns beyond it]) → "2026-11-23T21:06:05.123456000Z"
  * - pid()
  */

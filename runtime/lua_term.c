@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * perilune.core.term: the terminal as far as a display needs it.
+ * perilune.core.term: the terminal and the standard streams, as far as a display or a conversation needs them.
  *
  *   isatty(fd) → boolean
  *   size([fd]) → columns, rows | nil, message, code
+ *   read(fd) → text, "" at its end | nil, message, code: "EAGAIN" when there is nothing yet
  *   write(fd, text) → true | nil, message, code, bytes written
  *   keys(fn) → k | nil, message, code; from now on fn(bytes) is called with what is typed, key by key, unseen and without waiting for
  *              a line, and fn(nil) when the terminal is gone; k:close() puts the terminal as it was, and so does the end of the process
@@ -119,6 +120,24 @@ static int write_(lua_State *L)
 	return pushed + 1;
 }
 
+static int read_(lua_State *L)
+{
+	int fd = (int)luaL_checkinteger(L, 1), ready;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char bytes[16384];
+	ssize_t n = -1;
+
+	ready = poll(&p, 1, 0);
+	if (!ready)
+		errno = EAGAIN;
+	else if (ready > 0)
+		n = read(fd, bytes, sizeof(bytes));
+	if (n < 0)
+		return fail(L, errno == EINTR ? -EAGAIN : -errno, "cannot read");
+	lua_pushlstring(L, bytes, (size_t)n);
+	return 1;
+}
+
 static int keys_close(lua_State *L)
 {
 	struct lua_keys *keys = luaL_checkudata(L, 1, KEYS_TYPE);
@@ -205,8 +224,8 @@ int luaopen_perilune_core_term(lua_State *L)
 					   {"__gc", keys_close},
 					   {NULL, NULL}};
 	static const luaL_Reg functions[] = {
-		{"isatty", isatty_}, {"size", size}, {"write", write_},
-		{"keys", keys},	     {NULL, NULL},
+		{"isatty", isatty_}, {"size", size}, {"read", read_},
+		{"write", write_},   {"keys", keys}, {NULL, NULL},
 	};
 
 	luaL_newmetatable(L, KEYS_TYPE);

@@ -18,6 +18,7 @@
 #include "lua_edit.h"
 #include "lua_files.h"
 #include "lua_filter.h"
+#include "lua_http.h"
 #include "lua_interrupt.h"
 #include "lua_kernel.h"
 #include "lua_links.h"
@@ -67,6 +68,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.edit", luaopen_perilune_core_edit},
 	{"perilune.core.files", luaopen_perilune_core_files},
 	{"perilune.core.filter", luaopen_perilune_core_filter},
+	{"perilune.core.http", luaopen_perilune_core_http},
 	{"perilune.core.interrupt", luaopen_perilune_core_interrupt},
 	{"perilune.core.kernel", luaopen_perilune_core_kernel},
 	{"perilune.core.links", luaopen_perilune_core_links},

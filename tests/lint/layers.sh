@@ -34,6 +34,8 @@ nowhere='//'
 	only 'libbpf is for the kernel side' "$(include '<bpf/')" \
 		'runtime/(probe|attach|twin|window|extract|gather|layout|kernel|event|replay|bench|map|scope|statistics)(_[a-z_]+)?\.[ch]:' $runtime
 	only 'libuv is for the loop' "$(include '[<"]uv')" 'runtime/loop(_[a-z_]+)?\.[ch]:' $runtime
+	only 'libmicrohttpd and GnuTLS are for http' "$(include '<(microhttpd|gnutls/.*)\.h>')" \
+		'runtime/http(_[a-z_]+)?\.[ch]:' $runtime
 	only 'of bpf/ and templates/, the runtime may include bpf/ctl.h' "$(include '"(\.\./)?(bpf|templates)/')" \
 		'.*bpf/ctl\.h"' $runtime
 	only 'what runs in the kernel knows nothing of the runtime' "$(include '[<"](.*/)?runtime/')" "$nowhere" $kernel

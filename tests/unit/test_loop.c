@@ -424,6 +424,82 @@ static void read_one(void *arg)
 		loop__stop(r->loop);
 }
 
+/* Says the next line when it has heard the last, and hangs up after the third. */
+static void on_echo(int fd, const char *bytes, size_t len, void *arg)
+{
+	struct heard *heard = arg;
+	size_t had = strlen(heard->text[fd]);
+
+	assert_true(had + len < sizeof(heard->text[fd]));
+	memcpy(heard->text[fd] + had, bytes, len);
+	if (!strcmp(heard->text[1], "one\n"))
+		assert_int_equal(loop_child__write(heard->child, "two\n", 4), 0);
+	else if (!strcmp(heard->text[1], "one\ntwo\n"))
+		assert_int_equal(loop_child__write(heard->child, "end\n", 4), 0);
+}
+
+static void child_is_spoken_to_while_it_runs(void **state)
+{
+	const char *argv[] = {"sh", "-c",
+			      "while read line; do echo $line; [ $line != end ] || exit 4; done",
+			      NULL};
+	struct loop_child_spec spec = {.argv = argv,
+				       .on_output = on_echo,
+				       .input = "one\n",
+				       .input_len = 4,
+				       .keep_input = true};
+	struct heard heard = {.child = NULL};
+
+	assert_int_equal(loop_child__start(*state, &spec, on_child, &heard, &heard.child), 0);
+	assert_int_equal(loop__run(*state), 0);
+	assert_string_equal(heard.text[1], "one\ntwo\nend\n");
+	assert_int_equal(heard.outcome.status, 4);
+	forget(&heard.outcome);
+}
+
+/* It writes for ever; while it is not read, nothing comes. */
+static void on_flood(int fd, const char *bytes, size_t len, void *arg)
+{
+	struct heard *heard = arg;
+
+	(void)fd;
+	(void)bytes;
+	(void)len;
+	heard->outcome.output_len++;
+	loop_child__pause(heard->child);
+}
+
+static void on_pause_ends(void *arg)
+{
+	struct heard *heard = arg;
+
+	assert_int_equal(heard->outcome.output_len, 1);
+	loop_child__resume(heard->child);
+	loop_child__kill(heard->child);
+}
+
+static void a_child_is_paused(void **state)
+{
+	const char *argv[] = {"sh", "-c", "while :; do echo line; done", NULL};
+	struct loop_child_spec spec = {.argv = argv, .on_output = on_flood, .keep_input = true};
+	struct heard heard = {.child = NULL};
+	struct loop_timer *timer;
+	char *much = calloc(1, 3 << 20);
+
+	assert_non_null(much);
+	assert_int_equal(loop_child__start(*state, &spec, on_child, &heard, &heard.child), 0);
+	/* And it does not listen. */
+	assert_int_equal(loop_child__write(heard.child, much, 3 << 20), 0);
+	assert_int_equal(loop_child__write(heard.child, much, 3 << 20), -ENOBUFS);
+	assert_int_equal(loop_timer__new(*state, on_pause_ends, &heard, &timer), 0);
+	assert_int_equal(loop_timer__start(timer, loop__now() + 100 * MS), 0);
+	assert_int_equal(loop__run(*state), 0);
+	assert_int_equal(heard.outcome.signal, SIGKILL);
+	loop_timer__free(timer);
+	free(much);
+	forget(&heard.outcome);
+}
+
 static void never(void *arg)
 {
 	(void)arg;
@@ -525,6 +601,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unknown_program_is_told_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(child_is_heard_as_it_speaks_and_told_by_signals,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(child_is_spoken_to_while_it_runs, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_child_is_paused, setup, teardown),
 		cmocka_unit_test_setup_teardown(watch_calls_until_all_is_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(child_is_killed_at_the_ceiling, setup, teardown),
 		cmocka_unit_test_setup_teardown(killing_takes_what_the_child_started, setup,

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What http.c, http_request.c and http_peer.c share, and nobody else includes.
+ */
+#ifndef PERILUNE_HTTP_IMPL_H
+#define PERILUNE_HTTP_IMPL_H
+
+#include <microhttpd.h>
+
+#include "buf.h"
+#include "http.h"
+
+#define NS_PER_S 1000000000ULL
+#define NS_PER_MS 1000000ULL
+
+/* What a connection is at, which says how long it may take. */
+enum http_stage {
+	HTTP_RECEIVING, /* also between two requests */
+	HTTP_WAITING,	/* for our answer */
+	HTTP_SENDING,
+	HTTP_STREAMING,
+};
+
+struct http_connection {
+	struct http_connection *next, **link; /* in the server's list */
+	struct http_request *request;	      /* the one under way, or NULL */
+	struct http_server *server;
+	int fd;
+	enum http_stage stage;
+	uint64_t since; /* loop__now() when the stage began */
+};
+
+struct http_server {
+	struct loop *loop;
+	struct MHD_Daemon *daemon;
+	struct loop_watch *watch; /* the library's epoll descriptor */
+	struct loop_timer *timer; /* when the library wants to be run again */
+	struct loop_timer *sweep; /* looks for connections that take too long */
+	bool running;		  /* in MHD_run() */
+	bool closed;		  /* a connection, in MHD_run() */
+	struct http_limits limits;
+	http_request_fn head, request, gone;
+	http_log_fn log;
+	void *arg;
+	char *path; /* of the Unix socket, or NULL */
+	char *certificate, *key, *clients;
+	uint16_t port;
+	struct http_connection *connections;
+	unsigned int count;
+};
+
+struct http_request {
+	struct http_server *server;
+	struct http_connection *connection;
+	struct MHD_Connection *mhd;
+	char *target, *method;
+	struct buf body;
+	size_t body_len; /* as far as it has come, also what was not kept */
+	bool headed, whole, queued, suspended;
+	unsigned int status;
+	struct MHD_Response *response; /* ours until it is queued */
+	void *data;
+	/* A stream: queue.data + sent are the bytes that wait. */
+	struct buf queue;
+	size_t sent;
+	bool streaming, finished, full;
+	http_drained_fn drained;
+};
+
+void http__stage(struct http_connection *connection, enum http_stage stage);
+/* Has the library run soon, on the loop. */
+void http__schedule(struct http_server *server);
+/* Goes on with a request that waits for us. */
+void http__resume(struct http_request *request);
+void http__suspend(struct http_request *request);
+
+#endif
