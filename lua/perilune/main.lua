@@ -13,7 +13,8 @@ local words = require "perilune.words"
 -- cannot; interrupted twice.
 local EXIT = { done = 0, failed = 1, wrong = 2, refused = 3, interrupted = 130 }
 
-local COMMANDS = { "run", "check", "replay", "templates", "examples", "new", "doctor", "map", "top", "repl", "bench" }
+local COMMANDS = { "run", "check", "replay", "templates", "examples", "new", "doctor", "map", "top", "repl", "bench",
+  "manual" }
 
 -- Commands of the language of `perilune --help` to come: naming them here keeps their names from being taken
 -- for typing errors.
@@ -54,10 +55,18 @@ perilune watches a network cheaply and goes deeper the moment a policy says so.
 Next: perilune examples]]
 end
 
+-- Every command, as it says of itself.
+local function all_commands()
+  local list = {}
+  for i, name in ipairs(COMMANDS) do
+    list[i] = setmetatable({ name = name }, { __index = require("perilune.command." .. name) })
+  end
+  return list
+end
+
 local function full_help(context)
   context.out "usage: perilune COMMAND [ARGUMENT …]\n"
-  for _, name in ipairs(COMMANDS) do
-    local command = require("perilune.command." .. name)
+  for _, command in ipairs(all_commands()) do
     context.out(("  %s\n      %s"):format(command.usage, command.summary))
   end
   context.out [[
@@ -102,6 +111,7 @@ return function(list, context)
   context.out = print_to(io.stdout)
   context.err = print_to(io.stderr)
   context.exit = EXIT
+  context.commands = all_commands
   context.fail = failure(context, EXIT.wrong)
   context.broke = failure(context, EXIT.failed)
   context.templates = template.registry(template_dirs(context), files.list)
