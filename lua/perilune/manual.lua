@@ -64,8 +64,8 @@ end
 
 --- The man page in roff (man(7)).
 function manual.page(commands, version)
-  local out = { (".TH PERILUNE 1 \"\" \"perilune %s\" \"User Commands\""):format(version), ".SH NAME", HEAD.name,
-    ".SH SYNOPSIS", ".B perilune", ".I COMMAND", "[\\fIARGUMENT\\fR ...]", ".SH DESCRIPTION" }
+  local out = { (".TH PERILUNE 1 \"\" \"perilune %s\" \"User Commands\""):format(version), ".ad l", ".nh",
+    ".SH NAME", HEAD.name, ".SH SYNOPSIS", ".B perilune", ".I COMMAND", "[\\fIARGUMENT\\fR ...]", ".SH DESCRIPTION" }
   for line in HEAD.description:gmatch "[^\n]+" do out[#out + 1] = roff(line) end
   out[#out + 1] = ".SH COMMANDS"
   for _, command in ipairs(commands) do
@@ -134,7 +134,9 @@ _perilune() {
   map) [ "$COMP_CWORD" -gt 2 ] || { COMPREPLY=($(compgen -W 'list dump' -- "$word")) ; return ; } ;;
   bench) COMPREPLY=($(compgen -W "$(_perilune_names bench)" -- "$word")) ;;
   esac
-  COMPREPLY+=($(compgen -f -X '!*.@(lua|pcap|pcapng|log)' -- "$word") $(compgen -d -S / -- "$word"))
+  local kind
+  for kind in lua 'pcap*' log; do COMPREPLY+=($(compgen -f -X "!*.$kind" -- "$word")); done
+  COMPREPLY+=($(compgen -d -S / -- "$word"))
 }
 complete -o filenames -F _perilune perilune
 ]]):format(table.concat(names, " "), table.concat(cases, "\n"))
