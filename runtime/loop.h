@@ -107,9 +107,14 @@ struct loop_child_spec {
 	size_t input_len;
 	bool keep_input; /* it stays open, for loop_child__write() */
 	size_t ceiling;	 /* most bytes kept of each output; the child is killed beyond that */
-	bool extra;	 /* also give it fd 3, a pipe to write to */
+	bool extra;	 /* also give it fd 3, a pipe to write to; */
+	const char
+		*handed; /* or one to read these bytes from, which nobody else sees; may be NULL */
+	size_t handed_len;		/* at most LOOP_CHILD_HANDED_MAX */
 	loop_child_output_fn on_output; /* may be NULL: then they are collected */
 };
+
+#define LOOP_CHILD_HANDED_MAX 32768
 
 struct loop_child_result {
 	int status;	   /* exit status, or -1 */
@@ -124,7 +129,7 @@ typedef void (*loop_child_fn)(struct loop_child_result *result, void *arg);
 
 /*
  * Starts it and calls `fn` once, when it has been reaped and all its pipes are closed; *out is
- * freed after that call. -ENOENT when there is no such program. The copy of the input is the loop's
+ * freed after that call. -ENOENT when there is no such program, -E2BIG when too much is handed. The copy of the input is the loop's
  * own. It leads a session of its own, so a terminal's Ctrl-C does not reach it.
  */
 int loop_child__start(struct loop *loop, const struct loop_child_spec *spec, loop_child_fn fn,

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,11 +219,34 @@ static int child_pipe(struct loop *loop, struct loop_child *child, int index, in
 	return err;
 }
 
+/* *theirs: a pipe that holds these bytes already. They are few enough for any pipe, so nothing waits. */
+static int child_hand(const char *bytes, size_t len, int *theirs)
+{
+	int fds[2], err = 0;
+
+	if (len > LOOP_CHILD_HANDED_MAX)
+		return -E2BIG;
+	if (pipe2(fds, O_CLOEXEC))
+		return -errno;
+	/* A user with many pipes gets smaller ones. */
+	if (fcntl(fds[1], F_GETPIPE_SZ) < (int)len)
+		fcntl(fds[1], F_SETPIPE_SZ, LOOP_CHILD_HANDED_MAX);
+	fcntl(fds[1], F_SETFL, O_NONBLOCK);
+	if (write(fds[1], bytes, len) != (ssize_t)len)
+		err = -ENOBUFS;
+	close(fds[1]);
+	if (err)
+		close(fds[0]);
+	else
+		*theirs = fds[0];
+	return err;
+}
+
 static int child_spawn(struct loop *loop, struct loop_child *child,
 		       const struct loop_child_spec *spec)
 {
 	int theirs[CHILD_PIPES] = {-1, -1, -1, -1};
-	int count = spec->extra ? CHILD_PIPES : CHILD_EXTRA, err = 0;
+	int count = spec->extra || spec->handed ? CHILD_PIPES : CHILD_EXTRA, err = 0;
 	uv_stdio_container_t stdio[CHILD_PIPES];
 	uv_process_options_t options = {
 		.exit_cb = on_child_exit,
@@ -234,7 +259,9 @@ static int child_spawn(struct loop *loop, struct loop_child *child,
 	};
 
 	for (int i = 0; i < count && !err; i++) {
-		err = child_pipe(loop, child, i, &theirs[i]);
+		err = i == CHILD_EXTRA && spec->handed
+			      ? child_hand(spec->handed, spec->handed_len, &theirs[i])
+			      : child_pipe(loop, child, i, &theirs[i]);
 		stdio[i] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = theirs[i]};
 	}
 	if (!err) {

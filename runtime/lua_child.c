@@ -101,7 +101,12 @@ static int core_start(lua_State *L)
 	lua_getfield(L, 1, "output");
 	luaL_checktype(L, 3, LUA_TFUNCTION);
 	lua_getfield(L, 1, "input");
-	spec.keep_input = lua_toboolean(L, -1);
+	if (lua_type(L, 4) == LUA_TSTRING)
+		spec.input = lua_tolstring(L, 4, &spec.input_len);
+	else
+		spec.keep_input = lua_toboolean(L, 4);
+	lua_getfield(L, 1, "handed");
+	spec.handed = luaL_optlstring(L, 5, NULL, &spec.handed_len);
 	lua_getfield(L, 1, "argv");
 	get_argv(L, argv);
 	child = lua_newuserdata(L, sizeof(*child));

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * perilune.core.child: other processes of this program, for Lua.
+ * perilune.core.child: other processes, for Lua.
  *
- *	start({ argv = { program, … }, output = function(fd, bytes), input = true }, done)   → child | nil, message, code
+ *	start({ argv = { program, … }, output = function(fd, bytes), input =, handed = }, done)   → child | nil, message, code
  *			output: what it writes, as it comes, to its standard output (1) or standard error (2);
  *			done(status | nil, signal | nil): an exit status, or the name of the signal that ended it;
- *			input: it has a standard input, for child:write; else that is empty
+ *			input: a text that it can read, or true: its standard input stays open, for child:write; else that is empty;
+ *			handed: at most 32 kB that it can read from /dev/fd/3 and that nobody else sees
  *	child:write(text)	→ true | nil, message, code: "EPIPE" when it has ended or closed its input, "ENOBUFS" when it does not read
  *	child:pause(), child:resume()	its outputs are not read any more, and read again
  *	child:pid()		→ its process id, or nil when it has ended

@@ -4,6 +4,8 @@
  *
  *	list(directory) → sorted names without . and .. | nil, message, code
  *	kind(path)      → "file", "directory", "other" | nil, message, code
+ *	program(name)   → the file that a command of this name is, looked up in PATH unless it has a slash
+ *	                  | nil, message, code
  */
 #ifndef PERILUNE_LUA_FILES_H
 #define PERILUNE_LUA_FILES_H

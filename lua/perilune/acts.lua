@@ -5,10 +5,12 @@
 --   add "set"                         the instance's key is a member
 --   log, log "text"                   says it once
 --   emit "name" { field = value, … }  an event of the policy's own, once; fields are text, numbers and booleans
+--   notify "receiver"                 tells it, and tells it again when it is over
 --   function(w, key) … end            is called once
 --
 -- A checked act is plain data, which decide.lua hands out with the instance it is for:
---   { kind =, lasts = true when clearing takes it back, text = what an event says of it, … }
+--   { kind =, lasts = true when clearing takes it back, outside = true when it is done outside of the engine
+--     (performers.lua), text = what an event says of it, … }
 
 local form = require "perilune.form"
 local measure = require "perilune.measure"
@@ -22,7 +24,7 @@ local acts = {}
 local Act = {}
 
 local MOST_FIELDS = 32 -- of an emit
-local EXAMPLE = 'add "set", log, log "text", emit "name", function(w, key)'
+local EXAMPLE = 'add "set", log, log "text", emit "name", notify "receiver", function(w, key)'
 
 local function is_act(thing) return getmetatable(thing) == Act end
 
@@ -66,6 +68,13 @@ local function emit(name)
   return new { kind = "emit", name = name, text = name, fields = {} }
 end
 
+local function notify(name)
+  if type(name) ~= "string" then
+    sandbox.fail(nil, "notify takes the name of a receiver", 'like notify "soc"')
+  end
+  return new { kind = "notify", receiver = name }
+end
+
 -- `log` stands for itself (the rule's reason is logged), with a text it logs that; emit "name" may have fields.
 Act.__call = function(act, body)
   if act.kind == "emit" then
@@ -81,7 +90,7 @@ end
 
 --- The words of the language that make acts.
 function acts.words()
-  return { add = add, emit = emit, log = setmetatable({ kind = "log", at = false }, Act) }
+  return { add = add, emit = emit, notify = notify, log = setmetatable({ kind = "log", at = false }, Act) }
 end
 
 --- A schema type: the acts of a rule, as a list.
@@ -134,9 +143,20 @@ function checked.log(act) return { kind = "log", text = act.text } end
 
 function checked.emit(act) return { kind = "emit", text = act.name, fields = act.fields } end
 
+function checked.notify(act, rule, _, declared)
+  if not declared.receivers[act.receiver] then
+    local known = words.keys(declared.receivers)
+    local title = ('rule "%s": notify "%s": no such receiver'):format(rule.name, act.receiver)
+    sandbox.fail(act.at or rule.at, title,
+      words.suggest(act.receiver, known, 'write receivers = { receiver "soc" { webhook = "https://…" } }'))
+  end
+  return { kind = "notify", receiver = act.receiver, text = act.receiver, lasts = true, outside = true }
+end
+
 function checked.call(act) return act end
 
---- The acts of a rule as plain data. `per`: { probe, field } or nil; `declared`: forms by name, { sets = … }.
+--- The acts of a rule as plain data. `per`: { probe, field } or nil; `declared`: forms by name, { sets =, receivers =
+--- }.
 function acts.check(rule, per, declared)
   local list = {}
   for i, act in ipairs(rule.values.act) do list[i] = checked[act.kind](act, rule, per, declared) end

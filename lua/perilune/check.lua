@@ -5,6 +5,7 @@
 local acts = require "perilune.acts"
 local form = require "perilune.form"
 local probes = require "perilune.probes"
+local receivers = require "perilune.receivers"
 local resolve = require "perilune.resolve"
 local sandbox = require "perilune.sandbox"
 local sets = require "perilune.sets"
@@ -252,8 +253,10 @@ function check.declare(policy, file, options)
   local by_set = by_name(values.sets, "set")
   decl.sets = sets.declare(values.sets)
   for _, probe in ipairs(list) do sets.limit(probe, by_set, decl.sets) end
+  local declared = { sets = by_set, receivers = by_name(values.receivers, "receiver") }
+  decl.receivers = receivers.declare(values.receivers)
   by_name(values.rules, "rule")
-  for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, { sets = by_set }) end
+  for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, declared) end
   by_name(values.exports, "records")
   decl.records = records_of(values.exports, map)
   return decl

@@ -299,6 +299,21 @@ function Decide:step(sample)
   return step.result
 end
 
+-- The end: takes back what lasts of every instance that fires. Returns a list of actions. Members of sets go with them.
+function Decide:release(why)
+  local step = { result = { actions = {} } }
+  for _, rule in ipairs(self.rules) do
+    for _, raw in ipairs(words.keys(rule.instances)) do
+      local instance = rule.instances[raw]
+      local told = { reason = name_of(rule, instance) .. ": " .. why, values = {} }
+      for _, what in ipairs(instance.state == "firing" and rule.decl.act or {}) do
+        if what.lasts then hand_out(step, rule, instance, what, told, true) end
+      end
+    end
+  end
+  return step.result.actions
+end
+
 -- Whether nothing is remembered: a window without packets would change nothing.
 function Decide:at_rest()
   for _, rule in ipairs(self.rules) do

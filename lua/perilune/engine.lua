@@ -39,7 +39,7 @@ end
 --- no more); `dry_run`:
 --- rules are evaluated, levels and acts are not; scope(set, member, in): puts a member into a set in the kernel, or
 --- takes it out; nil, message when that fails; calls: how the policy's functions are called (calls.lua), in this
---- process when nil.
+--- process when nil; performers: who does what acts want done outside (performers.lua), nobody when nil.
 function engine.new(options)
   local self = setmetatable({
     decl = options.decl,
@@ -48,6 +48,7 @@ function engine.new(options)
     dry_run = options.dry_run,
     scope = options.scope,
     calls = options.calls,
+    performers = options.performers,
     decide = decide.new(options.decl, { call = options.calls and options.calls:caller() }),
     levels = levels.new(options.decl.levels),
     seen = levels_seen.new(options.decl.levels),
@@ -318,6 +319,7 @@ function Engine:emit_decisions(result, closed, time)
     self:act(action, closed.seq, time)
     if self.scoped[action.set] and not self.dry_run then self:change_scope(action, time) end
   end
+  if self.performers then self.performers:flush() end
 end
 
 -- Says what is done; an event of the policy's own says it by itself.
@@ -327,9 +329,17 @@ function Engine:act(action, seq, time)
       reason = action.reason, values = action.values, fields = action.what.fields }, time)
     return
   end
+  local outside = action.what and action.what.outside
+  local dry = self.dry_run or outside and not (self.performers and self.performers:can(action.act)) or nil
   self:emit({ event = "action", seq = seq, act = action.act, set = action.set, member = action.member,
-    rule = action.rule, key = action.key, undo = action.undo or false, text = action.text,
-    dry_run = self.dry_run or nil }, time)
+    rule = action.rule, key = action.key, undo = action.undo or false, text = action.text, dry_run = dry }, time)
+  if outside and not dry then self.performers:perform(action, time) end
+end
+
+--- The end, at `time`: what lasts is taken back.
+function Engine:release(time)
+  for _, action in ipairs(self.decide:release "the run has ended") do self:act(action, self.seq, time) end
+  if self.performers then self.performers:flush() end
 end
 
 -- Before the level changes, so that a deeper probe finds its set filled from its first packet.

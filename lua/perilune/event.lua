@@ -97,7 +97,7 @@ event.head = {
 }
 
 event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "budget", "emit",
-  "error", "summary" }
+  "delivery", "error", "summary" }
 
 event.fields = {
   start = {
@@ -184,6 +184,14 @@ event.fields = {
     { "reason", "text", nil, "why, for people" },
     { "values", "values", nil, "the measures that decided" },
     { "fields", "fields", nil, "what the policy adds" },
+  },
+  delivery = {
+    { "receiver", "text", nil, "who was told" },
+    { "firing", "count", "instances", "that it was told of: they fire" },
+    { "resolved", "count", "instances", "that it was told of: they fire no more" },
+    { "attempts", "count", nil, "how often it was tried" },
+    { "seconds", "seconds", "s", "from the first attempt until it was told" },
+    { "waiting", "count", "instances", "that it has still to be told of" },
   },
   error = {
     { "file", "text?", nil, "the file at fault" },

@@ -151,6 +151,9 @@ local function any(value)
   return kind == "string" and quote(value) or kind == "boolean" and tostring(value) or "null"
 end
 
+--- Any value of texts, numbers, booleans, lists and tables with names; an empty table is {}.
+event_json.value = any
+
 function scalar.rows(value)
   if type(value) == "string" then
     if value:sub(1, 1) ~= "[" or value:sub(-1) ~= "]" or value:find("\n", 1, true) then

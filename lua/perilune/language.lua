@@ -9,6 +9,7 @@ local limits = require "perilune.limits"
 local measure = require "perilune.measure"
 local options = require "perilune.options"
 local probes = require "perilune.probes"
+local receivers = require "perilune.receivers"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
 local sets = require "perilune.sets"
@@ -17,7 +18,7 @@ local language = {}
 
 -- Words of the language that are not built yet, so that using one says so.
 local LATER = {
-  "schedule", "receiver", "metrics", "notify", "capture", "source", "test", "tests", "pcap",
+  "schedule", "metrics", "capture", "source", "test", "tests", "pcap",
   "members", "only",
   "entropy", "cap", "drop",
 }
@@ -55,7 +56,7 @@ local POLICY = schema.new {
     always = { type = form.list "probe", default = {} }, levels = { type = form.list "level" },
     sets = { type = form.list "set", default = {} }, rules = { type = form.list "rule", default = {} },
     exports = { type = form.list "records", default = {} }, limits = { type = "table", default = {} },
-    budget = { later = true }, schedules = { later = true }, receivers = { later = true },
+    budget = { later = true }, schedules = { later = true }, receivers = { type = form.list "receiver", default = {} },
     state = { later = true },
   },
 }
@@ -109,7 +110,7 @@ function language.words(context)
     end),
     policy = policy_word(), level = plain("level", LEVEL), set = plain("set", sets.SPEC),
     rule = plain("rule", RULE),
-    records = plain("records", RECORDS),
+    records = plain("records", RECORDS), receiver = plain("receiver", receivers.SPEC),
   }
   for word, act in pairs(acts.words()) do known[word] = act end
   for word, make in pairs(measure.vocabulary) do known[word] = make end

@@ -10,10 +10,14 @@
 local attachments = require "perilune.attachments"
 local build = require "perilune.build"
 local calls = require "perilune.calls"
+local deliver = require "perilune.deliver"
 local engine = require "perilune.engine"
 local loop = require "perilune.core.loop"
+local performers = require "perilune.performers"
 
 local live = {}
+
+local LAST_WORDS = 5 -- seconds that notifications may take at the end
 
 local Live = {}
 Live.__index = Live
@@ -40,6 +44,7 @@ end
 
 function Live:finish(message, code)
   if self.ended then return end
+  if self.performers then self.performers:finish() end
   self.ended = true
   self.timer:close()
   self.bound:close()
@@ -73,21 +78,28 @@ function Live:start()
     self.planned = info.planned
     self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
       info.cached and ", from the cache" or ""))
+    self.performers = performers.new { notify = not self.dry_run and deliver.new(decl, self:emitter()) or nil }
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
-      scope = build.scope(probe), calls = calls.new(decl) }
+      scope = build.scope(probe), calls = calls.new(decl), performers = self.performers }
     self.engine.claimed = function() self:reconsider() end
     self:attach()
   end)
+end
+
+-- For those who have something to say while windows go on.
+function Live:emitter()
+  return function(event)
+    if self.ended then return end
+    self.engine:emit(event, loop.wall())
+    self:check_sink()
+  end
 end
 
 -- When all that must be attached is, the run has begun.
 function Live:attach()
   self.attachments = attachments.new {
     probe = self.probe, roots = self.planned.roots, attach = self.decl.attach,
-    emit = function(event)
-      self.engine:emit(event, loop.wall())
-      self:check_sink()
-    end,
+    emit = self:emitter(),
   }
   self.attachments:start(self.interfaces, function(ok, message, code)
     if self.stopping then return self:take_down() end
@@ -205,15 +217,19 @@ function Live:take_down()
   detached {}
 end
 
+-- What acts have begun is ended, which may take a moment; then the last words.
 function Live:ended_well(wall)
-  for _, attachment in ipairs(self.detached) do
-    self.engine:emit({
-      event = "detach", iface = attachment.iface, hook = attachment.hook, mode = attachment.mode,
-      ifindex = attachment.ifindex, netns = attachment.netns,
-    }, wall)
-  end
-  self.engine:summary(wall, self.detached)
-  self:finish(unpack(self.failure or {}, 1, 2))
+  self.engine:release(wall)
+  self.performers:close(LAST_WORDS, function()
+    for _, attachment in ipairs(self.detached) do
+      self.engine:emit({
+        event = "detach", iface = attachment.iface, hook = attachment.hook, mode = attachment.mode,
+        ifindex = attachment.ifindex, netns = attachment.netns,
+      }, wall)
+    end
+    self.engine:summary(wall, self.detached)
+    self:finish(unpack(self.failure or {}, 1, 2))
+  end)
 end
 
 return live

@@ -6,6 +6,7 @@ local interfaces = require "perilune.interfaces"
 local kernel = require "perilune.core.kernel"
 local loop = require "perilune.core.loop"
 local policy = require "perilune.policy"
+local receivers = require "perilune.receivers"
 local term = require "perilune.core.term"
 local trial = require "perilune.trial"
 local vm = require "perilune.core.vm"
@@ -41,6 +42,13 @@ function session.load(parsed, context, index)
   end
   return trial.load(policy.load, { file = path, as = name, set = parsed.set or {}, templates = context.templates,
     trusted = parsed.trusted })
+end
+
+--- Says what a policy will miss on this machine, which is no error.
+function session.warn(decl, context)
+  for _, one in ipairs(receivers.warnings(decl.receivers, files.program)) do
+    context.err(("perilune: %s:%d: warning: %s (%s)"):format(one.file, one.line, one.message, one.hint))
+  end
 end
 
 --- Prints the options that the policy declares which `parsed` names.

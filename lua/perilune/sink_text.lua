@@ -145,14 +145,14 @@ end
 
 function say.action(e)
   local by = e.rule and ("  (rule %s)"):format(clean(e.rule)) or ""
-  if e.dry_run then by = by .. "  (dry run)" end
+  if e.dry_run then by = by .. "  (not done)" end
   if e.act == "log" then
     return { ("log %s%s"):format(clean(e.text or ""), by) }
   elseif e.act == "add" then
     local verb = e.undo and "remove %s from %s%s" or "add %s to %s%s"
     return { verb:format(clean(e.member or "?"), clean(e.set or "?"), by) }
   end
-  local what = e.text and " " .. clean(e.text) or ""
+  local what = (e.text and " " .. clean(e.text) or "") .. (e.key and "  " .. clean(e.key) or "")
   return { ("%s%s%s%s"):format(e.undo and "undo " or "", clean(e.act), what, by) }
 end
 
@@ -166,6 +166,14 @@ function say.emit(e)
     parts[#parts + 1] = ("%s=%s"):format(clean(name), clean(tostring(e.fields[name])))
   end
   return { table.concat(parts, "  ") }
+end
+
+function say.delivery(e)
+  local parts = { e.firing > 0 and count(e.firing) .. " firing" or nil }
+  if e.resolved > 0 then parts[#parts + 1] = count(e.resolved) .. " resolved" end
+  local tries = e.attempts > 1 and (", %s attempts"):format(count(e.attempts)) or ""
+  local waiting = e.waiting > 0 and (", %s waiting"):format(count(e.waiting)) or ""
+  return { ("told %s  %s%s%s"):format(clean(e.receiver), table.concat(parts, ", "), tries, waiting) }
 end
 
 function say.error(e)

@@ -327,6 +327,40 @@ static void child_without_input_reads_the_end(void **state)
 	forget(&o);
 }
 
+static void child_is_handed_what_nobody_else_sees(void **state)
+{
+	static const char script[] = "cat; cat /dev/fd/3; tr '\\0' ' ' </proc/$$/cmdline";
+	static char most[LOOP_CHILD_HANDED_MAX + 1];
+	const char *const argv[] = {"sh", "-c", script, NULL};
+	struct loop_child_spec spec = {.argv = argv,
+				       .input = "in ",
+				       .input_len = 3,
+				       .ceiling = 8192,
+				       .handed = "secret ",
+				       .handed_len = 7};
+	struct loop_child *child;
+	struct outcome o = {0};
+
+	assert_int_equal(loop_child__start(*state, &spec, on_child, &o, &child), 0);
+	assert_int_equal(loop__run(*state), 0);
+	assert_int_equal(o.status, 0);
+	assert_non_null(strstr(o.output, "in secret sh -c cat;"));
+	assert_null(strstr(strstr(o.output, "sh -c"), "secret"));
+	forget(&o);
+	spec.handed = most;
+	spec.handed_len = sizeof(most);
+	assert_int_equal(loop_child__start(*state, &spec, on_child, &o, &child), -E2BIG);
+	spec = (struct loop_child_spec){.argv = (const char *[]){"sh", "-c", "wc -c </dev/fd/3",
+								 NULL},
+					.ceiling = 4096,
+					.handed = most,
+					.handed_len = sizeof(most) - 1};
+	assert_int_equal(loop_child__start(*state, &spec, on_child, &o, &child), 0);
+	assert_int_equal(loop__run(*state), 0);
+	assert_int_equal(atoi(o.output), LOOP_CHILD_HANDED_MAX);
+	forget(&o);
+}
+
 static void child_leads_a_session_of_its_own(void **state)
 {
 	struct loop_child *child;
@@ -597,6 +631,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(child_need_not_read_its_input, setup, teardown),
 		cmocka_unit_test_setup_teardown(child_without_input_reads_the_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(child_is_handed_what_nobody_else_sees, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(child_leads_a_session_of_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(unknown_program_is_told_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(child_is_heard_as_it_speaks_and_told_by_signals,

@@ -61,6 +61,7 @@ function check.run(parsed, context)
       status = planned and context.exit.done or context.fail(why)
       if planned then context.out(planned.source) end
     else
+      session.warn(decl, context)
       status = session.drive(function(finished) return checker(decl, context, finished) end, context)
     end
     worst = math.max(worst, status)

@@ -47,6 +47,7 @@ function run.run(parsed, context)
   local decl
   decl, message, code = session.load(parsed, context)
   if not decl then return context.fail(message, code) end
+  session.warn(decl, context)
   local interfaces
   interfaces, message, code = session.interfaces(decl)
   if not interfaces then return context.fail(message, code) end
