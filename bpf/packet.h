@@ -46,7 +46,7 @@ enum {
 	PROTO_SHIM6 = 140,
 };
 
-/* TCP's flags as they stand in byte 13 of its header (RFC 9293, 3.1). */
+/* TCP's flags as they stand in bytes 12 and 13 of its header (RFC 9293, 3.1). */
 enum {
 	TCP_FIN = 0x01,
 	TCP_SYN = 0x02,
@@ -102,10 +102,10 @@ struct packet {
 			    frame has */
 	__u16 link;	 /* bytes in front of the IP header */
 	__u16 headers;	 /* bytes of IP and transport headers: what each segment repeats */
+	__u16 tcp_flags; /* the twelve bits behind the data offset; 0 when not TCP */
 	__u8 flaw;	 /* enum flaw */
 	__u8 ip_version; /* 4 or 6; 0 when not PARSED */
 	ip_proto proto;	 /* of the transport, behind IPv6's extension headers */
-	__u8 tcp_flags;	 /* 0 when not TCP */
 	__u8 fragment;	 /* 1: a fragment that is not the first, so it has no ports */
 	__u8 fragmented; /* 1: any fragment */
 	__u8 ttl;	 /* IPv6: hop limit */

@@ -31,7 +31,7 @@ static __always_inline bool parse__plain_tcp(struct packet *p, void *pos, void *
 		return false;
 	p->sport = tcp->ports.source;
 	p->dport = tcp->ports.dest;
-	p->tcp_flags = tcp->rest.flags;
+	p->tcp_flags = tcp__flags(&tcp->rest);
 	p->headers += header;
 	if (needs & NEED_TCP) {
 		p->seq = bpf_ntohl(tcp->rest.seq);

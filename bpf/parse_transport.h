@@ -12,7 +12,7 @@ struct ports {
 struct tcp_rest {
 	__be32 seq;
 	__be32 ack_seq;
-	__u8 offset; /* high nibble: header length in words */
+	__u8 offset; /* high nibble: header length in words; low: the highest flags */
 	__u8 flags;
 	__be16 window;
 	__sum16 check;
@@ -23,6 +23,11 @@ struct udp_rest {
 	__be16 length; /* 0: more than fits, or merged */
 	__sum16 check;
 };
+
+static __always_inline __u16 tcp__flags(const struct tcp_rest *tcp)
+{
+	return (tcp->offset & 0xf) << 8 | tcp->flags;
+}
 
 /* ICMP, ICMPv6, and IGMP, of which the last two mean something else. */
 struct icmp_start {
@@ -69,7 +74,7 @@ static __always_inline void parse__tcp(struct packet *p, struct cursor *c, const
 		return;
 	}
 	header = (tcp->offset >> 4) * 4;
-	p->tcp_flags = tcp->flags;
+	p->tcp_flags = tcp__flags(tcp);
 	p->headers += header;
 	if (needs & NEED_TCP) {
 		p->seq = bpf_ntohl(tcp->seq);

@@ -24,12 +24,17 @@ typedef __u64 wall_ns;
 /* IANA protocol number. */
 typedef __u8 ip_proto;
 
+/* Bits that each say something: shown as "0x12" and "0x0012", as tshark does. */
+typedef __u8 flags8;
+typedef __u16 flags16;
+typedef __u32 flags32;
+
 /* Interface index, in the network namespace of whoever reads it. */
 typedef __u32 if_index;
 
 /*
  * The same for a member whose type cannot be changed: MEANING is "ipv4" (4 bytes in network order), "ipv6" (16 bytes), "mac", "port",
- * "protocol", "timestamp" (ns since the epoch) or "ifindex". As in: __u32 saddr SHOW_AS("ipv4");
+ * "protocol", "flags", "timestamp" (ns since the epoch) or "ifindex". As in: __u32 saddr SHOW_AS("ipv4");
  */
 #define SHOW_AS(MEANING) __attribute__((btf_decl_tag("show_as:" MEANING)))
 

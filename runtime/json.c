@@ -148,6 +148,9 @@ static char *put_plain(char *p, const struct field *f, const unsigned char *byte
 	case FIELD_POINTER:
 		p += number__pointer(p, layout__number(f, bytes));
 		break;
+	case FIELD_FLAGS:
+		p += number__flags(p, layout__number(f, bytes), f->size);
+		break;
 	default:
 		p += number__hex(p, bytes, f->size);
 	}
@@ -176,6 +179,7 @@ static char *put_element(char *p, const struct field *f, const unsigned char *by
 	case FIELD_IPV4:
 	case FIELD_TIME:
 	case FIELD_POINTER:
+	case FIELD_FLAGS:
 	case FIELD_BYTES:
 		return put_plain(p, f, bytes);
 	default:

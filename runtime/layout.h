@@ -32,6 +32,7 @@ enum field_kind {
 	FIELD_ADDRESS,	/* 16 bytes: an IPv6 address, or IPv4 as ::ffff:a.b.c.d */
 	FIELD_IPV4,	/* 4 bytes in network order */
 	FIELD_PROTOCOL, /* an unsigned integer: IANA protocol number */
+	FIELD_FLAGS,	/* an unsigned integer whose bits are what it says */
 	FIELD_IFINDEX,	/* an unsigned integer of 4 bytes: interface index */
 	FIELD_TIME,	/* 8 bytes: ns since the epoch */
 	FIELD_TEXT,	/* char[size], ends at the first NUL */
@@ -149,7 +150,7 @@ int layout__text(const struct field *field, const unsigned char *record, struct 
 int layout__element_text(const struct field *field, const unsigned char *element, struct buf *out);
 
 /*
- * The other way, for addresses, bytes, text and names of enums, protocols and interfaces: writes `size` bytes. -EINVAL when `text`
+ * The other way, for addresses, bytes, text, flags and names of enums, protocols and interfaces: writes `size` bytes. -EINVAL when `text`
  * is no such value or the field is another kind, a bitfield or an array.
  */
 int layout__parse(const struct field *field, const char *text, unsigned char *bytes);

@@ -26,7 +26,8 @@ static const struct meaning typedefs[] = {
 	{"__be16", FIELD_BE_UINT, 2},	 {"__be32", FIELD_BE_UINT, 4},
 	{"__be64", FIELD_BE_UINT, 8},	 {"ipv4_addr", FIELD_IPV4, 4},
 	{"wall_ns", FIELD_TIME, 8},	 {"if_index", FIELD_IFINDEX, 4},
-	{"ip_proto", FIELD_PROTOCOL, 0},
+	{"ip_proto", FIELD_PROTOCOL, 0}, {"flags8", FIELD_FLAGS, 1},
+	{"flags16", FIELD_FLAGS, 2},	 {"flags32", FIELD_FLAGS, 4},
 };
 
 static const struct meaning structs[] = {
@@ -39,7 +40,7 @@ static const struct meaning structs[] = {
 static const struct meaning tags[] = {
 	{"ipv4", FIELD_IPV4, 4},	 {"ipv6", FIELD_ADDRESS, 16},
 	{"timestamp", FIELD_TIME, 8},	 {"ifindex", FIELD_IFINDEX, 4},
-	{"protocol", FIELD_PROTOCOL, 0},
+	{"protocol", FIELD_PROTOCOL, 0}, {"flags", FIELD_FLAGS, 0},
 };
 
 #define FIND(table, name) find(table, sizeof(table) / sizeof((table)[0]), name)

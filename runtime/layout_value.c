@@ -121,6 +121,7 @@ uint64_t layout__number(const struct field *field, const unsigned char *element)
 	case FIELD_ENUM:
 	case FIELD_POINTER:
 	case FIELD_PROTOCOL:
+	case FIELD_FLAGS:
 	case FIELD_IFINDEX:
 	case FIELD_TIME:
 		value = field->bits ? load_bits(field, element) : load(element, field->size);
@@ -232,6 +233,10 @@ int layout__element_text(const struct field *field, const unsigned char *element
 						 field->size == 4));
 	case FIELD_POINTER:
 		return buf__append(out, text, number__pointer(text, load(element, 8)));
+	case FIELD_FLAGS:
+		return buf__append(out, text,
+				   number__flags(text, layout__number(field, element),
+						 field->size));
 	default:
 		if (field->size == 16)
 			return buf__append(out, text,
@@ -270,6 +275,21 @@ static int parse_hex(const char *text, unsigned char *bytes, size_t size)
 	return 0;
 }
 
+/* 0x and hex digits, as many as there are; what does not fit the field is no value of it. */
+static int parse_flags(const char *text, uint32_t size, uint64_t *value)
+{
+	size_t digits;
+
+	if (text[0] != '0' || (text[1] | 0x20) != 'x' || !text[2])
+		return -EINVAL;
+	text += 2 + strspn(text + 2, "0");
+	digits = strlen(text);
+	if (digits > (size_t)size * 2 || strspn(text, "0123456789abcdefABCDEF") != digits)
+		return -EINVAL;
+	*value = strtoull(text, NULL, 16); /* of no digits, 0 */
+	return 0;
+}
+
 /* What a name stands for, as a number that is then stored. */
 static int parse_name(const struct field *field, const char *text, uint64_t *value)
 {
@@ -289,6 +309,8 @@ static int parse_name(const struct field *field, const char *text, uint64_t *val
 				return 0;
 		}
 		return -EINVAL;
+	case FIELD_FLAGS:
+		return parse_flags(text, field->size, value);
 	default:
 		*value = interface__index(text);
 		return *value ? 0 : -EINVAL;
@@ -320,6 +342,7 @@ int layout__parse(const struct field *field, const char *text, unsigned char *by
 		return parse_hex(text, bytes, field->size);
 	case FIELD_ENUM:
 	case FIELD_PROTOCOL:
+	case FIELD_FLAGS:
 	case FIELD_IFINDEX:
 		if (parse_name(field, text, &value))
 			return -EINVAL;

@@ -115,8 +115,9 @@ static void push_field(lua_State *L, const struct layout *layout, size_t index)
 		[FIELD_FLOAT] = "float",     [FIELD_ENUM] = "enum",
 		[FIELD_POINTER] = "pointer", [FIELD_ADDRESS] = "address",
 		[FIELD_IPV4] = "ipv4",	     [FIELD_PROTOCOL] = "protocol",
-		[FIELD_IFINDEX] = "ifindex", [FIELD_TIME] = "time",
-		[FIELD_TEXT] = "text",	     [FIELD_BYTES] = "bytes",
+		[FIELD_FLAGS] = "flags",     [FIELD_IFINDEX] = "ifindex",
+		[FIELD_TIME] = "time",	     [FIELD_TEXT] = "text",
+		[FIELD_BYTES] = "bytes",
 	};
 	const struct field *f = &layout->fields[index];
 

@@ -6,9 +6,9 @@
  * b:count() b:stride()
  * b:layout()   { hash="16 hex digits", stride=, fields={ {name=, kind=, offset=, size=, count=, key=, signed=, index=,
  *              bit=, bits=, dims={{count=, stride=}, …}}, … } }: one table per layout, not to be changed. As struct field in
- *              layout.h; kind is "uint" "int" "be_uint" "bool" "float" "enum" "pointer" "address" "ipv4" "protocol" "ifindex"
- *              "time" "text" or "bytes"; index counts from 0; bit and bits only for bitfields, dims (outermost first) only
- *              for arrays
+ *              layout.h; kind is "uint" "int" "be_uint" "bool" "float" "enum" "pointer" "address" "ipv4" "protocol" "flags"
+ *              "ifindex" "time" "text" or "bytes"; index counts from 0; bit and bits only for bitfields, dims (outermost first)
+ *              only for arrays
  * b:json([indexes[, limit]])  JSON text `[{…},…]` of the records with these numbers (from 1), or of
  *              all, at most `limit` of them | nil, message, code
  * b:text(index, raw | i)      text of field `index` (from 0): of its raw bytes, or of record i (from 1)

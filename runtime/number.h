@@ -135,6 +135,21 @@ static inline size_t number__pointer(char *out, uint64_t value)
 	return (size_t)len;
 }
 
+/* Flags, as tshark has them: 0x and at least two hex digits of one byte, at least four of more. */
+static inline size_t number__flags(char *out, uint64_t value, size_t size)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t digits = size == 1 ? 2 : 4;
+
+	while (digits < 16 && value >> (4 * digits))
+		digits++;
+	out[0] = '0';
+	out[1] = 'x';
+	for (size_t i = 0; i < digits; i++)
+		out[2 + i] = hex[value >> (4 * (digits - 1 - i)) & 15];
+	return 2 + digits;
+}
+
 /* Bytes as hex pairs with colons between, 3 × len - 1 characters; returns how many. */
 static inline size_t number__hex(char *out, const unsigned char *bytes, size_t len)
 {

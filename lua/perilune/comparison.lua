@@ -52,7 +52,8 @@ end
 
 -- Whether texts name numbers of this field, so that a number is compared.
 local function is_named(field)
-  return field.kind == "protocol" or field.kind == "ifindex" or (field.kind == "enum" and field.bits ~= nil)
+  local kind = field.kind
+  return kind == "protocol" or kind == "flags" or kind == "ifindex" or (kind == "enum" and field.bits ~= nil)
 end
 
 -- How many bytes decide whether a field equals this text: of char[n] all up to the NUL.
@@ -104,7 +105,7 @@ local function equals_field(scope, a, b)
   return ("(%s == %s)"):format(left, right)
 end
 
--- A protocol, an interface or a bitfield's enum compared with a name; nil when it is something else.
+-- A protocol, flags, an interface or a bitfield's enum compared with a name; nil when it is something else.
 local function compare_name(scope, left, right)
   if left.kind == "text" then left, right = right, left end
   if left.kind == "number" and right.kind == "text" and left.field and is_named(left.field) then

@@ -110,7 +110,7 @@ end
 
 -- What a fold can be, by the unit of a field; "sum" is for amounts only.
 local FOLDS = {
-  name = { "last" }, address = { "last" }, port = { "last" },
+  name = { "last" }, address = { "last" }, port = { "last" }, flags = { "last" },
   number = { "min", "max", "last" }, time = { "min", "max", "last" },
 }
 local ANY_FOLD = { "sum", "min", "max", "last" }
@@ -173,7 +173,7 @@ function probes.word(manifest, more)
 end
 
 -- Fields that describe a row instead of counting something: adding them up means nothing.
-local NO_SUM = { name = true, number = true, address = true, port = true, time = true }
+local NO_SUM = { name = true, number = true, flags = true, address = true, port = true, time = true }
 
 -- The unit ("count", "size") of a field that a probe counts; or nil, message, remedy.
 function probes.field(probe, name)
@@ -196,7 +196,8 @@ function probes.field(probe, name)
     return nil, own .. " is a list of numbers, not an amount", "known: " .. words.list(known)
   end
   if found and NO_SUM[found.unit] then
-    return nil, ("%s cannot be measured: it is a %s, not an amount"):format(own, found.unit),
+    local what = found.unit == "flags" and "flags" or "a " .. found.unit
+    return nil, ("%s cannot be measured: it is %s, not an amount"):format(own, what),
       "known: " .. words.list(known)
   end
   if found then return found.unit and found.unit:find("^bytes") and "size" or "count" end

@@ -15,7 +15,8 @@ local words = require "perilune.words"
 local record = {}
 
 local NUMERIC = {
-  uint = true, int = true, be_uint = true, float = true, protocol = true, ifindex = true, time = true,
+  uint = true, int = true, be_uint = true, float = true, protocol = true, flags = true, ifindex = true,
+  time = true,
 }
 local TEXTUAL = { address = true, ipv4 = true, text = true, bytes = true, enum = true, pointer = true }
 local COUNTERS = { uint = true, int = true, be_uint = true, float = true } -- what delta compares by default
@@ -81,8 +82,8 @@ end
 
 local DESCRIBED = {
   uint = "a number", int = "a number", be_uint = "a number", float = "a number", protocol = "a protocol",
-  ifindex = "an interface", time = "a time", bool = "true or false", enum = "a name", address = "an address",
-  ipv4 = "an address", pointer = "an address in memory", text = "text", bytes = "bytes",
+  flags = "flags", ifindex = "an interface", time = "a time", bool = "true or false", enum = "a name",
+  address = "an address", ipv4 = "an address", pointer = "an address in memory", text = "text", bytes = "bytes",
 }
 
 function record.describe(field)

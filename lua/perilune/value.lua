@@ -3,6 +3,7 @@
 -- One field of one record as a Lua value:
 --
 --   integers, floats, protocols, interfaces   numbers (exact to 2^53, an error beyond)
+--   flags                                     numbers, for bit.band
 --   times                                     seconds since the epoch
 --   enums                                     names where the value has one, numbers otherwise
 --   addresses, text, bytes, pointers          text, as the runtime writes it

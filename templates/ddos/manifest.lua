@@ -12,8 +12,7 @@ return {
     { name = "dport", unit = "port", help = "destination port; 0 where there is none" },
     { name = "proto", unit = "number", help = "IANA protocol number" },
     { name = "ip_version", unit = "number", help = "4 or 6" },
-    { name = "ip_flags", unit = "number", help = "IPv4's flags: 1 MF, 2 DF, 4 reserved" },
-    { name = "tcp_flags", unit = "number", help = "1 FIN, 2 SYN, 4 RST, 8 PSH, 16 ACK, 32 URG, 64 ECE, 128 CWR" },
+    { name = "ip_flags", unit = "flags", help = "IPv4's: 0x01 MF, 0x02 DF, 0x04 reserved" },
     { name = "icmp_type", unit = "number", help = "of ICMP, ICMPv6 and IGMP" },
     { name = "time", unit = "time", help = "when it came" },
     { name = "packets", unit = "packets", help = "segments on the wire that it is: 1 unless they were merged" },
@@ -23,6 +22,8 @@ return {
     { name = "window", unit = "number", help = "TCP's window, not scaled" },
     { name = "payload", unit = "bytes", help = "what TCP carries" },
     { name = "udp_length", unit = "bytes", help = "as UDP's header says: 8 and what it carries" },
+    { name = "tcp_flags", unit = "flags",
+      help = "0x1 FIN, 0x2 SYN, 0x4 RST, 0x8 PSH, 0x10 ACK, 0x20 URG, 0x40 ECE, 0x80 CWR, 0x100 AE" },
   },
   features = {},
   knobs = {

@@ -20,8 +20,7 @@ struct NAME(record) {
 	__be16 dport;
 	ip_proto proto;
 	__u8 ip_version;
-	__u8 ip_flags;
-	__u8 tcp_flags;
+	flags8 ip_flags;
 	__u8 icmp_type;
 	wall_ns time;
 	__u32 packets;
@@ -31,6 +30,7 @@ struct NAME(record) {
 	__u32 window;
 	__u32 payload;
 	__u32 udp_length;
+	flags16 tcp_flags;
 };
 
 struct NAME(other) {

@@ -13,7 +13,7 @@ return {
       zone = { "zone" },
       client = { "client" },
       server = { "server" },
-      message = { "client", "server", "id", "qtype", "response", "rcode", "name" },
+      message = { "client", "server", "id", "flags", "qtype", "response", "rcode", "name" },
     },
   },
   key_fields = {
@@ -21,6 +21,8 @@ return {
     { name = "client", unit = "address", help = "who asks" },
     { name = "server", unit = "address", help = "who is asked" },
     { name = "id", unit = "number", help = "the message's id" },
+    { name = "flags", unit = "flags",
+      help = "the header's: 0x8000 response, 0x0400 authoritative, 0x0200 truncated, 0x0100 recursion desired …" },
     { name = "qtype", unit = "number", help = "type of the first question: 1 A, 28 AAAA, 16 TXT, 65 HTTPS …" },
     { name = "response", unit = "number", help = "0 a query, 1 a response" },
     { name = "rcode", unit = "number", help = "of responses: 0 no error, 2 server failure, 3 no such name …" },

@@ -30,6 +30,9 @@ struct NAME(key) {
 #ifdef KEY_id
 	__u16 id;
 #endif
+#ifdef KEY_flags
+	flags16 flags;
+#endif
 #ifdef KEY_qtype
 	__u16 qtype;
 #endif
@@ -298,6 +301,9 @@ static __always_inline void NAME(make_key)(struct NAME(message) * m, const struc
 #endif
 #ifdef KEY_id
 	key->id = m->size ? m->octets[0] << 8 | m->octets[1] : 0;
+#endif
+#ifdef KEY_flags
+	key->flags = m->flags;
 #endif
 #ifdef KEY_qtype
 	key->qtype = m->qtype;

@@ -25,8 +25,8 @@ return {
     { name = "first", unit = "time", fold = "min", help = "first packet of the window (First, FIRST_SWITCHED)" },
     { name = "last", unit = "time", fold = "max", help = "last packet of the window (Last, LAST_SWITCHED)" },
     { name = "duration", unit = "ns", fold = "max", help = "from first to last" },
-    { name = "tcp_flags", unit = "number", fold = "last",
-      help = "all flags of all packets: 1 FIN, 2 SYN, 4 RST, 8 PSH, 16 ACK, 32 URG, 64 ECE, 128 CWR (TCP_FLAGS)" },
+    { name = "tcp_flags", unit = "flags", fold = "last",
+      help = "of all packets (TCP_FLAGS): 0x1 FIN, 2 SYN, 4 RST, 8 PSH, 0x10 ACK, 20 URG, 40 ECE, 80 CWR, 0x100 AE" },
   },
   features = {},
   knobs = {

@@ -16,7 +16,7 @@ struct NAME(value) {
 	wall_ns first;
 	wall_ns last;
 	__u64 duration;
-	__u32 tcp_flags;
+	flags32 tcp_flags; /* as small as an atomic operation can be */
 };
 
 WINDOWED_HASH(NAME(rows), struct NAME(key), struct NAME(value));

@@ -117,6 +117,8 @@ def textual(kind, value):
         return time(int(value, 16))
     if kind == "ifindex":
         return interface(int(value, 16))
+    if kind in ("flags", "flags8"):
+        return "0x%0*x" % (2 if kind == "flags8" else 4, int(value, 16))
     if kind == "proto":
         return PROTOCOLS.get(int(value, 16))
     return None
@@ -204,7 +206,7 @@ def same_lua(kind, value, got_type, got):
         return got_type == "number" and math.isclose(float(got), int(value, 16) / 1e9, rel_tol=1e-15)
     if kind == "text":
         return (got_type, got) == ("string", bytes.fromhex(value).split(b"\0")[0].hex())
-    if kind in ("proto", "ifindex"):
+    if kind in ("proto", "flags", "flags8", "ifindex"):
         return (got_type, got) == ("number", str(int(value, 16)))
     text = textual(kind, value)
     if text is not None:
@@ -213,7 +215,7 @@ def same_lua(kind, value, got_type, got):
 
 
 def inexact(kind, value):
-    return kind in ("int", "proto") and abs(int(value, 16)) > EXACT
+    return kind in ("int", "proto", "flags") and abs(int(value, 16)) > EXACT
 
 
 def lua_differences(compiler, lines, names):

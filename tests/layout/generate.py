@@ -29,7 +29,8 @@ BOOL = Leaf("bool %s", "bool", 1)
 FLOATS = [Leaf("float %s", "float", 32), Leaf("double %s", "float", 64)]
 NETWORK = [Leaf("__be%d %%s" % bits, "be", bits) for bits in (16, 32, 64)]
 MEANINGS = [Leaf("wall_ns %s", "time", 64), Leaf("ip_proto %s", "proto", 8), Leaf("struct ip_addr %s", "address", 128),
-            Leaf("ipv4_addr %s", "ipv4", 32), Leaf("if_index %s", "ifindex", 32)]
+            Leaf("ipv4_addr %s", "ipv4", 32), Leaf("if_index %s", "ifindex", 32),
+            Leaf("flags8 %s", "flags8", 8), Leaf("flags16 %s", "flags", 16), Leaf("flags32 %s", "flags", 32)]
 # The same said by a tag on the member. (An array that is read as a whole is a leaf here.)
 TAGGED = {
     "ipv4": [Leaf("__u32 %s", "ipv4", 32), Leaf("__be32 %s", "ipv4", 32), Leaf("__u8 %s[4]", "ipv4", 32)],
@@ -38,11 +39,13 @@ TAGGED = {
     "mac": [Leaf("mac_addr %s", "mac", 48), Leaf("__u8 %s[6]", "mac", 48)],
     "port": [Leaf("__u16 %s", "uint", 16), Leaf("__be16 %s", "be", 16)],
     "protocol": [Leaf("__u%d %%s" % bits, "proto", bits) for bits in (8, 16, 32, 64)],
+    "flags": [Leaf("__u8 %s", "flags8", 8)] + [Leaf("__u%d %%s" % bits, "flags", bits) for bits in (16, 32, 64)],
     "timestamp": [Leaf("__u64 %s", "time", 64), Leaf("unsigned long %s", "time", 64)],
     "ifindex": [Leaf("__u32 %s", "ifindex", 32), Leaf("int %s", "ifindex", 32)],
 }
 # In a bitfield, a type with a meaning, or a wide one, is a plain number.
-PLAIN = [Leaf("wall_ns %s", "uint", 63), Leaf("ip_proto %s", "uint", 7), Leaf("__be16 %s", "uint", 15), Leaf("if_index %s", "uint", 31),
+PLAIN = [Leaf("wall_ns %s", "uint", 63), Leaf("ip_proto %s", "uint", 7), Leaf("flags16 %s", "uint", 15), Leaf("__be16 %s", "uint", 15),
+         Leaf("if_index %s", "uint", 31),
          Leaf("__int128 %s", "int", 64, True), Leaf("unsigned __int128 %s", "uint", 64)]
 POINTERS = [Leaf(form, "pointer", 64) for form in (
     "void *%s", "const char *%s", "__u8 **%s", "struct nowhere *%s", "int (*%s)(int)", "volatile __u64 *const *%s")]

@@ -12,7 +12,7 @@ PADDING = re.compile(r"_*pad(ding)?[0-9_]*$")  # members of these names are no p
 class Leaf:
     """A type with a value. `form` is its declaration with %s for the name, `kind` what the value means:
 
-    int uint be bool float enum pointer time ipv4 proto ifindex, address (struct ip_addr); `char` tells char from __s8, `octet`
+    int uint be bool float enum pointer time ipv4 proto flags flags8 ifindex, address (struct ip_addr); `char` tells char from __s8, `octet`
     a plain unsigned char from one that a typedef gives a meaning.
     """
 

@@ -102,6 +102,8 @@ READER__NUMBER(bool)
 READER__NUMBER(pointer)
 READER__NUMBER(time)
 READER__NUMBER(proto)
+READER__NUMBER(flags8) /* of one octet */
+READER__NUMBER(flags)
 READER__NUMBER(ifindex)
 
 static inline void reader__hex(struct reader *r, const unsigned char *bytes, size_t size)

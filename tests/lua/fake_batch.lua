@@ -13,7 +13,7 @@ local ffi = require "ffi"
 
 local fake = {}
 
-local SIZES = { address = 16, ipv4 = 4, time = 8, bool = 1, pointer = 8, ifindex = 4, protocol = 1 }
+local SIZES = { address = 16, ipv4 = 4, time = 8, bool = 1, pointer = 8, ifindex = 4, protocol = 1, flags = 2 }
 local PROTOCOLS, INTERFACES = { [6] = "tcp", [17] = "udp" }, { [1] = "lo", [2] = "eth0" }
 local hashes, made = {}, 0 -- of descriptions of layouts
 
@@ -102,7 +102,7 @@ local function raw_of(field, text)
   if kind == "bytes" then
     return (text:gsub("(%x%x):?", function(hex) return string.char(tonumber(hex, 16)) end))
   end
-  local number = find(names_of(field), text)
+  local number = kind == "flags" and tonumber(text:match "^0x%x+$") or find(names_of(field), text)
   return number and octets_of(field.bits and number * 2 ^ field.bit or number):sub(1, size)
 end
 
@@ -126,6 +126,7 @@ local function text_of(field, raw)
     :gsub("^0+(.)", "%1")) end
   if kind == "bytes" then return (raw:gsub(".", function(c) return (":%02x"):format(c:byte()) end):sub(2)) end
   local number = number_of(field, raw)
+  if kind == "flags" then return (field.size == 1 and "0x%02x" or "0x%04x"):format(number) end
   return names_of(field)[number] or ("%.0f"):format(number)
 end
 

@@ -288,6 +288,26 @@ describe("other scalars", function()
     fails("can only be compared with == and ~=", v.where, v, "proto < 'tcp'")
   end)
 
+  it("are flags", function()
+    local v = view.new(fake.new({ { "tcp", "flags" }, { "ip", "flags", 1 }, { "any", "flags", 4 } },
+      { { tcp = 0x12, ip = 2, any = 0x12 }, { tcp = 0x112, ip = 0, any = 0xffffffff }, { tcp = 0, ip = 7, any = 0 } }))
+    assert.same({ 0x12, 0x112, 0 }, v:column "tcp")
+    assert.equal(2, v[1].ip)
+    for condition, count in pairs {
+      ["tcp == '0x0012'"] = 1, ["tcp == 0x12"] = 1, ["tcp == 18"] = 1, ["'0x12' ~= tcp"] = 2, ["ip == '0x02'"] = 1,
+      ["any == '0xffffffff'"] = 1, ["tcp % 32 >= 16"] = 2, ["any > 0x12"] = 1,
+    } do
+      assert.equal(count, v:where(condition):count(), condition)
+    end
+    assert.equal(1, v:where({ tcp = "0x0112" }):count())
+    assert.equal(1, v:where({ tcp = 0x112, ip = 0 }):count())
+    assert.equal(1, v:where(function(row) return bit.band(row.tcp, 0x100) ~= 0 end):count())
+    assert.equal(1, shape.groups(v, "tcp")[shape.raw(v, "tcp", "0x0112")].n)
+    assert.equal("0x0112", shape.text(v, "tcp", shape.raw(v, "tcp", "0x112")))
+    fails('"tcp" cannot be "syn" (it is flags)', v.where, v, { tcp = "syn" })
+    fails("can only be compared with == and ~=", v.where, v, "tcp < '0x0002'")
+  end)
+
   it("are text up to its NUL, whatever follows", function()
     local batch = fake.new({ { "t", "text", 6 }, { "u", "text", 6 }, { "n", "uint", 4 } }, 3, function() end)
     batch:fill(1, "ab\0xyzab\0pqr\1\0\0\0")

@@ -24,15 +24,15 @@ def expected(path):
         if not p:
             continue
         record = {k: p[k] for k in SESSION}
-        record.update(time=p["time"], bytes=p["bytes"], tcp_flags=p["flags"] & 0xff)
+        record.update(time=p["time"], bytes=p["bytes"], tcp_flags=p["flags_text"])
         depth = p["depth"]
         if p["ip_version"] == 4:
-            record["ip_flags"] = number(fields, "ip.flags")
+            record["ip_flags"] = tshark.first(fields, "ip.flags")
             record["fragment"] = 8 * number(fields, "ip.frag_offset")  # tshark says it in units of 8
         layers = tshark.first(fields, "frame.protocols").split(":")
         if depth == 1 and p["proto"] == 6 and "tcp" in layers and fields["tcp.window_size_value"]:
             record.update(ack=number(fields, "tcp.ack_raw"), window=number(fields, "tcp.window_size_value"))
-            if not (record.get("ip_flags", 0) & 1):  # of a fragment, tshark does not say what it carries
+            if not number(fields, "ip.flags") & 1:  # of a fragment, tshark does not say what it carries
                 record["payload"] = number(fields, "tcp.len")
         if depth == 1 and p["proto"] == 17 and "udp" in layers:
             record["udp_length"] = number(fields, "udp.length")

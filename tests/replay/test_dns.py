@@ -11,7 +11,7 @@ import tshark  # noqa: E402
 
 tshark.FIELDS += ["dns.id", "dns.flags", "dns.qry.name", "dns.qry.type", "dns.resp.name", "dns.resp.type", "dns.count.queries",
                   "dns.count.answers", "dns.time", "ip.flags", "dns.srv.service", "dns.srv.proto", "dns.srv.name"]
-KEY = ("client", "server", "id", "qtype", "response", "rcode", "name", "ip_version")
+KEY = ("client", "server", "id", "flags", "qtype", "response", "rcode", "name", "ip_version")
 COUNTS = ("packets", "queries", "responses", "errors", "truncated", "answers", "name_length", "broken", "over_tcp")
 CLASSES = 25
 PORTS = (53, 5353)
@@ -36,8 +36,8 @@ def of_frame(fields):
         return None
     flags = tshark.first(fields, "dns.flags")
     if flags is None:
-        return (p["src"], p["dst"], 0, 0, 0, 0, "", p["ip_version"]), {"packets": 1, "broken": 1}, None
-    flags = int(flags, 0)
+        return (p["src"], p["dst"], 0, "0x0000", 0, 0, 0, "", p["ip_version"]), {"packets": 1, "broken": 1}, None
+    shown, flags = flags, int(flags, 0)
     response = flags >> 15
     name = tshark.first(fields, "dns.qry.name") or tshark.first(fields, "dns.resp.name")
     if not fields["dns.qry.name"] and tshark.first(fields, "dns.resp.type") == "33":  # a service's name comes in parts
@@ -58,8 +58,8 @@ def of_frame(fields):
     if 5353 in (p["sport"], p["dport"]):
         took = None  # the template does not measure multicast
     took = took if took in (None, "cut") else time_class(float(took) * 1e6 + 0.5)
-    return ((client, server, int(tshark.first(fields, "dns.id"), 0), int(kind, 0), response, flags & 15 if response else 0, name,
-             p["ip_version"]), counts, took)
+    return ((client, server, int(tshark.first(fields, "dns.id"), 0), shown, int(kind, 0), response, flags & 15 if response else 0,
+             name, p["ip_version"]), counts, took)
 
 
 def expected(path):
@@ -154,7 +154,7 @@ def main():
     for frame, name in made():
         rows, _ = seen(lab.write_pcap("made.pcap", [(lab.NS, frame)]))
         (key, row), = rows.items()
-        lab.equal((name or "", int(name is None)), (key[6], row["broken"]), "made: %r" % frame)
+        lab.equal((name or "", int(name is None)), (key[7], row["broken"]), "made: %r" % frame)
     path = lab.write_pcap("made.pcap", [(lab.NS + i, frame) for i, (frame, _) in enumerate(made())])
     rows, loss = seen(path, "--set", "entries=1")
     lab.equal(len(made()), loss["map_full"] + sum(row["packets"] for row in rows.values()), "rows + other")

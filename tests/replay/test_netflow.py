@@ -28,7 +28,7 @@ def seen(path, *options):
             row = rows.setdefault(key_of(r), {"packets": 0, "bytes": 0, "tcp_flags": 0, "first": first, "last": last})
             row["packets"] += r["packets"]
             row["bytes"] += r["bytes"]
-            row["tcp_flags"] |= r["tcp_flags"]
+            row["tcp_flags"] |= int(r["tcp_flags"], 16)
             row["first"], row["last"] = min(row["first"], first), max(row["last"], last)
     return rows, lost
 
@@ -39,7 +39,7 @@ def expected(path):
         row = rows.setdefault(tuple(p[k] for k in KEY), {"packets": 0, "bytes": 0, "tcp_flags": 0, "first": p["time"], "last": p["time"]})
         row["packets"] += 1
         row["bytes"] += p["bytes"]
-        row["tcp_flags"] |= p["flags"] & 0xff
+        row["tcp_flags"] |= p["flags"]
         row["first"], row["last"] = min(row["first"], p["time"]), max(row["last"], p["time"])
     return rows
 

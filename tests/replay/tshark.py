@@ -75,7 +75,8 @@ def headers(fields, layers):
                           "proto": proto, "ports": ports, "claimed": 40 + int(at(fields, "ipv6.plen", index))})
         elif found and layer == PORTS.get(found[-1]["proto"]) and found[-1]["ports"]:
             found[-1].update(sport=int(at(fields, layer + ".srcport", index) or 0), dport=int(at(fields, layer + ".dstport", index) or 0),
-                             flags=int(at(fields, "tcp.flags", index) or "0", 16) if layer == "tcp" else 0)
+                             flags_text=at(fields, "tcp.flags", index) or "0x0000" if layer == "tcp" else "0x0000")
+            found[-1]["flags"] = int(found[-1]["flags_text"], 16)
     return found
 
 
@@ -90,7 +91,7 @@ def packet(fields, inner=False):
     if not layers or layers[0] not in ("ip", "ipv6") or not (fields["ip.src"] or fields["ipv6.src"]):
         return None
     found = headers(fields, layers)
-    one = dict({"sport": 0, "dport": 0, "flags": 0}, **found[-1 if inner else 0])
+    one = dict({"sport": 0, "dport": 0, "flags": 0, "flags_text": "0x0000"}, **found[-1 if inner else 0])
     tags = [int(tag) for tag in fields["vlan.id"]] + [0, 0]
     labels = [int(label, 0) for label in fields["mpls.label"]] or [0]
     one.update(vlan=tags[0], inner_vlan=tags[1], label=labels[-1])

@@ -323,6 +323,7 @@ static void shows_what_tags_say(void **state)
 		{"show_as:ipv4", FIELD_IPV4, "1.2.3.4"},
 		{"show_as:ifindex", FIELD_IFINDEX, "67305985"},
 		{"show_as:protocol", FIELD_PROTOCOL, "67305985"},
+		{"show_as:flags", FIELD_FLAGS, "0x4030201"},
 		{"show_as:port", FIELD_UINT, "67305985"},
 		{"show_as:timestamp", FIELD_UINT, "67305985"}, /* not of 8 bytes */
 		{"show_as:nonsense", FIELD_UINT, "67305985"},
@@ -337,15 +338,15 @@ static void shows_what_tags_say(void **state)
 	u32 = btf__add_int(tagged, "u32", 4, 0);
 	words = btf__add_array(tagged, u32, u32, 4);
 	id = btf__add_struct(tagged, "tagged", sizeof(record) - 8);
-	for (uint32_t i = 0; i < 7; i++)
+	for (uint32_t i = 0; i < 8; i++)
 		btf__add_field(tagged, expected[i].tag + 5, u32, i * 32, 0);
-	btf__add_field(tagged, "source", words, 7 * 32, 0);
-	for (int i = 0; i < 7; i++)
+	btf__add_field(tagged, "source", words, 8 * 32, 0);
+	for (int i = 0; i < 8; i++)
 		btf__add_decl_tag(tagged, expected[i].tag, id, i);
-	btf__add_decl_tag(tagged, "show_as:ipv6", id, 7);
+	btf__add_decl_tag(tagged, "show_as:ipv6", id, 8);
 	assert_int_equal(test_layout(tagged, 0, 4, (uint32_t)id, sizeof(record) - 8, &layout, NULL),
 			 0);
-	for (size_t i = 0; i < 7; i++) {
+	for (size_t i = 0; i < 8; i++) {
 		const uint8_t bytes[4] = {1, 2, 3, 4};
 		struct buf out;
 
@@ -371,6 +372,7 @@ static void a_tag_keeps_the_byte_order(void **state)
 		{"show_as:ipv4", FIELD_IPV4},
 		{"show_as:ifindex", FIELD_BE_UINT},
 		{"show_as:protocol", FIELD_BE_UINT},
+		{"show_as:flags", FIELD_BE_UINT},
 	};
 	struct btf *btf = btf__new_empty();
 	struct layout *layout;
@@ -379,13 +381,13 @@ static void a_tag_keeps_the_byte_order(void **state)
 	(void)state;
 	u32 = btf__add_int(btf, "u32", 4, 0);
 	be32 = btf__add_typedef(btf, "__be32", u32);
-	id = btf__add_struct(btf, "tagged", 12);
-	for (uint32_t i = 0; i < 3; i++)
+	id = btf__add_struct(btf, "tagged", 16);
+	for (uint32_t i = 0; i < 4; i++)
 		btf__add_field(btf, expected[i].tag + 8, be32, i * 32, 0);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		btf__add_decl_tag(btf, expected[i].tag, id, i);
-	assert_int_equal(test_layout(btf, 0, 4, (uint32_t)id, 12, &layout, NULL), 0);
-	for (size_t i = 0; i < 3; i++)
+	assert_int_equal(test_layout(btf, 0, 4, (uint32_t)id, 16, &layout, NULL), 0);
+	for (size_t i = 0; i < 4; i++)
 		assert_int_equal(layout->fields[i + 1].kind, expected[i].kind);
 	layout__free(layout);
 	btf__free(btf);
@@ -606,6 +608,49 @@ static void reads_and_writes_text(void **state)
 	layout__free(layout);
 }
 
+/* Bits that do not fit are an error and not lost; how it was written does not matter. */
+static void reads_and_writes_flags(void **state)
+{
+	static const struct {
+		uint32_t size;
+		const char *given;
+		const char *shown; /* NULL: it is no such value */
+	} cases[] = {
+		{1, "0x2", "0x02"},
+		{1, "0xFF", "0xff"},
+		{1, "0x100", NULL},
+		{2, "0x0012", "0x0012"},
+		{2, "0X00000012", "0x0012"},
+		{2, "0x10000", NULL},
+		{4, "0x12", "0x0012"},
+		{4, "0x89abcdef", "0x89abcdef"},
+		{8, "0x0", "0x0000"},
+		{8, "0xfedcba9876543210", "0xfedcba9876543210"},
+		{2, "18", NULL},
+		{2, "0x", NULL},
+		{2, "0x1g", NULL},
+		{2, "-0x1", NULL},
+		{2, "", NULL},
+		{8, "0x11111111111111111", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct field f = {.kind = FIELD_FLAGS, .size = cases[i].size, .count = 1};
+		unsigned char bytes[8];
+		struct buf out;
+
+		buf__init(&out, 100);
+		assert_int_equal(layout__parse(&f, cases[i].given, bytes),
+				 cases[i].shown ? 0 : -EINVAL);
+		if (cases[i].shown) {
+			assert_int_equal(layout__element_text(&f, bytes, &out), 0);
+			assert_string_equal(out.data, cases[i].shown);
+		}
+		buf__free(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -623,6 +668,7 @@ int main(void)
 		cmocka_unit_test(folds_as_told),
 		cmocka_unit_test(writes_addresses_and_times),
 		cmocka_unit_test(reads_and_writes_text),
+		cmocka_unit_test(reads_and_writes_flags),
 	};
 
 	return cmocka_run_group_tests_name("layout", tests, setup, teardown);
