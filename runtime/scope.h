@@ -12,8 +12,10 @@
 
 /*
  * Puts `member` into the set `map` of a loaded probe, or takes it out; neither is an error when it is so already. A member is an
- * IPv4 or IPv6 address, or, where the set holds subnets, ADDRESS/BITS. A system call of a microsecond. -EINVAL for what is no member,
- * -ENOENT for no set, -E2BIG or -ENOSPC when it is full.
+ * IPv4 or IPv6 address, or, where the set holds subnets, ADDRESS/BITS; a port; a protocol's name or number; or a flow, as
+ * "10.0.0.1:40000 > 10.0.0.2:443 tcp" (with <>, both ways), whose IPv6 addresses with ports are in brackets and whose ports may be left
+ * out when they are 0. A system call of a microsecond. -EINVAL for what is no member, -ENOENT for no set, -E2BIG or -ENOSPC when it is
+ * full.
  */
 int scope__set(struct probe *probe, const char *map, const char *member, bool in,
 	       struct error *error);

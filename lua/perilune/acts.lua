@@ -132,9 +132,9 @@ function checked.add(act, rule, per, declared)
     sandbox.fail(rule.at, title .. ": there is no member to add", 'write per = "probe.field"')
   end
   local of = set.values.of
-  if sets.sort(of) ~= sets.sort(per.field) then
-    sandbox.fail(rule.at, title .. (": the set is of %s, the rule is per %s"):format(of, per.field),
-      "use another set")
+  if not sets.fits(of, per) then
+    local key = per.both and "biflow: the probe has rows for both ways" or per.field
+    sandbox.fail(rule.at, title .. (": the set is of %s, the rule is per %s"):format(of, key), "use another set")
   end
   return { kind = "add", set = act.set }
 end

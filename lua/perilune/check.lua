@@ -3,6 +3,7 @@
 -- From the forms of one policy to its declaration: plain data in which every name that is used exists.
 
 local acts = require "perilune.acts"
+local flow = require "perilune.flow"
 local form = require "perilune.form"
 local probes = require "perilune.probes"
 local receivers = require "perilune.receivers"
@@ -150,6 +151,13 @@ local function per_of(rule, map)
   local key = probe.key or {}
   for _, part in ipairs(key) do
     if part == field then return { probe = name, field = field } end
+  end
+  if field == flow.NAME and flow.in_key(key) then
+    return { probe = name, field = field, both = flow.both_ways(probe.features) }
+  end
+  if field == flow.NAME and #key > 0 then
+    fail(rule.at, title .. (": %s has no flows in its key"):format(probes.title(probe)),
+      ("a key with %s, like 5tuple"):format(words.list(flow.FIELDS)))
   end
   fail(rule.at, title .. (': "%s" is not in the key of %s'):format(field, probes.title(probe)),
     words.suggest(field, key, "it has no rows"))

@@ -7,6 +7,7 @@
 -- What is not a rule's takes its levels through claim(); that may change the level between two windows' ends too.
 -- So the same engine runs on packets and on captures, and a test feeds it batches.
 local decide = require "perilune.decide"
+local flow = require "perilune.flow"
 local levels = require "perilune.levels"
 local levels_seen = require "perilune.levels_seen"
 local shape = require "perilune.shape"
@@ -62,7 +63,9 @@ function engine.new(options)
     flawed_by = zeros(FLAWS),
     directions = {},
     scoped = {},
+    both_ways = {},
   }, Engine)
+  for _, probe in ipairs(options.decl.probes) do self.both_ways[probe.name] = flow.both_ways(probe.features) end
   for _, set in ipairs(options.decl.sets or {}) do self.scoped[set.name] = set.scope end
   for _, root in ipairs(self.planned.roots) do self.directions[root.direction] = zeros(COUNTS) end
   return self
@@ -177,7 +180,7 @@ local function window_loss(views, totals)
 end
 
 local function groups_of(rows, field, fields, one_in)
-  local groups, count = shape.groups(rows, field, fields)
+  local groups, count = shape.groups(rows, field == flow.NAME and flow.FIELDS or field, fields)
   if one_in > 1 then
     for _, group in pairs(groups) do
       for name, value in pairs(group) do
@@ -206,7 +209,10 @@ local function sample_of(self, closed, views)
     total = function(probe, field) return shape.total(views.rows[probe], field) * one_in[probe] end,
     rows = function(probe) return views.rows[probe]:count() end,
     groups = function(probe, field, fields) return groups_of(views.rows[probe], field, fields, one_in[probe]) end,
-    text = function(probe, field, raw) return shape.text(views.rows[probe], field, raw) end,
+    text = function(probe, field, raw)
+      if field ~= flow.NAME then return shape.text(views.rows[probe], field, raw) end
+      return flow.text(shape.texts(views.rows[probe], flow.FIELDS, raw), self.both_ways[probe])
+    end,
   }
   sample.window = window_object.new(closed, views.rows, sample, self.decide)
   return sample

@@ -33,11 +33,16 @@ local function joint_key(class, fields)
   return table.concat(lines), table.concat(parts, " .. ")
 end
 
--- { [raw bytes of field] = { n = rows, <name> = sum, … } }, and how many. The sums over all groups tell
+-- { [raw bytes of the key's fields] = { n = rows, <name> = sum, … } }, and how many. The sums over all groups tell
 -- whether any of them may have been rounded.
-function keyed.groups(class, field, summed, sparse)
+function keyed.groups(class, keys, summed, sparse)
   local steps, starts, sums = {}, {}, {}
-  local lines, raw = load.raw(class, field)
+  local lines, raw
+  if #keys == 1 then
+    lines, raw = load.raw(class, keys[1])
+  else
+    lines, raw = joint_key(class, keys)
+  end
   for i, f in ipairs(summed) do
     local n = f.index
     steps[i] = ("g[%q] = g[%q] + v%d "):format(f.name, f.name, n)

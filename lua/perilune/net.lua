@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Networks in CIDR notation, for saying which side of a capture is ours.
+-- Addresses and networks in CIDR notation, as people write them.
 local net = {}
 
 local function v4_words(text)
@@ -34,6 +34,59 @@ end
 
 local function words_of(text)
   return v4_words(text) or v6_words(text)
+end
+
+local function v4_text(high, low)
+  return ("%d.%d.%d.%d"):format(math.floor(high / 256), high % 256, math.floor(low / 256), low % 256)
+end
+
+-- As inet_ntop of glibc has them: the first of the longest runs of two zeros or more is left out.
+local function v6_text(words)
+  local from, length = 0, 1
+  for i = 1, 8 do
+    local run = 0
+    while words[i + run] == 0 do run = run + 1 end
+    if run > length then from, length = i, run end
+  end
+  local text = {}
+  for i, word in ipairs(words) do text[i] = ("%x"):format(word) end
+  if from == 0 then return table.concat(text, ":") end
+  if from == 1 and length == 6 then
+    return "::" .. v4_text(words[7], words[8])
+  end
+  return table.concat(text, ":", 1, from - 1) .. "::" .. table.concat(text, ":", from + length)
+end
+
+--- { text, words, v4 } of an address: its one text, as records have it, eight words in which IPv4 is ::ffff:a.b.c.d,
+--- and whether it is IPv4. nil for what is no address.
+function net.address(text)
+  local four = v4_words(text:match "^::[fF][fF][fF][fF]:(%d.*)$" or text)
+  if four then
+    local a, b = four[1], four[2]
+    return { v4 = true, words = { 0, 0, 0, 0, 0, 0xffff, a, b },
+      text = v4_text(a, b) }
+  end
+  local words = v6_words(text)
+  return words and { v4 = false, words = words, text = v6_text(words) }
+end
+
+--- An address or a network in its one form: without bits behind its prefix, and an address without a prefix. nil
+--- when it is neither.
+function net.canonical(text)
+  local before, bits = text:match "^([^/]+)/(%d+)$"
+  local address = net.address(before or text)
+  if not address or not before then return address and address.text end
+  local most = address.v4 and 32 or 128
+  bits = tonumber(bits)
+  if bits > most then return nil end
+  if bits == most then return address.text end
+  local words = {}
+  for i, word in ipairs(address.words) do
+    local size = 2 ^ (16 - math.max(0, math.min(16, bits + 128 - most - (i - 1) * 16)))
+    words[i] = word - word % size
+  end
+  if not address.v4 then return v6_text(words) .. "/" .. bits end
+  return v4_text(words[7], words[8]) .. "/" .. bits
 end
 
 --- matcher("10.0.0.0/8, 2001:db8::/32") → function(address text) → boolean; nil, message when it is not a

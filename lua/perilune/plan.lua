@@ -5,6 +5,7 @@
 --
 -- The source is written to be read: `perilune check --source` prints it.
 local patterns = require "perilune.patterns"
+local scopes = require "perilune.scopes"
 local template = require "perilune.template"
 local units = require "perilune.units"
 local words = require "perilune.words"
@@ -99,26 +100,32 @@ local function filters_source(decl, used, translate)
   return table.concat(out), numbers
 end
 
--- The map of a set that limits probes. Names of probes cannot clash with it: theirs have a field behind them.
+-- Whether a probe counts a packet in a tunnel under its innermost headers.
+local function looks_inside(probe)
+  for _, feature in ipairs(probe.features) do
+    if feature == "tunnel" then return true end
+  end
+  return false
+end
+
+--- The map of a set that limits probes. Names of probes cannot clash with it: theirs have a field behind them.
 function plan.scope_map(name)
   return "scope_" .. c_name(name)
 end
 
--- The maps of the sets, and of each its condition on a packet, in C.
+-- The maps of the sets, and of each limited probe its condition on a packet, in C.
 local function scopes_source(decl)
-  local out, conditions = {}, {}
+  local out, sets, conditions = {}, {}, {}
   for _, set in ipairs(decl.sets or {}) do
     if set.scope then
-      local subnets = false
-      for _, member in ipairs(set.members) do subnets = subnets or member:find("/", 1, true) ~= nil end
-      local map = plan.scope_map(set.name)
-      out[#out + 1] = ("\n/* set %s: of %s */\n%s(%s, %d);\n"):format(set.name, set.of,
-        subnets and "SCOPE_NETS" or "SCOPE_ADDRESSES", map, set.max)
-      local tests = {}
-      for i, field in ipairs(set.of == "host" and { "src", "dst" } or { set.of }) do
-        tests[i] = ("scope__%s(&%s, &p->%s)"):format(subnets and "covers" or "has", map, field)
-      end
-      conditions[set.name] = table.concat(tests, " || ")
+      out[#out + 1] = ("\n/* set %s: of %s */\n%s;\n"):format(set.name, set.of,
+        scopes.declare(set, plan.scope_map(set.name)))
+    end
+    sets[set.name] = set
+  end
+  for _, probe in ipairs(decl.probes) do
+    if probe.scope then
+      conditions[probe.name] = scopes.condition(sets[probe.scope], plan.scope_map(probe.scope), looks_inside(probe))
     end
   end
   return table.concat(out), conditions
@@ -141,12 +148,9 @@ local function samplers_source(decl)
 end
 
 -- What a level does with a packet: first its filters, each once, then the templates.
-local function templates_source(level, kind, decl, numbers, scopes, samplers)
-  local out, asked, filters, scope = {}, {}, {}, {}
-  for _, probe in ipairs(decl.probes) do
-    filters[probe.name] = probe.filter
-    scope[probe.name] = scopes[probe.scope]
-  end
+local function templates_source(level, kind, decl, numbers, scoped, samplers)
+  local out, asked, filters = {}, {}, {}
+  for _, probe in ipairs(decl.probes) do filters[probe.name] = probe.filter end
   out[#out + 1] = ("static __always_inline void %s_templates_%s(struct packet *p, %s *ctx)\n{"):format(kind,
     c_name(level.name), contexts[kind].type)
   for _, name in ipairs(level.probes) do
@@ -160,7 +164,7 @@ local function templates_source(level, kind, decl, numbers, scopes, samplers)
   for _, name in ipairs(level.probes) do
     local number = numbers[filters[name]]
     local tests = { number and ("matches_%d"):format(number) }
-    if scope[name] then tests[#tests + 1] = ("p->parsed == PARSED && (%s)"):format(scope[name]) end
+    if scoped[name] then tests[#tests + 1] = ("p->parsed == PARSED && (%s)"):format(scoped[name]) end
     tests[#tests + 1] = samplers[name]
     if #tests > 0 then out[#out + 1] = ("\tif (%s)"):format(table.concat(tests, " && ")) end
     out[#out + 1] = ("%s\t%s_on_packet(p);"):format(#tests > 0 and "\t" or "", c_name(name))
@@ -172,32 +176,33 @@ end
 -- What the parser is asked for by a level, as a C expression: what its probes' templates, keys and features need.
 -- A template that says nothing needs addresses and transport.
 local function needs_of(level, decl)
-  local needed, by_name = {}, {}
+  local needed, by_name, sets = {}, {}, {}
   local function take(list)
     for _, need in ipairs(list or {}) do needed["NEED_" .. need:upper()] = true end
   end
   for _, probe in ipairs(decl.probes) do by_name[probe.name] = probe end
+  for _, set in ipairs(decl.sets or {}) do sets[set.name] = set end
   for _, name in ipairs(level.probes) do
     local probe = by_name[name]
     local manifest = probe.manifest
     take(manifest.needs or { "base" })
     for _, field in ipairs(template.fields(manifest, probe.key, probe.features)) do take(field.needs) end
     for _, feature in ipairs(probe.features) do take(manifest.features[feature].needs) end
-    if probe.scope then take { "addresses" } end
+    if probe.scope then take(scopes.needs(sets[probe.scope])) end
   end
   local list = words.keys(needed)
   return #list > 0 and table.concat(list, " | ") or "NEED_NOTHING", needed.NEED_TUNNEL
 end
 
 -- A level's templates and its function, for each kind of program that a hook needs.
-local function level_source(level, index, used, decl, numbers, scopes, samplers)
+local function level_source(level, index, used, decl, numbers, scoped, samplers)
   local out = {}
   local name = c_name(level.name)
   local needs, tunnels = needs_of(level, decl)
   out[#out + 1] = ("\n/* level %d: %s */"):format(index - 1, level.name)
   for _, kind in ipairs { "xdp", "tc" } do
     if used[kind] then
-      out[#out + 1] = templates_source(level, kind, decl, numbers, scopes, samplers)
+      out[#out + 1] = templates_source(level, kind, decl, numbers, scoped, samplers)
       out[#out + 1] = ("%s%s(%s_level_%s, %s, %s_templates_%s)"):format(contexts[kind].level,
         tunnels and "_TUNNELS" or "", kind, name, needs, kind, name)
     end
@@ -310,12 +315,12 @@ function plan.build(decl, options)
   local filters, numbers = filters_source(decl, used, options.filter)
   if not filters then return nil, numbers end
   source[#source + 1] = filters
-  local sets, scopes = scopes_source(decl)
+  local sets, scoped = scopes_source(decl)
   source[#source + 1] = sets
   local maps, samplers = samplers_source(decl)
   source[#source + 1] = maps
   for i, level in ipairs(decl.levels) do
-    source[#source + 1] = level_source(level, i, used, decl, numbers, scopes, samplers)
+    source[#source + 1] = level_source(level, i, used, decl, numbers, scoped, samplers)
   end
   for _, root in ipairs(roots) do source[#source + 1] = root_source(root, decl.levels) end
   source[#source + 1] = "\nchar LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n"

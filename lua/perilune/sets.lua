@@ -2,6 +2,8 @@
 --
 -- The sets of a policy: what one holds, who is in it from the start, and the probes that it limits.
 
+local flow = require "perilune.flow"
+local net = require "perilune.net"
 local probes = require "perilune.probes"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
@@ -10,9 +12,13 @@ local words = require "perilune.words"
 local sets = {}
 
 local SHORTEST_TTL = 0.005 -- seconds, the shortest window
-local FIELDS = { "src", "dst", "host", "sport", "dport", "proto" }
+local FIELDS = { "src", "dst", "host", "sport", "dport", "port", "proto", "flow", "biflow" }
 -- Fields of a kind: a key of one may be in a set of the other.
 local SORT = { sport = "port", dport = "port", src = "address", dst = "address", host = "address" }
+local EXAMPLES = {
+  address = '{ "10.0.0.0/8", "2001:db8::1" }', port = "{ 53, 443 }", proto = '{ "tcp", "udp" }',
+  flow = '{ "10.0.0.1:40000 > 10.0.0.2:443 tcp" }', biflow = '{ "10.0.0.1:40000 <> 10.0.0.2:443 tcp" }',
+}
 
 sets.SPEC = schema.new {
   what = "set",
@@ -29,21 +35,32 @@ sets.SPEC = schema.new {
 --- What a field of a key or a set is: "address", "port", or itself.
 function sets.sort(field) return SORT[field] or field end
 
--- Whether text looks like an address or a subnet. Whether it is one, the kernel's side says at load.
-local function is_address(text)
-  local address = text:gsub("/%d+$", "")
-  return address:find "^%d+%.%d+%.%d+%.%d+$" or address:find "^[%x:.]+$" and address:find(":", 1, true)
+--- Whether keys of rules like this (`per`: { probe, field, both }) can be in a set of `of`.
+function sets.fits(of, per)
+  return sets.sort(of) == (per.both and "biflow" or sets.sort(per.field))
 end
 
+-- A member as rules would write it, or nil. That a protocol's name is one, the kernel's side says at load.
+local canonical = {
+  address = net.canonical,
+  port = function(text)
+    local port = text:find "^%d+$" and tonumber(text)
+    return port and port <= 65535 and ("%d"):format(port) or nil
+  end,
+  proto = function(text) return text:find "^[%w-]+$" and text:lower() end,
+  flow = function(text) return flow.canonical(text, false) end,
+  biflow = function(text) return flow.canonical(text, true) end,
+}
+
 local function members_of(set)
-  local list = {}
-  local addresses = sets.sort(set.values.of) == "address"
-  for key, member in pairs(set.values.members or {}) do
-    if type(key) ~= "number" or type(member) ~= "string" or not addresses or not is_address(member) then
+  local list, sort = {}, sets.sort(set.values.of)
+  for key, given in pairs(set.values.members or {}) do
+    local text = (type(given) == "string" or type(given) == "number") and tostring(given)
+    local member = type(key) == "number" and text and canonical[sort](text)
+    if not member then
       sandbox.fail(set.at,
-        ('set "%s": %s is no member'):format(set.name, tostring(type(key) == "number" and member or key)),
-        addresses and 'like members = { "10.0.0.0/8", "2001:db8::1" }'
-          or "only sets of addresses have members from the start")
+        ('set "%s": %s is no member'):format(set.name, tostring(type(key) == "number" and given or key)),
+        "like members = " .. EXAMPLES[sort])
     end
     list[#list + 1] = member
   end
@@ -74,10 +91,6 @@ function sets.limit(probe, forms, declared)
   if not set then
     sandbox.fail(probe.at, title .. ": no such set",
       words.suggest(name, words.keys(forms), "declare it in sets = { … }"))
-  end
-  if sets.sort(set.values.of) ~= "address" then
-    sandbox.fail(probe.at, title .. (": the set is of %s"):format(set.values.of),
-      "a scope is a set of src, dst or host")
   end
   for _, one in ipairs(declared) do
     if one.name == name then one.scope = true end

@@ -102,18 +102,20 @@ function shape.comparable(class, name)
   return keyed.comparable(record.field(class, name))
 end
 
--- Rows grouped by the raw bytes of `name`: { [raw] = { n = rows, <field> = sum, … } }, and how many groups.
+-- Rows grouped by the raw bytes of `name`, or of several fields (a list) one after the other:
+-- { [raw] = { n = rows, <field> = sum, … } }, and how many groups.
 function shape.groups(v, name, fields)
   local inner = view.inner(v)
-  local class = inner.class
-  local field, summed, seen = shape.comparable(class, name), {}, {}
+  local class, names = inner.class, type(name) == "table" and name or { name }
+  local keys, summed, seen = {}, {}, {}
+  for i, key in ipairs(names) do keys[i] = shape.comparable(class, key) end
   for _, wanted in ipairs(fields or {}) do
     if wanted == "n" then blame.fail '"n" is the number of rows in a group' end
     if not seen[wanted] then summed[#summed + 1] = record.number(class, wanted) end
     seen[wanted] = true
   end
-  local what = ("groups %s by %s"):format(table.concat(fields or {}, ","), name)
-  local run = view.generate(inner, what, function() return keyed.groups(class, field, summed, inner.ids) end)
+  local what = ("groups %s by %s"):format(table.concat(fields or {}, ","), table.concat(names, ","))
+  local run = view.generate(inner, what, function() return keyed.groups(class, keys, summed, inner.ids) end)
   local groups, count = run(inner.q, inner.ids, inner.count)
   return groups, count
 end
@@ -125,6 +127,18 @@ function shape.text(v, name, raw)
   local field = record.field(inner.class, name)
   if field.kind == "text" then raw = raw .. ("\0"):rep(field.size * field.count - #raw) end
   return (inner.batch:text(field.index, raw))
+end
+
+-- The texts of several fields, none of them text, from their raw bytes one after the other.
+function shape.texts(v, names, raw)
+  local class, texts, from = view.inner(v).class, {}, 1
+  for i, name in ipairs(names) do
+    local field = record.field(class, name)
+    local size = field.size * field.count
+    texts[i] = shape.text(v, name, raw:sub(from, from + size - 1))
+    from = from + size
+  end
+  return texts
 end
 
 function shape.raw(v, name, text)

@@ -99,8 +99,7 @@ mistake() { # SUBSTITUTION PATTERN
 	assert_match "$2" "$(cat "$OUT/stderr")" "$1"
 }
 mistake 's/scope = "found"/scope = "fuond"/' 'wrong.lua:12: counter "found": scope "fuond": no such set \(did you mean "found"\?\)'
-mistake 's/"hosts"  { of = "src"/"hosts" { of = "sport"/' 'wrong.lua:15: set "hosts": 10.77.0.3 is no member \(only sets of addresses'
-mistake 's/"found"  { of = "src"/"found" { of = "sport"/; s/act = { add "found" }/act = {}/' 'scope "found": the set is of sport \(a scope is a set of src, dst or host\)'
+mistake 's/"hosts"  { of = "src"/"hosts" { of = "sport"/' 'wrong.lua:15: set "hosts": 10.77.0.3 is no member \(like members = \{ 53'
 mistake 's/"fd77::4" }/"everyone" }/' 'wrong.lua:15: set "hosts": everyone is no member \(like members'
 mistake 's/max = 3,/max = 1,/' 'wrong.lua:15: set "hosts": 2 members and max = 1'
 mistake 's/"10.77.0.3", "fd77::4"/"10.77.0.333"/' 'wrong.lua:15: set "hosts": 10.77.0.333 is no member' 2 run

@@ -1,6 +1,34 @@
 -- SPDX-License-Identifier: Apache-2.0
 local net = require "perilune.net"
 
+describe("an address", function()
+  it("has one text, as inet_ntop writes it", function()
+    for written, text in pairs {
+      ["10.0.0.1"] = "10.0.0.1", ["010.0.0.01"] = "10.0.0.1", ["FD77:0::4"] = "fd77::4", ["::"] = "::", ["::1"] = "::1",
+      ["1:0:0:2:0:0:0:3"] = "1:0:0:2::3", ["1:0:2:3:4:5:6:7"] = "1:0:2:3:4:5:6:7", ["1:0:0:2:3:0:0:4"] = "1::2:3:0:0:4",
+      ["1::"] = "1::", ["0:0:0:0:0:0:0102:0304"] = "::1.2.3.4", ["::ffff:1.2.3.4"] = "1.2.3.4", ["2001:0DB8::0001"] = "2001:db8::1",
+    } do
+      assert.equal(text, net.canonical(written), written)
+    end
+  end)
+
+  it("with a prefix has no bits behind it, and none is an address alone", function()
+    for written, text in pairs {
+      ["10.1.2.3/8"] = "10.0.0.0/8", ["10.1.2.3/32"] = "10.1.2.3", ["10.1.2.255/25"] = "10.1.2.128/25", ["1.2.3.4/0"] = "0.0.0.0/0",
+      ["fd77::4/127"] = "fd77::4/127", ["fd77::5/127"] = "fd77::4/127", ["fd77::5/128"] = "fd77::5", ["2001:db8:1::/33"] = "2001:db8::/33",
+      ["ffff::1/0"] = "::/0",
+    } do
+      assert.equal(text, net.canonical(written), written)
+    end
+  end)
+
+  it("is none when it cannot be one", function()
+    for _, wrong in ipairs { "", "10.0.0", "10.0.0.256", "10.0.0.0/33", "fd77::/129", "everyone", "1:2", "10.0.0.0/", "/8", "1::2::3" } do
+      assert.is_nil(net.canonical(wrong), wrong)
+    end
+  end)
+end)
+
 describe("a list of networks", function()
   local function matches(list, address) return assert(net.matcher(list))(address) end
 

@@ -190,6 +190,20 @@ describe("verbs on records", function()
     assert.is_nil(shape.raw(v, "src", "nonsense"))
   end)
 
+  it("group by several fields together, which are told apart again", function()
+    local groups, count = shape.groups(v, { "src", "proto", "dst" }, { "packets" })
+    local seen, packets = {}, 0
+    for raw, group in pairs(groups) do
+      local src, proto, dst = unpack(shape.texts(v, { "src", "proto", "dst" }, raw))
+      local rows = v:where { src = src, dst = dst, proto = tonumber(proto) }
+      assert.equal(rows:count(), group.n)
+      assert.equal(rows:sum "packets", group.packets)
+      seen[#seen + 1], packets = raw, packets + group.packets
+    end
+    assert.equal(count, #seen)
+    assert.equal(v:sum "packets", packets)
+  end)
+
   it("pass choices to JSON by record number", function()
     assert.equal("2,4 limit nil", v:top(2, "bytes"):json())
     assert.equal("2 limit 1", v:top(2, "bytes"):json(1))
