@@ -213,6 +213,29 @@ event.fields = {
   }),
 }
 
+for _, name in ipairs { "test", "tests" } do event.names[#event.names + 1] = name end
+
+event.fields.test = {
+  { "file", "text", nil, "the file of tests" },
+  { "line", "count", nil, "the test's line" },
+  { "test", "text", nil, "its name" },
+  { "passed", "bool", nil, "whether all came as expected" },
+  { "packets", "count", "packets", "packets of its replay" },
+  { "seconds", "seconds", "s", "time of its replay" },
+  { "transitions", "count", "transitions", "changes of level" },
+  { "failures", { list = {
+    { "line", "count?", nil, "the expectation's line" },
+    { "expected", "text", nil, "what was expected" },
+    { "instead", "text", nil, "what was so instead" },
+  } }, nil, "what did not come as expected" },
+  { "timeline", "texts?", nil, "what happened, for people" },
+}
+
+event.fields.tests = {
+  { "passed", "count", "tests", "tests that passed" },
+  { "failed", "count", "tests", "tests that failed" },
+}
+
 -- Fields of the Lua tables that are for the eye only and no part of the JSON line.
 --   top   of each probe, the deepest last: { probe =, key_fields = { "src" }, rows = { { src =, … }, … },
 --         more = rows not listed [, by = the field they are sorted by] }
@@ -220,7 +243,7 @@ event.fields = {
 event.view = { window = { top = true, sets = true } }
 
 -- Events that may come before there is a policy.
-event.without_policy = { error = true }
+event.without_policy = { error = true, tests = true }
 
 -- What was really lost, and what was seen but is not IP (which a network has always). `e`: a window or
 -- summary event. Returns the loss, the packets that are not IP, and a list of { name, number } of what is

@@ -26,6 +26,7 @@ function form.install(kind, verbs) methods[kind] = verbs end
 
 -- Names become labels, keys and parts of C identifiers.
 local NAME = { pattern = "^[%a_][%w_-]*$", says = "letters, digits, - and _, beginning with a letter" }
+local FREE = { pattern = "^[^%c]+$", says = "a text on one line", longest = 200 }
 local IDENTIFIER = { pattern = "^%a[%w_]*$", says = "letters, digits and _, beginning with a letter" }
 local LONGEST = 31
 local KEYWORDS = {}
@@ -39,9 +40,10 @@ local function check_name(word, name, rule)
     sandbox.fail(nil, ("%s needs a name, got a %s"):format(word, type(name)),
       ('write %s "name" { … }'):format(word))
   end
-  if not name:find(rule.pattern) or #name > LONGEST then
+  local longest = rule.longest or LONGEST
+  if not name:find(rule.pattern) or #name > longest then
     sandbox.fail(nil, ('%s: "%s" is no name'):format(word, name),
-      ("%s; at most %d"):format(rule.says, LONGEST))
+      ("%s; at most %d"):format(rule.says, longest))
   end
   if KEYWORDS[name] then
     sandbox.fail(nil, ('%s: "%s" is a keyword of Lua'):format(word, name),
@@ -65,10 +67,11 @@ function form.new(fields)
 end
 
 -- The word `kind` of the language. `make(name, body, at)` returns what the finished form is. With
--- `default_name`, the name may be left out: kind { body }. `identifier`: the name goes into generated code.
+-- `default_name`, the name may be left out: kind { body }. `identifier`: the name goes into generated code. `free`: it
+-- is any text.
 function form.word(kind, make, spec)
   spec = spec or {}
-  local rule = spec.identifier and IDENTIFIER or NAME
+  local rule = spec.free and FREE or spec.identifier and IDENTIFIER or NAME
   return function(name)
     local at = sandbox.here()
     if spec.default_name and type(name) == "table" and not form.kind_of(name) then

@@ -18,10 +18,11 @@ local language = {}
 
 -- Words of the language that are not built yet, so that using one says so.
 local LATER = {
-  "schedule", "metrics", "capture", "source", "test", "tests", "pcap",
-  "members", "only",
+  "schedule", "metrics", "capture", "source",
   "entropy", "cap", "drop",
 }
+
+local OF_TESTS = { "tests", "test", "pcap", "members", "only" }
 
 local SHORTEST_WINDOW, LONGEST_WINDOW = 0.005, 86400
 local MODES = { "auto", "native", "generic", "tcx", "clsact" }
@@ -114,6 +115,11 @@ function language.words(context)
   }
   for word, act in pairs(acts.words()) do known[word] = act end
   for word, make in pairs(measure.vocabulary) do known[word] = make end
+  for _, word in ipairs(OF_TESTS) do
+    known[word] = function()
+      sandbox.fail(nil, word .. " is a word of tests, not of policies", "perilune test FILE runs them")
+    end
+  end
   local later = {}
   for _, word in ipairs(LATER) do later[word] = true end
   for _, name in ipairs(context.templates and context.templates:names() or {}) do

@@ -89,6 +89,15 @@ function net.canonical(text)
   return v4_text(words[7], words[8]) .. "/" .. bits
 end
 
+--- "198.18.0.0/15" → its first address as text, and how many it has; "192.0.2.1" → that one, 1. nil when it is neither.
+function net.range(text)
+  local network = net.canonical(text)
+  if not network then return nil end
+  local first, bits = network:match "^([^/]+)/(%d+)$"
+  if not first then return network, 1 end
+  return first, 2 ^ ((net.address(first).v4 and 32 or 128) - bits)
+end
+
 --- matcher("10.0.0.0/8, 2001:db8::/32") → function(address text) → boolean; nil, message when it is not a
 --- list of networks.
 function net.matcher(list)

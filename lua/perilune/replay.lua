@@ -19,11 +19,13 @@ local A_TURN = 5000 -- frames between two looks at the loop, where signals come 
 
 --- `options`: decl, share, sink, source (traffic.lua: the frames), file (what it is called), local_net (text) or nil,
 --- until_wall (µs since the epoch) or seconds (after the first frame): frames from then on are not run, and windows go
---- on until then; finished = function(message or nil, code).
+--- on until then; least_seconds: windows go on for so long at least, though there are no frames; finished =
+--- function(message or nil, code).
 function replay.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, source = options.source, file = options.file,
-    until_wall = options.until_wall, seconds = options.seconds, finished = options.finished,
+    until_wall = options.until_wall, seconds = options.seconds, least_seconds = options.least_seconds,
+    finished = options.finished,
   }, Replay)
   if options.local_net then self.is_local = net.matcher(options.local_net) end
   return self
@@ -134,6 +136,7 @@ end
 function Replay:begin(wall)
   self.engine:start(wall, wall / 1e6)
   if self.seconds then self.until_wall = wall + math.floor(self.seconds * 1e6 + 0.5) end
+  if self.least_seconds then self.least_wall = wall + math.floor(self.least_seconds * 1e6 + 0.5) end
 end
 
 -- Runs the current frame, which comes at `wall`.
@@ -154,9 +157,11 @@ function Replay:conclude(last)
     return true
   end
   local ok, message, code = true, nil, nil
-  if self.until_wall then ok, message, code = self:advance(self.until_wall) end
+  local till = self.until_wall
+  if not till and self.least_wall and self.least_wall > last then till = self.least_wall end
+  if till then ok, message, code = self:advance(till) end
   if not ok then return nil, message, code end
-  if not self.until_wall or self.engine.current.start < self.until_wall then
+  if not till or self.engine.current.start < till then
     ok, message, code = self:close("clock", self:due())
     if not ok then return nil, message, code end
   end

@@ -259,12 +259,25 @@ local function next_in_merge(self)
   for _, part in ipairs(self.open) do
     if earlier(part, first) then first = part end
   end
-  if not first then return nil end
+  if not first then
+    self.part = nil
+    return nil
+  end
   return self:give(first)
 end
 
+--- How many frames of each capture (of traffic.merge) came before the current one, by name.
+function Source:before()
+  local frames = {}
+  for _, part in ipairs(self.parts) do frames[part.entry.name] = part.frames end
+  -- Of those that are not through, one frame is current or waits for its turn.
+  for _, part in ipairs(self.open or {}) do frames[part.entry.name] = part.frames - 1 end
+  return frames
+end
+
 --- The captures of `list` on one clock, which shows `start` (µs since the epoch; default: the time of the first
---- capture's first frame) at 0 s. source.start is that time, known after the first next().
+--- capture's first frame) at 0 s. source.start is that time, known after the first next(). After the last
+--- frame there is no source.part.
 function traffic.merge(list, start)
   local self, message, code = new_source(list, next_in_merge)
   if not self then return nil, message, code end
