@@ -33,10 +33,11 @@ struct ctl {
 	/* For triggers, which may change `state` as well (trigger.h). */
 	__u32 ready; /* the epoch that may begin now; another than state.epoch + 1: none, a half is still to be drained */
 	__u16 armed; /* bit i: the i-th trigger is tested */
-	__u16 raising; /* bit i: it may raise the level */
-	__u32 pad;
-	__u64 flipped
-		[2]; /* when a trigger has begun an epoch with this lowest bit: ns, as `renewed` or, in a replay, as `now` */
+	__u16 raising;	  /* bit i: it may raise the level */
+	__u32 flipped;	  /* the last epoch that a trigger has begun; set after the two below */
+	__u64 flipped_at; /* when, as `renewed` or, in a replay, as `now` */
+	__u8 flipped_to;  /* its level then */
+	__u8 pad[7];
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct ctl) == 64, "the control block is one cache line");

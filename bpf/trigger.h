@@ -49,7 +49,7 @@ struct trigger {
 
 /* What the runtime is told of a trip. */
 struct trigger_event {
-	__u64 time;		  /* CLOCK_MONOTONIC ns; in a replay the capture's */
+	__u64 time;		  /* CLOCK_MONOTONIC, in whole µs; in a replay the capture's */
 	__u64 by[TRIGGER_FIELDS]; /* what the slice had counted */
 	__u32 epoch;		  /* in force afterwards */
 	__u8 trigger;
@@ -104,7 +104,7 @@ static __always_inline void trigger__add(struct trigger_sums *sums, const struct
 }
 
 /* Raises the level for a packet of level `from`. The event says what has come of it. */
-static __always_inline void trigger__raise(const struct trigger t, __u8 from,
+static __always_inline void trigger__raise(const struct trigger t, __u8 from, __u64 now,
 					   struct trigger_event *event)
 {
 	union ctl_state was, next;
@@ -116,17 +116,20 @@ static __always_inline void trigger__raise(const struct trigger t, __u8 from,
 			return; /* somebody has raised it already, or nobody is to */
 		next = was;
 		next.level = t.to;
-		if (*(volatile __u32 *)&ctl.ready == was.epoch + 1) {
+		if (*(volatile __u32 *)&ctl.ready == was.epoch + 1)
 			next.epoch++;
-			ctl.flipped[next.epoch & 1] = event->time;
-		}
 		if (!ctl.now) /* alive as of now: the deeper level's lease runs from here */
 			ctl.renewed = bpf_ktime_get_coarse_ns();
 		if (__sync_val_compare_and_swap(&ctl.state.both, was.both, next.both) != was.both)
 			continue;
 		event->to = t.to;
-		event->flipped = next.epoch != was.epoch;
 		event->epoch = next.epoch;
+		event->flipped = next.epoch != was.epoch;
+		if (event->flipped) {
+			ctl.flipped_at = now;
+			ctl.flipped_to = t.to;
+			__sync_lock_test_and_set(&ctl.flipped, next.epoch);
+		}
 		return;
 	}
 }
@@ -135,12 +138,16 @@ static __always_inline void trigger__trip(const struct trigger t, struct trigger
 					  const struct trigger_sums *sums, __u64 now, __u32 half,
 					  __u8 from)
 {
-	struct trigger_event event = {.time = now, .trigger = t.index, .from = from, .to = from};
+	struct trigger_event event = {.time = now / 1000,
+				      .trigger = t.index,
+				      .from = from,
+				      .to = from};
 
 	if (__sync_fetch_and_or(&slice->told, 1))
 		return;
-	__builtin_memcpy(event.by, sums->by, sizeof(event.by));
-	trigger__raise(t, from, &event);
+	for (__u32 i = 0; i < t.fields; i++)
+		event.by[i] = sums->by[i];
+	trigger__raise(t, from, now, &event);
 	ring__send(&trigger_events, &trigger_events_lost, half, &event, sizeof(event));
 }
 

@@ -28,7 +28,8 @@ return policy "syn-flood" {
     set "attackers" { of = "src", max = 10000, ttl = "5m" },
   },
   rules = {
-    rule "surge" {
+    rule "surge" {                                               -- tested in the kernel, between windows
+      trigger = "50ms",
       when = attempts("totals"):above(surge), clear = attempts("totals"):below(surge / 4):lasting(quiet),
       hold = "alert",
     },

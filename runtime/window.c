@@ -12,6 +12,8 @@
 #include "../bpf/ctl.h"
 #include "window_grace.h"
 
+#define ACCOUNT_WAIT 10000000 /* ns */
+
 struct windowed_map {
 	struct layout *layout;
 	struct extract *half[2];
@@ -162,6 +164,16 @@ enum extract_way window__way(const struct window *window, size_t map)
 	return extract__way(window->maps[map].half[0]);
 }
 
+/* Test builds show what it is for that triggers wait for a clean half. */
+static bool is_ready_too_early(void)
+{
+#ifdef PERILUNE_FAULTS
+	return getenv("PERILUNE_FAULT_READY") != NULL;
+#else
+	return false;
+#endif
+}
+
 bool window__is_raised(const struct window *window)
 {
 	return load_state(window).both != window->began.both;
@@ -180,14 +192,20 @@ static union ctl_state state_after(const struct window *window, union ctl_state 
 				 .shed = next->shed};
 }
 
-/* A trigger's flip: it has changed the level only, and may have gone over levels in between before, without a flip. */
-static void describe_triggered(struct window *window, union ctl_state now, struct window_flip *flip)
+/*
+ * Waits until a trigger says how it has begun this epoch: it does so right after. Should its CPU have been taken away just then, after a
+ * while the epoch counts as begun now, with the level that it has.
+ */
+static void wait_for_account(const struct window *window, union ctl_state *state, uint64_t *time)
 {
-	flip->by_trigger = true;
-	flip->time = __atomic_load_n(&window->ctl->flipped[now.epoch & 1], __ATOMIC_ACQUIRE);
-	flip->deepest = window->began.level;
-	if (now.level > flip->deepest + 1)
-		flip->deepest = now.level - 1;
+	const struct ctl *ctl = window->ctl;
+	uint64_t until = grace__now() + ACCOUNT_WAIT;
+
+	while (__atomic_load_n(&ctl->flipped, __ATOMIC_ACQUIRE) != state->epoch)
+		if (grace__now() > until)
+			return;
+	*time = ctl->flipped_at;
+	state->level = ctl->flipped_to;
 }
 
 int window__flip(struct window *window, const struct window_state *next, struct window_flip *flip)
@@ -207,13 +225,20 @@ int window__flip(struct window *window, const struct window_state *next, struct 
 	} while (!__atomic_compare_exchange_n(&window->ctl->state.both, &now.both, then.both, false,
 					      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
 	*flip = (struct window_flip){.time = grace__now(),
-				     .began = {then.level, then.thin, then.shed},
 				     .by_trigger = now.level != window->began.level,
 				     .deepest = now.level};
-	if (now.epoch != window->began.epoch)
-		describe_triggered(window, now, flip);
+	if (now.epoch != window->began.epoch) {
+		wait_for_account(window, &then, &flip->time);
+		/* It may have gone over levels in between before, without a flip. */
+		flip->by_trigger = true;
+		flip->deepest = then.level > window->began.level + 1 ? then.level - 1
+								     : window->began.level;
+	}
+	flip->began = (struct window_state){then.level, then.thin, then.shed};
 	window->began = then;
 	window->quiet = true;
+	if (is_ready_too_early())
+		set_ready(window);
 	return 0;
 }
 

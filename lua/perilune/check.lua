@@ -9,6 +9,7 @@ local probes = require "perilune.probes"
 local receivers = require "perilune.receivers"
 local resolve = require "perilune.resolve"
 local sandbox = require "perilune.sandbox"
+local triggers = require "perilune.triggers"
 local sets = require "perilune.sets"
 local words = require "perilune.words"
 
@@ -207,6 +208,23 @@ local function rule_of(rule, map, levels, declared)
   }
 end
 
+-- The rules that the kernel tests by itself.
+local function triggers_of(rules, declared, map, levels)
+  local list = {}
+  for i, rule in ipairs(rules) do
+    if rule.values.trigger then
+      local title = ('rule "%s": trigger: '):format(rule.name)
+      local trigger, message, remedy = triggers.of(declared[i], rule.values.trigger, map, levels)
+      if not trigger then fail(rule.at, title .. message, remedy) end
+      if #list == triggers.MOST then
+        fail(rule.at, title .. ("there may be %d"):format(triggers.MOST), "leave it out where a window is fast enough")
+      end
+      list[#list + 1] = trigger
+    end
+  end
+  return list
+end
+
 local function records_of(exports, map)
   local records = {}
   for _, one in ipairs(exports) do
@@ -265,6 +283,7 @@ function check.declare(policy, file, options)
   decl.receivers = receivers.declare(values.receivers)
   by_name(values.rules, "rule")
   for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, declared) end
+  decl.triggers = triggers_of(values.rules, decl.rules, map, decl.levels)
   by_name(values.exports, "records")
   decl.records = records_of(values.exports, map)
   return decl

@@ -10,6 +10,7 @@
 local evaluate = require "perilune.evaluate"
 local instances = require "perilune.instances"
 local members = require "perilune.members"
+local units = require "perilune.units"
 local words = require "perilune.words"
 
 local decide = {}
@@ -180,7 +181,7 @@ local function apply(self, step, rule, change)
   if rule.grouping and not instance.key then instance.key = step.text(rule, instance.raw) end
   instance.state = change.state
   local reason = name_of(rule, instance) .. ": "
-    .. (change.text or change.condition.say(change.row, env, change.how))
+    .. (change.text or change.condition.say(change.row, env, change.how)) .. (change.within or "")
   local told = {
     rule = rule.name, key = instance.key, state = change.state, reason = reason, why = change.why,
     values = change.condition and values_of(change.condition, change.row, env) or {},
@@ -275,6 +276,15 @@ local function holds_of(self)
   return holds
 end
 
+local function conclude(self, step)
+  if self.dirty then
+    self.dirty = false
+    self.holds = holds_of(self)
+    step.result.holds = self.holds
+  end
+  return step.result
+end
+
 -- Judges one closed window. A window that is not decisive (cut short by a change of level) leaves everything
 -- as it is. The result's `holds` is the same table until something about it changes.
 function Decide:step(sample)
@@ -291,12 +301,40 @@ function Decide:step(sample)
     end
   end
   expire(self, step)
-  if self.dirty then
-    self.dirty = false
-    self.holds = holds_of(self)
-    step.result.holds = self.holds
+  return conclude(self, step)
+end
+
+local function rule_named(self, name)
+  for _, rule in ipairs(self.rules) do
+    if rule.name == name then return rule end
   end
-  return step.result
+end
+
+-- Whether a rule without `per` is firing.
+function Decide:is_firing(name)
+  local instance = rule_named(self, name).instances[WHOLE]
+  return instance ~= nil and instance.state == "firing"
+end
+
+-- The kernel has found the condition of this rule, which is not firing, to hold in a slice between windows. `slice`:
+-- seconds, start, finish, and total(probe, field) → what was counted in it. Returns what step returns.
+function Decide:trip(name, slice)
+  local rule = rule_named(self, name)
+  local step = begin(self, {
+    seconds = slice.seconds, start = slice.start, finish = slice.finish, total = slice.total,
+    observed = setmetatable({}, { __index = function() return true end }), rows = function() return 0 end,
+  })
+  local instance = rule.instances[WHOLE]
+  if not instance then
+    instance = { raw = WHOLE, since = {} }
+    rule.instances[WHOLE] = instance
+    rule.count = rule.count + 1
+  end
+  apply(self, step, rule, {
+    instance = instance, state = "firing", condition = rule.when, how = "yes", row = ONLY.rows[1], why = "trigger",
+    within = " in " .. units.print(slice.seconds, "duration"),
+  })
+  return conclude(self, step)
 end
 
 -- The end: takes back what lasts of every instance that fires. Returns a list of actions. Members of sets go with them.

@@ -99,11 +99,18 @@ function Engine:start(wall, mono)
   self:emit({ event = "start", file = decl.file, levels = names, window = decl.levels[1].window }, wall)
 end
 
---- Which maps the current window may have filled, by position: what is to be drained at its end.
-function Engine:maps()
+--- Which maps the current window may have filled, by position: what is to be drained at its end. `deepest`: the
+--- highest level (an index in the kernel) that a trigger has raised it to meanwhile, if any has.
+function Engine:maps(deepest)
+  local maps, from = {}, nil
   for i, level in ipairs(self.decl.levels) do
-    if level == self.current.level then return self.planned.maps[i] end
+    if level == self.current.level then from = i end
+    if from and (i == from or i - 1 <= (deepest or 0)) then
+      for position, wanted in ipairs(self.planned.maps[i]) do maps[position] = maps[position] or wanted end
+      if i > from then self.current.deepest = level end
+    end
   end
+  return maps
 end
 
 --- Seconds of the driver's clock at which the current window is due to end.
@@ -303,7 +310,8 @@ function Engine:emit_window(closed, views, totals, time)
   closed.loss = loss
   self:emit({
     event = "window", seq = closed.seq, level = closed.level.name, start = closed.start, finish = closed.finish,
-    seconds = closed.seconds, cut = closed.cut, packets = totals.packets, skbs = totals.skbs, bytes = totals.bytes,
+    seconds = closed.seconds, cut = closed.cut, deepest = closed.deepest and closed.deepest.name,
+    packets = totals.packets, skbs = totals.skbs, bytes = totals.bytes,
     loss = loss, not_parsed_by = totals.not_parsed_by, flawed_by = totals.flawed_by,
     directions = totals.directions, cost = cost_of(closed.cost),
     top = sink.wants_top and top_of(self, closed, views) or nil,
@@ -384,6 +392,34 @@ function Engine:reconsider(mono)
   return self.levels:reconsider(mono)
 end
 
+--- A trigger has tripped in the kernel: { trigger (from 0), mono (seconds), by (what its counters were in the slice, in
+--- their order) }. Its rule fires now. Returns the word to cut the window with, or nil when the level does not change.
+function Engine:trip(trip, wall)
+  local trigger = self.decl.triggers[trip.trigger + 1]
+  if self.decide:is_firing(trigger.rule) then return nil end
+  local sums = {}
+  for i, counter in ipairs(trigger.counters) do sums[counter.probe .. "." .. counter.field] = trip.by[i] end
+  local result = self.decide:trip(trigger.rule, {
+    seconds = trigger.slice, start = trip.mono - trigger.slice, finish = trip.mono,
+    total = function(probe, field) return sums[probe .. "." .. field] or 0 end,
+  })
+  self:emit_decisions(result, self.current, wall)
+  return not self.dry_run and self.levels:trip(trip.mono, result.holds, result.rules) or nil
+end
+
+--- Which triggers the kernel is to test, and which of them may raise the level: a bit of each number for each.
+function Engine:triggers()
+  local armed, raising = 0, 0
+  for i, trigger in ipairs(self.decl.triggers) do
+    if not self.decide:is_firing(trigger.rule) then
+      armed = armed + 2 ^ (i - 1)
+      local to = not self.dry_run and trigger.to
+      if to and self.levels:is_free(to + 1) then raising = raising + 2 ^ (i - 1) end
+    end
+  end
+  return armed, raising
+end
+
 --- When to reconsider though nothing is claimed anew, in seconds of the driver's clock; math.huge: never.
 function Engine:alarm()
   return self.dry_run and math.huge or self.levels:due()
@@ -419,8 +455,8 @@ function Engine:close(cut, wall, mono, batches, cost)
   closed.cut = cut
   -- A window that a level change cut short is too short to judge by; it is counted like any other.
   closed.decisive = cut == "clock"
-  closed.unused = self:unused(closed.level)
   local views = open_views(self.planned, batches, closed)
+  closed.unused = self:unused(closed, views)
   local totals = read_totals(views, self.directions)
   self:emit_window(closed, views, totals, wall)
   local result = self.decide:step(sample_of(self, closed, views))
@@ -449,11 +485,14 @@ function Engine:at_rest()
   return self.decide:at_rest()
 end
 
--- Probes whose maps were read only in case the kernel had fallen back to the base level.
-function Engine:unused(level)
+-- Probes whose maps were read only in case the kernel had fallen back to the base level, or been raised to another.
+function Engine:unused(closed, views)
   local unused = {}
-  for _, probe in ipairs(self.decl.probes) do unused[probe.name] = true end
-  for _, name in ipairs(level.probes) do unused[name] = nil end
+  for _, probe in ipairs(self.decl.probes) do
+    local rows = closed.deepest and views.rows[probe.name]
+    unused[probe.name] = not rows or rows:count() == 0
+  end
+  for _, name in ipairs(closed.level.probes) do unused[name] = nil end
   return unused
 end
 

@@ -114,6 +114,7 @@ event.fields = {
     { "end", "time", nil, "when it ended", key = "finish" },
     { "seconds", "seconds", "s", "its length" },
     { "cut", { "clock", "trigger", "level", "exit" }, nil, "what ended it" },
+    { "deepest", "text?", nil, "a trigger may have raised the level up to this one before the window could be ended" },
   }, COUNTS, {
     { "loss", LOSS, nil, "what was not counted where it belongs" },
     { "not_parsed_by", NOT_PARSED_BY, nil, "not_parsed by reason" },
@@ -138,7 +139,7 @@ event.fields = {
     { "state", { "pending", "firing", "cleared" }, nil, "what it became" },
     { "reason", "text", nil, "why, for people" },
     { "values", "values", nil, "the measures that decided" },
-    { "why", "text?", nil, "why it cleared without its condition, as: not observed" },
+    { "why", "text?", nil, "what decided instead of its condition in a window: trigger, not observed" },
   },
   transition = {
     SEQ,

@@ -123,6 +123,11 @@ function Ladder:step(state)
   }
 end
 
+-- Whether a level would be entered if it was held, the highest of all. caps: as for step.
+function Ladder:is_free(index, caps)
+  return index <= lowest(self, caps) and not self.barred[index]
+end
+
 -- When the level in force has lasted its longest, in the seconds of the steps' clock; nil when it may last.
 function Ladder:due()
   local longest = self.levels[self.current].longest

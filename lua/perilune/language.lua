@@ -78,7 +78,8 @@ local RULE = schema.new {
     when = { type = condition, required = true, help = 'like when = rate("to.syn"):above "2k/s"' },
     clear = { type = condition }, per = { type = "text" }, hold = { type = "text" },
     act = { type = acts.list, default = {} },
-    trigger = { later = true },
+    trigger = { type = "duration", min = 0.005, max = 10,
+      help = 'over which slices of time the kernel tests the rule, like trigger = "50ms"' },
   },
 }
 

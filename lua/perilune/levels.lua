@@ -92,6 +92,22 @@ function Levels:reconsider(now)
   return change.cut
 end
 
+-- Rules have changed between windows, as for judge. Returns nil, or the word to cut the window by.
+function Levels:trip(now, holds, rules)
+  self.held = holds
+  local change = step(self, now, rules)
+  if not change then return nil end
+  change.cut = "trigger"
+  table.insert(self.changes, change)
+  return change.cut
+end
+
+-- Whether a level (its index) would be entered if a rule held it, the highest of all.
+function Levels:is_free(index)
+  local _, caps = self.claims:merge(self.held)
+  return self.ladder:is_free(index, caps)
+end
+
 -- The changes made between windows since the last call.
 function Levels:take()
   local list = self.changes

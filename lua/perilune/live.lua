@@ -14,6 +14,7 @@ local deliver = require "perilune.deliver"
 local engine = require "perilune.engine"
 local loop = require "perilune.core.loop"
 local performers = require "perilune.performers"
+local triggers = require "perilune.triggers"
 
 local live = {}
 
@@ -29,7 +30,7 @@ function live.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, interfaces = options.interfaces,
     dry_run = options.dry_run, seconds = options.seconds, finished = options.finished,
-    draining = false,
+    draining = false, waiting = {},
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
   self.bound = loop.timer(function() self:stop() end)
@@ -50,6 +51,7 @@ function Live:finish(message, code)
   self.bound:close()
   self.alarm:close()
   if self.steps then self.steps:close() end
+  if self.trips then self.trips:close() end
   if self.probe then self.probe:close() end
   self.finished(message, code)
 end
@@ -82,6 +84,7 @@ function Live:start()
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
       scope = build.scope(probe), calls = calls.new(decl), performers = self.performers }
     self.engine.claimed = function() self:reconsider() end
+    if not self:listen() then return end
     self:attach()
   end)
 end
@@ -93,6 +96,17 @@ function Live:emitter()
     self.engine:emit(event, loop.wall())
     self:check_sink()
   end
+end
+
+-- Listens to the triggers, if there are any. False when that fails.
+function Live:listen()
+  if #self.decl.triggers == 0 then return true end
+  local message, code
+  self.trips, message, code = self.probe:events("trigger_events", "trigger_event", function(batch)
+    self:tripped(triggers.trips(batch))
+  end)
+  if not self.trips then self:fail(message, code) end
+  return self.trips ~= nil
 end
 
 -- When all that must be attached is, the run has begun.
@@ -122,6 +136,7 @@ function Live:begin()
   self:check_sink()
   if self.stopping then return end
   if not ok then return self:fail(message, code) end
+  self:arm()
   self.timer:start(self.engine:due())
   if self.seconds then self.bound:start(loop.now() + self.seconds) end
   self:reconsider()
@@ -138,19 +153,57 @@ function Live:reconsider()
   self.alarm:start(alarm)
 end
 
--- Ends the window: one store. Its maps are then drained on a worker.
+-- Which triggers are tested from now on, and which may raise the level.
+function Live:arm()
+  if self.trips then self.probe:arm(self.engine:triggers()) end
+end
+
+-- Triggers have tripped in the kernel, and may have raised the level: their rules fire, and the window ends. While the
+-- last window is drained, they belong to the one that has begun meanwhile.
+function Live:tripped(list)
+  if not self.engine.current or self.stopping then return end
+  for _, trip in ipairs(list) do table.insert(self.waiting, trip) end
+  if self.draining then return end
+  self:take_trips()
+  if not self.flipping and not self.stopping then self:follow() end
+end
+
+function Live:take_trips()
+  local list = self.waiting
+  self.waiting = {}
+  for _, trip in ipairs(list) do
+    self.engine:trip(trip, loop.wall() - math.floor((loop.now() - trip.mono) * 1e6))
+  end
+  self:arm()
+  self:check_sink()
+end
+
+-- Ends the window when the level is no longer the one that it began with. Returns whether it was so.
+function Live:follow()
+  if not self.trips or (self.engine:level() == self.engine.current.level and not self.probe:raised()) then
+    return false
+  end
+  self:flip "trigger"
+  return true
+end
+
+-- Ends the window: one store, or a trigger's that was earlier. Its maps are then drained on a worker.
 function Live:flip(cut)
-  local level, index = self.engine:level()
+  self.flipping = true
+  if self.trips then self.trips:consume() end -- what has tripped counts now, not after a window of another level
+  self.flipping = false
+  local _, index = self.engine:level()
   self.probe:renew()
-  local wall, mono, code = self.probe:flip(index)
+  local wall, mono, began = self.probe:flip(index)
   if not wall then
-    if code == "EBUSY" then return end -- it is still draining; settle() comes back to it
-    return self:fail(mono, code)
+    if began == "EBUSY" then return end -- it is still draining; settle() comes back to it
+    return self:fail(mono, began)
   end
   self.probe:clock()
   self.draining, self.due = true, false
-  local ok, message
-  ok, message, code = self.probe:drain(self.engine:maps(), function(batches, cost, failure_code)
+  local level = self.decl.levels[began.level + 1]
+  if began.by_trigger and cut ~= "exit" then cut = "trigger" end
+  local ok, message, code = self.probe:drain(self.engine:maps(began.deepest), function(batches, cost, failure_code)
     self.draining = false
     self:settle({ cut = cut, wall = wall, mono = mono, level = level }, batches, cost, failure_code)
   end)
@@ -171,11 +224,13 @@ function Live:settle(flipped, batches, cost, code)
   local changed = self.engine:close(flipped.cut, flipped.wall, flipped.mono, batches, cost)
   if flipped.cut == "exit" then return self:ended_well(flipped.wall) end
   self.engine:begin(flipped.wall, flipped.mono, flipped.level)
-  self:check_sink()
+  self:take_trips()
   if self.stopping then
     self:take_down()
   elseif changed then
     self:flip(changed) -- the window that has begun meanwhile is at the old level: cut, so that every window has one
+  elseif self:follow() then
+    return
   elseif self.due then
     self:tick()
   else

@@ -7,6 +7,7 @@
 local patterns = require "perilune.patterns"
 local scopes = require "perilune.scopes"
 local template = require "perilune.template"
+local triggers = require "perilune.triggers"
 local units = require "perilune.units"
 local words = require "perilune.words"
 
@@ -148,7 +149,7 @@ local function samplers_source(decl)
 end
 
 -- What a level does with a packet: first its filters, each once, then the templates.
-local function templates_source(level, kind, decl, numbers, scoped, samplers)
+local function templates_source(level, index, kind, decl, numbers, scoped, samplers)
   local out, asked, filters = {}, {}, {}
   for _, probe in ipairs(decl.probes) do filters[probe.name] = probe.filter end
   out[#out + 1] = ("static __always_inline void %s_templates_%s(struct packet *p, %s *ctx)\n{"):format(kind,
@@ -161,6 +162,8 @@ local function templates_source(level, kind, decl, numbers, scoped, samplers)
     end
   end
   if not next(asked) then out[#out + 1] = "\t(void)ctx;" end
+  local before, after = triggers.lines(decl.triggers or {}, index, c_name)
+  for _, line in ipairs(before) do out[#out + 1] = line end
   for _, name in ipairs(level.probes) do
     local number = numbers[filters[name]]
     local tests = { number and ("matches_%d"):format(number) }
@@ -169,6 +172,7 @@ local function templates_source(level, kind, decl, numbers, scoped, samplers)
     if #tests > 0 then out[#out + 1] = ("\tif (%s)"):format(table.concat(tests, " && ")) end
     out[#out + 1] = ("%s\t%s_on_packet(p);"):format(#tests > 0 and "\t" or "", c_name(name))
   end
+  for _, line in ipairs(after) do out[#out + 1] = line end
   out[#out + 1] = "}"
   return table.concat(out, "\n")
 end
@@ -202,7 +206,7 @@ local function level_source(level, index, used, decl, numbers, scoped, samplers)
   out[#out + 1] = ("\n/* level %d: %s */"):format(index - 1, level.name)
   for _, kind in ipairs { "xdp", "tc" } do
     if used[kind] then
-      out[#out + 1] = templates_source(level, kind, decl, numbers, scoped, samplers)
+      out[#out + 1] = templates_source(level, index, kind, decl, numbers, scoped, samplers)
       out[#out + 1] = ("%s%s(%s_level_%s, %s, %s_templates_%s)"):format(contexts[kind].level,
         tunnels and "_TUNNELS" or "", kind, name, needs, kind, name)
     end
@@ -250,6 +254,9 @@ end
 local function windows_of(decl)
   local windows = { { map = "hook_totals", kind = "array", entries = 2, index = "direction", role = "totals" } }
   local entries = {}
+  if #(decl.triggers or {}) > 0 then
+    windows[2] = { map = "trigger_events_lost", kind = "array", entries = 1, role = "lost" }
+  end
   for _, probe in ipairs(decl.probes) do
     for _, declared in ipairs(probe.manifest.windows) do
       local size = declared.entries
@@ -278,7 +285,7 @@ local function maps_of(decl, windows)
   local maps = {}
   for i, level in ipairs(decl.levels) do
     local marks = {}
-    for position in ipairs(windows) do marks[position] = position == 1 end
+    for position, window in ipairs(windows) do marks[position] = window.probe == nil end
     mark(marks, decl.levels[1])
     mark(marks, level)
     maps[i] = marks
@@ -309,6 +316,7 @@ function plan.build(decl, options)
     ("/* Generated for the policy %s. */\n"):format(decl.name:gsub("[*/]", "_")),
     used.xdp and "#define HOOK_XDP\n" or "",
     options.replay and "#define HOOK_REPLAY\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "",
+    #(decl.triggers or {}) > 0 and "#define HOOK_TRIGGERS\n" or "",
     "#include <perilune.h>\n",
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
@@ -319,6 +327,7 @@ function plan.build(decl, options)
   source[#source + 1] = sets
   local maps, samplers = samplers_source(decl)
   source[#source + 1] = maps
+  source[#source + 1] = triggers.source(decl.triggers or {})
   for i, level in ipairs(decl.levels) do
     source[#source + 1] = level_source(level, i, used, decl, numbers, scoped, samplers)
   end

@@ -9,6 +9,7 @@ local calls = require "perilune.calls"
 local engine = require "perilune.engine"
 local loop = require "perilune.core.loop"
 local net = require "perilune.net"
+local triggers = require "perilune.triggers"
 
 local replay = {}
 
@@ -40,6 +41,8 @@ function Replay:start()
     self.planned = info.planned
     self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink, scope = build.scope(probe),
       calls = calls.new(self.decl) }
+    local ok, message, failure = self:listen()
+    if not ok then return self:finish(message, failure) end
     self.timer = loop.timer(function() self:turn() end)
     self.timer:start(loop.now())
   end)
@@ -47,6 +50,7 @@ end
 
 function Replay:finish(message, code)
   if self.timer then self.timer:close() end
+  if self.trips then self.trips:close() end
   if self.probe then self.probe:close() end
   self.finished(message, code)
 end
@@ -56,16 +60,16 @@ function Replay:stop()
   if self.compilation then self.compilation:cancel() end
 end
 
--- Flips, drains and judges; the next window begins at the same moment.
+-- Flips, or finds that a trigger has, drains and judges; the next window begins at the same moment.
 function Replay:close(cut, wall)
-  local level, index = self.engine:level()
+  local _, index = self.engine:level()
   local flipped, message, code = self.probe:flip(index)
   if not flipped then return nil, message, code end
-  local batches
-  batches, message, code = self.probe:drain_now(self.engine:maps())
+  local began, batches = code
+  batches, message, code = self.probe:drain_now(self.engine:maps(began.deepest))
   if not batches then return nil, message, code end
   local changed = self.engine:close(cut, wall, wall / 1e6, batches)
-  self.engine:begin(wall, wall / 1e6, level)
+  self.engine:begin(wall, wall / 1e6, self.decl.levels[began.level + 1])
   if changed then
     -- No packet came between: the window at the old level is empty, so the new one takes its place.
     local entered, entered_index = self.engine:level()
@@ -73,7 +77,31 @@ function Replay:close(cut, wall)
     self.probe:drain_now {}
     self.engine.current.level = entered
   end
+  self:arm()
   return true
+end
+
+-- Which triggers are tested from now on, and which may raise the level.
+function Replay:arm()
+  if self.trips then self.probe:arm(self.engine:triggers()) end
+end
+
+-- Listens to the triggers, if there are any; they are asked after every frame.
+function Replay:listen()
+  if #self.decl.triggers == 0 then return true end
+  local message, code
+  self.trips, message, code = self.probe:events("trigger_events", "trigger_event", function(batch)
+    for _, trip in ipairs(triggers.trips(batch)) do self.engine:trip(trip, self.last) end
+  end)
+  return self.trips, message, code
+end
+
+-- Whether the frame that came at `wall` has tripped a trigger: then its rule fires, and the window ends with it.
+function Replay:follow(wall)
+  if not self.trips or self.trips:consume() == 0 then return true end
+  self:arm()
+  if self.engine:level() == self.engine.current.level and not self.probe:raised() then return true end
+  return self:close("trigger", wall)
 end
 
 -- When the current window is due to end, µs.
@@ -135,6 +163,7 @@ end
 -- The first frame's time is when everything begins.
 function Replay:begin(wall)
   self.engine:start(wall, wall / 1e6)
+  self:arm()
   if self.seconds then self.until_wall = wall + math.floor(self.seconds * 1e6 + 0.5) end
   if self.least_seconds then self.least_wall = wall + math.floor(self.least_seconds * 1e6 + 0.5) end
 end
@@ -146,7 +175,9 @@ function Replay:frame(wall)
   local root = self:root()
   if not root then return true end
   self.idle = false
-  return self.probe:run(root.program, self.source.capture)
+  ok, message, code = self.probe:run(root.program, self.source.capture)
+  if not ok then return nil, message, code end
+  return self:follow(wall)
 end
 
 -- Closes what is open. Without an `until`, the last window goes on to its end, so that it is judged like the others.

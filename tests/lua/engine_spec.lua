@@ -461,3 +461,93 @@ describe("an event of the policy's own", function()
     assert.truthy(event.encode(action))
   end)
 end)
+
+describe("a trigger that trips", function()
+  local TEXT = [[
+    return policy "p" {
+      attach = { iface = "lo", hook = "tc.ingress" }, window = "1s",
+      always = { counter "totals" { features = { "tcp_flags" } } },
+      levels = { level "calm" {}, level "deep" { flows "to" { key = "dst", features = { "tcp_flags" } }, window = "100ms" } },
+      rules = {
+        rule "surge" { trigger = "50ms", when = (rate "totals.syn" - rate "totals.syn_ack"):above "100/s",
+          clear = rate "totals.syn":below "10/s", hold = "deep", act = log },
+        rule "any" { trigger = "20ms", when = rate "totals.packets":above "1k/s", act = log },
+      },
+    }]]
+  local LOST = specs({ "index", "uint", 4, key = true }, "events")
+
+  -- As `simple`, with the events that triggers have lost at their place.
+  local function counted(packets, syn, lost)
+    local list = simple(packets, syn, {})
+    table.insert(list, 2, fake.new(LOST, { { events = lost or 0 } }))
+    return list
+  end
+
+  local function trip(self, index, mono, ...)
+    return self:trip({ trigger = index, mono = mono, by = { ... } }, math.floor(mono * 1e6))
+  end
+
+  it("makes its rule fire at once, by what the slice has counted, and ends the window", function()
+    local self, out = made { text = TEXT }
+    assert.same({ 3, 1 }, { self:triggers() }) -- the second leads nowhere
+    assert.equal("trigger", trip(self, 0, 1.25, 9, 3))
+    local fired = of(out, "rule")[1]
+    assert.same({ "surge", "firing", "trigger", 1, 1250000 }, { fired.rule, fired.state, fired.why, fired.seq, fired.time })
+    assert.equal("surge: rate totals.syn - rate totals.syn_ack 120/s above 100/s in 50ms", fired.reason)
+    assert.same({ ["rate totals.syn - rate totals.syn_ack"] = 120, ["rate totals.syn"] = 180, ["rate totals.syn_ack"] = 60 },
+      fired.values)
+    assert.equal("log", of(out, "action")[1].act)
+    assert.same({ 2, 0 }, { self:triggers() })
+    assert.equal("deep", (self:level()).name)
+    assert.equal(0, #of(out, "transition")) -- it is told with the window that it ends
+    assert.is_nil(close(self, 0.25, counted(20, 9, 2), "trigger"))
+    local step, window = of(out, "transition")[1], of(out, "window")[1]
+    assert.same({ 1, "calm", "deep", "surge" }, { step.seq, step.from, step.to, step.rule })
+    assert.equal(fired.reason, step.reason)
+    assert.same({ "calm", "trigger", 20, 2 }, { window.level, window.cut, window.packets, window.loss.ring_full })
+    assert.equal("deep", self.current.level.name)
+    -- From then on windows decide, as always.
+    close(self, 0.1, counted(50, 50))
+    assert.equal(1, #of(out, "transition"))
+    assert.equal("level", close(self, 0.1, counted(0, 0)))
+    assert.equal("calm", of(out, "transition")[2].to)
+    assert.same({ 3, 1 }, { self:triggers() })
+  end)
+
+  it("is not heard again while its rule fires", function()
+    local self, out = made { text = TEXT }
+    trip(self, 0, 1.25, 9, 3)
+    assert.is_nil(trip(self, 0, 1.26, 99, 3))
+    assert.is_nil(trip(self, 1, 1.27, 30))
+    assert.equal(2, #of(out, "rule"))
+    assert.same({ 0, 0 }, { self:triggers() })
+  end)
+
+  it("does not raise what may not be entered", function()
+    local self, out = made { text = TEXT }
+    self:claim("budget", { cap = "calm" })
+    assert.same({ 3, 0 }, { self:triggers() })
+    assert.is_nil(trip(self, 0, 1.25, 9, 3))
+    assert.equal("firing", of(out, "rule")[1].state)
+    assert.equal("calm", (self:level()).name)
+    self, out = made { text = TEXT, dry_run = true }
+    assert.same({ 3, 0 }, { self:triggers() })
+    assert.is_nil(trip(self, 0, 1.25, 9, 3))
+    assert.equal("firing", of(out, "rule")[1].state)
+    assert.equal(0, #of(out, "transition"))
+  end)
+
+  it("may have left a window with counts of several levels, which says so", function()
+    local self, out = made { text = TEXT }
+    assert.is_falsy(self:maps()[4])
+    assert.is_true(self:maps(1)[4])
+    trip(self, 0, 1.25, 9, 3)
+    local closed = simple(20, 9, { { dst = "10.0.0.1", ip_version = 4, packets = 12 } })
+    table.insert(closed, 2, fake.new(LOST, { {} }))
+    close(self, 0.25, closed, "trigger")
+    assert.same({ "calm", "deep" }, { of(out, "window")[1].level, of(out, "window")[1].deepest })
+    local probes = {}
+    for i, e in ipairs(of(out, "records")) do probes[i] = e.probe end
+    assert.same({ "totals", "to" }, probes)
+  end)
+end)

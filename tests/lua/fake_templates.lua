@@ -7,7 +7,9 @@ local COUNTS = {
 local TCP_FLAGS = { unit = "packets", fields = { "syn", "syn_ack", "fin", "rst", "psh", "ack", "urg", "ece", "cwr" } }
 
 local manifests = {
-  counter = { name = "counter", rows = false, fields = COUNTS, features = { tcp_flags = TCP_FLAGS }, knobs = {}, hooks = HOOKS },
+  counter = { name = "counter", rows = false, fields = COUNTS, features = { tcp_flags = TCP_FLAGS }, knobs = {}, hooks = HOOKS,
+    windows = { { map = "rows", kind = "array", entries = 2, role = "rows", index = "direction" } },
+  },
   flows = {
     name = "flows", rows = true, fields = COUNTS, hooks = HOOKS,
     key = {
@@ -21,6 +23,7 @@ local manifests = {
       light = { fields = {}, conflicts = { "timing" } },
     },
     knobs = { entries = { default = 65536, type = "count", unit = "rows", min = 1, max = 16777216 } },
+    windows = { { map = "rows", kind = "map", entries = "entries", role = "rows" } },
   },
   egress_only = { name = "egress_only", rows = false, fields = COUNTS, features = {}, knobs = {}, hooks = { "tc.egress" } },
 }
