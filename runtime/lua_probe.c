@@ -20,6 +20,14 @@ struct lua_probe *lua_probe__check(lua_State *L)
 	return p;
 }
 
+struct probe *lua_probe__get(lua_State *L, int index)
+{
+	struct lua_probe *p = luaL_checkudata(L, index, PROBE_TYPE);
+
+	luaL_argcheck(L, p->probe, index, "this probe is closed");
+	return p->probe;
+}
+
 int lua_probe__fail(lua_State *L, int code, const char *message)
 {
 	struct error error;

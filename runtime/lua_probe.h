@@ -39,6 +39,11 @@
 
 #include <lua.h>
 
+struct probe;
+
+/* The probe at `index`; a Lua error when it is none, or closed. */
+struct probe *lua_probe__get(lua_State *L, int index);
+
 int luaopen_perilune_core_probe(lua_State *L);
 
 #endif

@@ -18,7 +18,7 @@ end
 -- Who is in the sets from the start.
 local function put_members(decl, probe)
   for _, set in ipairs(decl.sets or {}) do
-    for _, member in ipairs(set.scope and set.members or {}) do
+    for _, member in ipairs((set.scope or set.export) and set.members or {}) do
       local ok, message, code = probe:member(planner.scope_map(set.name), member, true)
       if not ok then return nil, ("%s:%s: set %q: %s"):format(set.file, set.line, set.name, message), code end
     end
@@ -27,7 +27,7 @@ local function put_members(decl, probe)
 end
 
 -- Sizes and loading; done(probe, { planned, cached, seconds }) or done(nil, message, code).
-local function load(decl, planned, object, info, done)
+local function load(decl, planned, object, info, exported, done)
   local probe, message, code = core_probe.open(object, decl.name)
   if not probe then return done(nil, message, code) end
   for _, map in ipairs(planned.entries) do
@@ -35,11 +35,20 @@ local function load(decl, planned, object, info, done)
     ok, message, code = probe:entries(map.map, map.entries)
     if not ok then return done(nil, message, code) end
   end
+  if exported then
+    local ok
+    ok, message, code = exported:reuse(probe)
+    if not ok then return done(nil, message, code) end
+  end
   local started
   started, message, code = probe:load(function(ok, failure, failure_code)
     if not ok then return done(nil, failure, failure_code) end
     ok, failure, failure_code = probe:windows(planned.windows)
     if not ok then return done(nil, failure, failure_code) end
+    if exported then
+      ok, failure, failure_code = exported:pin(probe)
+      if not ok then return done(nil, failure, failure_code) end
+    end
     ok, failure, failure_code = put_members(decl, probe)
     if not ok then return done(nil, failure, failure_code) end
     probe:clock()
@@ -76,16 +85,16 @@ function build.compile(decl, options, done)
     end)
 end
 
---- Compiles and loads. done(probe, { planned, cached, seconds }) or done(nil, message, code). Programs that the kernel
---- refuses are made again with more functions, which need less stack and less of the verifier, and in which what is
---- wrong has a name.
+--- Compiles and loads. `options`: share, replay, exports (exports.lua, when there are any). done(probe, { planned,
+--- cached, seconds }) or done(nil, message, code). Programs that the kernel refuses are made again with more functions,
+--- which need less stack and less of the verifier, and in which what is wrong has a name.
 function build.start(decl, options, done)
   local under_way
   local function start(calls)
     local with = { share = options.share, replay = options.replay, calls = calls }
     return build.compile(decl, with, function(object, info, code)
       if not object then return done(nil, info, code) end
-      load(decl, info.planned, object, info, function(probe, message, failure)
+      load(decl, info.planned, object, info, options.exports, function(probe, message, failure)
         if probe or calls or failure == "EPERM" then return done(probe, message, failure) end
         under_way.now = start(true)
       end)

@@ -58,7 +58,8 @@ end
 function decide.new(decl, options)
   local self = setmetatable({
     rules = {}, members = {}, order = {}, groupings = {}, slots = evaluate.slots(), holds = {}, reported = {},
-    failed = {}, most = options and options.instances or MOST_INSTANCES, call = options and options.call or call_here,
+    failed = {}, sets_of = decl.sets or {},
+    most = options and options.instances or MOST_INSTANCES, call = options and options.call or call_here,
   }, Decide)
   for i, set in ipairs(decl.sets or {}) do
     self.members[set.name] = members.new(set)
@@ -337,7 +338,8 @@ function Decide:trip(name, slice)
   return conclude(self, step)
 end
 
--- The end: takes back what lasts of every instance that fires. Returns a list of actions. Members of sets go with them.
+-- The end: takes back what lasts of every instance that fires, and those in sets that others may see. Returns a list of
+-- actions.
 function Decide:release(why)
   local step = { result = { actions = {} } }
   for _, rule in ipairs(self.rules) do
@@ -347,6 +349,12 @@ function Decide:release(why)
       for _, what in ipairs(instance.state == "firing" and rule.decl.act or {}) do
         if what.lasts then hand_out(step, rule, instance, what, told, true) end
       end
+    end
+  end
+  for _, set in ipairs(self.sets_of) do
+    for _, member in ipairs(set.export and not set.keep and self.members[set.name]:list() or {}) do
+      table.insert(step.result.actions,
+        { act = "add", set = set.name, member = member.member, undo = true, why = "exit" })
     end
   end
   return step.result.actions

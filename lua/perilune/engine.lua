@@ -66,7 +66,7 @@ function engine.new(options)
     both_ways = {},
   }, Engine)
   for _, probe in ipairs(options.decl.probes) do self.both_ways[probe.name] = flow.both_ways(probe.features) end
-  for _, set in ipairs(options.decl.sets or {}) do self.scoped[set.name] = set.scope end
+  for _, set in ipairs(options.decl.sets or {}) do self.scoped[set.name] = set.scope or set.export end
   for _, root in ipairs(self.planned.roots) do self.directions[root.direction] = zeros(COUNTS) end
   return self
 end
@@ -329,8 +329,12 @@ function Engine:emit_decisions(result, closed, time)
     self:emit({ event = "rule", seq = closed.seq, rule = change.rule, key = change.key, state = change.state,
       reason = change.reason, values = change.values or {}, why = change.why }, time)
   end
-  for _, action in ipairs(result.actions) do
-    self:act(action, closed.seq, time)
+  self:act_all(result.actions, closed.seq, time)
+end
+
+function Engine:act_all(actions, seq, time)
+  for _, action in ipairs(actions) do
+    self:act(action, seq, time)
     if self.scoped[action.set] and not self.dry_run then self:change_scope(action, time) end
   end
   if self.performers then self.performers:flush() end
@@ -352,8 +356,7 @@ end
 
 --- The end, at `time`: what lasts is taken back.
 function Engine:release(time)
-  for _, action in ipairs(self.decide:release "the run has ended") do self:act(action, self.seq, time) end
-  if self.performers then self.performers:flush() end
+  self:act_all(self.decide:release "the run has ended", self.seq, time)
 end
 
 -- Before the level changes, so that a deeper probe finds its set filled from its first packet.

@@ -153,13 +153,13 @@ event.fields = {
   },
   action = {
     { "seq", "count?", nil, "number of the window" },
-    { "act", { "add", "log", "call", "notify", "capture", "emit" }, nil, "what is done" },
+    { "act", { "add", "log", "call", "notify", "capture", "emit", "export" }, nil, "what is done" },
     { "set", "text?", nil, "the set" },
     { "member", "text?", nil, "the set's member" },
     { "rule", "text?", nil, "the rule that asked for it" },
     { "key", "text?", nil, "the instance of a rule with `per`" },
     { "undo", "bool", nil, "whether it is taken back" },
-    { "text", "text?", nil, "what is logged, emitted or notified" },
+    { "text", "text?", nil, "what is logged, emitted or notified, or where a set is pinned" },
     { "dry_run", "bool?", nil, "true: only said, not done" },
   },
   budget = {

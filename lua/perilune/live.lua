@@ -12,6 +12,7 @@ local build = require "perilune.build"
 local calls = require "perilune.calls"
 local deliver = require "perilune.deliver"
 local engine = require "perilune.engine"
+local exports = require "perilune.exports"
 local loop = require "perilune.core.loop"
 local performers = require "perilune.performers"
 local triggers = require "perilune.triggers"
@@ -52,6 +53,7 @@ function Live:finish(message, code)
   self.alarm:close()
   if self.steps then self.steps:close() end
   if self.trips then self.trips:close() end
+  if self.exports then self.exports:close() end
   if self.probe then self.probe:close() end
   self.finished(message, code)
 end
@@ -69,7 +71,12 @@ function Live:start()
   local decl = self.decl
   self.sink:status(("compiling %s: %d level%s, %d probe%s"):format(decl.name, #decl.levels,
     #decl.levels == 1 and "" or "s", #decl.probes, #decl.probes == 1 and "" or "s"))
-  self.compilation = build.start(decl, { share = self.share }, function(probe, info, code)
+  if not self.dry_run then
+    local message, code
+    self.exports, message, code = exports.open(decl)
+    if message then return self:fail(message, code) end
+  end
+  self.compilation = build.start(decl, { share = self.share, exports = self.exports }, function(probe, info, code)
     self.compilation = nil
     if self.stopping then
       if probe then probe:close() end
@@ -132,6 +139,7 @@ end
 
 function Live:begin()
   self.engine:start(loop.wall(), loop.now())
+  if self.exports then self.exports:tell(self:emitter(), false) end
   local ok, message, code = self.attachments:begin()
   self:check_sink()
   if self.stopping then return end
@@ -275,6 +283,7 @@ end
 -- What acts have begun is ended, which may take a moment; then the last words.
 function Live:ended_well(wall)
   self.engine:release(wall)
+  if self.exports then self.exports:tell(self:emitter(), true) end
   self.performers:close(LAST_WORDS, function()
     for _, attachment in ipairs(self.detached) do
       self.engine:emit({

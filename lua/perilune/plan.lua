@@ -118,7 +118,7 @@ end
 local function scopes_source(decl)
   local out, sets, conditions = {}, {}, {}
   for _, set in ipairs(decl.sets or {}) do
-    if set.scope then
+    if set.scope or set.export then
       out[#out + 1] = ("\n/* set %s: of %s */\n%s;\n"):format(set.name, set.of,
         scopes.declare(set, plan.scope_map(set.name)))
     end

@@ -7,10 +7,12 @@ local net = require "perilune.net"
 local probes = require "perilune.probes"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
+local units = require "perilune.units"
 local words = require "perilune.words"
 
 local sets = {}
 
+local LONGEST_NAME = 31
 local SHORTEST_TTL = 0.005 -- seconds, the shortest window
 local FIELDS = { "src", "dst", "host", "sport", "dport", "port", "proto", "flow", "biflow" }
 -- Fields of a kind: a key of one may be in a set of the other.
@@ -20,6 +22,14 @@ local EXAMPLES = {
   flow = '{ "10.0.0.1:40000 > 10.0.0.2:443 tcp" }', biflow = '{ "10.0.0.1:40000 <> 10.0.0.2:443 tcp" }',
 }
 
+-- true, or the name it is exported as.
+local function export_of(value)
+  if value == true or value == false then return value end
+  if type(value) == "string" and #value <= LONGEST_NAME and value:find "^[%w_][%w_-]*$" then return value end
+  return nil, ("expected true or a name, got %s"):format(units.quote(value)),
+    ("letters, digits, - and _; at most %d"):format(LONGEST_NAME)
+end
+
 sets.SPEC = schema.new {
   what = "set",
   keys = {
@@ -28,7 +38,8 @@ sets.SPEC = schema.new {
     max = { type = "count", min = 1, max = 1e6, required = true,
       help = "how many members it may have, like max = 1000" },
     members = { type = "table", help = 'who is in it from the start, like members = { "10.0.0.0/8" }' },
-    ttl = { type = "duration", min = SHORTEST_TTL }, export = { later = true },
+    ttl = { type = "duration", min = SHORTEST_TTL },
+    export = { type = export_of }, keep = { type = "bool" },
   },
 }
 
@@ -70,11 +81,28 @@ local function members_of(set)
   return list
 end
 
+-- The name that a set is exported as, or nil.
+local function exported(set, taken)
+  local values = set.values
+  local export = values.export == true and set.name or values.export or nil
+  local title = ('set "%s": '):format(set.name)
+  if not export then
+    if values.keep then sandbox.fail(set.at, title .. "keep is for exported sets", "write export = true") end
+    return nil
+  end
+  if taken[export] then
+    sandbox.fail(set.at, title .. ('another set is exported as "%s"'):format(export), "give it another name")
+  end
+  taken[export] = true
+  return export
+end
+
 --- Forms → plain declarations, in the same order.
 function sets.declare(forms)
-  local list = {}
+  local list, taken = {}, {}
   for i, set in ipairs(forms) do
     list[i] = {
+      export = exported(set, taken), keep = set.values.keep,
       name = set.name, of = set.values.of, max = set.values.max, ttl = set.values.ttl, line = set.at.line,
       file = set.at.file, members = members_of(set), scope = false,
     }

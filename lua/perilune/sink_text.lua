@@ -152,6 +152,9 @@ function say.action(e)
     local verb = e.undo and "remove %s from %s%s" or "add %s to %s%s"
     return { verb:format(clean(e.member or "?"), clean(e.set or "?"), by) }
   end
+  if e.act == "export" then
+    return { ("%s %s at %s%s"):format(e.undo and "no longer export" or "export", clean(e.set), clean(e.text), by) }
+  end
   local what = (e.text and " " .. clean(e.text) or "") .. (e.key and "  " .. clean(e.key) or "")
   return { ("%s%s%s%s"):format(e.undo and "undo " or "", clean(e.act), what, by) }
 end

@@ -401,3 +401,17 @@ describe("acts for others", function()
     assert.matches("not observed", result.actions[1].reason, 1, true)
   end)
 end)
+
+describe("the end", function()
+  it("takes back what lasts, and members of sets that others see", function()
+    local d = decider([[rule "r" { per = "to.dst", when = rate("to.syn"):above "5/s",
+        act = { add "seen", add "own", add "kept", emit "e" } }]],
+      [[set "seen" { of = "dst", max = 9, export = true, members = { "192.0.2.1" } }, set "own" { of = "dst", max = 9 },
+        set "kept" { of = "dst", max = 9, export = "k", keep = true }]])
+    d.rules[1].decl.act[4].lasts = true
+    d:step(window(0, {}, { ["1"] = { syn = 9 } }))
+    local actions = d:release "the run has ended"
+    assert.same({ "emit undo e", "add undo 10.0.0.1", "add undo 192.0.2.1" }, acts { actions = actions })
+    assert.same({ "r 10.0.0.1: the run has ended", "seen", "exit" }, { actions[1].reason, actions[2].set, actions[2].why })
+  end)
+end)
