@@ -3,7 +3,7 @@
 -- What group() makes of the rows of a group, as a policy says it:
 --
 --   sum "bytes"   mean "bytes"   min "bytes"   max "bytes"   rate "bytes"   count()
---   distinct "dport"   quantile("bytes", 0.99)
+--   distinct "dport"   quantile("bytes", 0.99)   entropy "bytes"
 --
 -- or as text: "sum bytes", "count", "quantile bytes 0.99". The words themselves make { kind =, field =, q = }.
 
@@ -15,6 +15,7 @@ local aggregate = {}
 
 local KINDS = {
   sum = true, min = true, max = true, mean = true, count = true, rate = true, distinct = true, quantile = true,
+  entropy = true,
 }
 
 aggregate.words = {}

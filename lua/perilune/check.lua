@@ -5,6 +5,8 @@
 local acts = require "perilune.acts"
 local flow = require "perilune.flow"
 local form = require "perilune.form"
+local measurable = require "perilune.measurable"
+local predicate = require "perilune.predicate"
 local probes = require "perilune.probes"
 local receivers = require "perilune.receivers"
 local resolve = require "perilune.resolve"
@@ -114,24 +116,27 @@ local function level_of(policy, level, base)
   }
 end
 
--- The unit of a field, or of a count; a failure when there is no such thing.
+-- The unit of a measure, and what else is to be known of it; a failure when there is no such thing.
 local function looker(map)
-  return function(kind, name, field, at)
+  return function(kind, name, field, at, where)
     local probe = map[name]
     if not probe then
       fail(at, ('no level and no "always" has a probe "%s"'):format(name),
         words.suggest(name, known_names(map)))
     end
-    if kind == "count" or kind == "mean" then
-      if not probe.manifest.rows then
-        fail(at, ("%s has no rows, so there is no %s of them"):format(probes.title(probe), kind),
-          "use a flows probe")
-      end
-      if kind == "count" then return "count" end
+    if measurable.needs_rows(probe, kind, field) and not probe.manifest.rows then
+      fail(at, ("%s has no rows, so there is no %s of them"):format(probes.title(probe), kind),
+        "use a flows probe")
     end
-    local unit, message, remedy = probes.field(probe, field)
-    if not unit then fail(at, message, remedy) end
-    return unit
+    local unit, about, remedy = measurable.look(probe, kind, field)
+    if not unit then fail(at, about, remedy) end
+    local readable, message = true, nil
+    if where then readable, message = predicate.check(probe, where) end
+    if not readable then
+      fail(at, ('%s of %s: where "%s": %s'):format(kind, probes.title(probe), where, message),
+        'like "dport == 53 and bytes > 1e3"')
+    end
+    return unit, about
   end
 end
 

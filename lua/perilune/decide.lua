@@ -8,6 +8,7 @@
 -- nothing behind.
 
 local evaluate = require "perilune.evaluate"
+local formula = require "perilune.formula"
 local instances = require "perilune.instances"
 local members = require "perilune.members"
 local units = require "perilune.units"
@@ -20,17 +21,30 @@ Decide.__index = Decide
 local MOST_INSTANCES = 10000 -- of one rule
 local WHOLE = "" -- the key of the only instance of a rule without `per`
 
--- The grouping that several rules over the same probe and field share, with the fields that any of them
--- reads.
+-- The grouping that several rules over the same probe and field share, with the columns that any of them reads.
 local function grouping_of(self, per)
   local name = per.probe .. "." .. per.field
   self.groupings[name] = self.groupings[name] or { probe = per.probe, field = per.field, wanted = {} }
   return self.groupings[name]
 end
 
+-- Sorts what is read into plain sums and what takes more, and makes the row of a key that has none in this window.
+local function finish_grouping(grouping)
+  grouping.fields, grouping.columns, grouping.zero = {}, {}, { n = 0 }
+  for _, name in ipairs(words.keys(grouping.wanted)) do
+    local column = grouping.wanted[name]
+    grouping.zero[name] = formula.nothing[column.kind]
+    if not column.plain then
+      table.insert(grouping.columns, column)
+    elseif column.kind == "sum" then
+      table.insert(grouping.fields, name)
+    end
+  end
+end
+
 local function compile_rule(self, decl)
   local grouping = decl.per and grouping_of(self, decl.per)
-  local context = { per = decl.per, slots = self.slots, fields = grouping and grouping.wanted or {},
+  local context = { per = decl.per, slots = self.slots, columns = grouping and grouping.wanted or {},
     timers = 0 }
   local when = evaluate.compile(decl.when, context)
   local clear = decl.clear and evaluate.compile(decl.clear, context)
@@ -57,7 +71,7 @@ end
 -- call(node, window, key) → truth | nil, why there is none, whether it is worth being asked again in the next window.
 function decide.new(decl, options)
   local self = setmetatable({
-    rules = {}, members = {}, order = {}, groupings = {}, slots = evaluate.slots(), holds = {}, reported = {},
+    rules = {}, members = {}, order = {}, groupings = {}, slots = formula.slots(), holds = {}, reported = {},
     failed = {}, sets_of = decl.sets or {},
     most = options and options.instances or MOST_INSTANCES, call = options and options.call or call_here,
   }, Decide)
@@ -67,11 +81,7 @@ function decide.new(decl, options)
     self.order[i] = set.name
   end
   for i, rule in ipairs(decl.rules or {}) do self.rules[i] = compile_rule(self, rule) end
-  for _, grouping in pairs(self.groupings) do
-    grouping.fields = words.keys(grouping.wanted)
-    grouping.zero = { n = 0 } -- what a key sees that has no row in this window
-    for _, field in ipairs(grouping.fields) do grouping.zero[field] = 0 end
-  end
+  for _, grouping in pairs(self.groupings) do finish_grouping(grouping) end
   return self
 end
 
@@ -114,7 +124,7 @@ local function rows_of(step, grouping)
   if not grouping then return ONLY end
   local known = step.groups[grouping]
   if known then return known end
-  local by_key = step.sample.groups(grouping.probe, grouping.field, grouping.fields)
+  local by_key = step.sample.groups(grouping.probe, grouping.field, grouping.fields, grouping.columns)
   local keys, rows, n = {}, {}, 0
   for raw, row in pairs(by_key) do
     n = n + 1

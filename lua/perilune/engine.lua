@@ -7,12 +7,11 @@
 -- What is not a rule's takes its levels through claim(); that may change the level between two windows' ends too.
 -- So the same engine runs on packets and on captures, and a test feeds it batches.
 local decide = require "perilune.decide"
-local flow = require "perilune.flow"
 local levels = require "perilune.levels"
 local levels_seen = require "perilune.levels_seen"
+local sample = require "perilune.sample"
 local shape = require "perilune.shape"
 local view = require "perilune.view"
-local window_object = require "perilune.window"
 
 local engine = {}
 
@@ -63,9 +62,8 @@ function engine.new(options)
     flawed_by = zeros(FLAWS),
     directions = {},
     scoped = {},
-    both_ways = {},
+    failed_figures = {},
   }, Engine)
-  for _, probe in ipairs(options.decl.probes) do self.both_ways[probe.name] = flow.both_ways(probe.features) end
   for _, set in ipairs(options.decl.sets or {}) do self.scoped[set.name] = set.scope or set.export end
   for _, root in ipairs(self.planned.roots) do self.directions[root.direction] = zeros(COUNTS) end
   return self
@@ -186,43 +184,12 @@ local function window_loss(views, totals)
   return loss
 end
 
-local function groups_of(rows, field, fields, one_in)
-  local groups, count = shape.groups(rows, field == flow.NAME and flow.FIELDS or field, fields)
-  if one_in > 1 then
-    for _, group in pairs(groups) do
-      for name, value in pairs(group) do
-        if name ~= "n" then group[name] = value * one_in end
-      end
-    end
-  end
-  return groups, count
-end
-
-local function sample_of(self, closed, views)
-  local observed = {}
-  for _, probe in ipairs(self.decl.probes) do observed[probe.name] = false end -- runs, but not at this level
-  for _, name in ipairs(closed.level.probes) do observed[name] = views.rows[name] ~= nil end
-  local one_in = {}
-  for _, probe in ipairs(self.decl.probes) do one_in[probe.name] = probe.sample or 1 end
-  local sample = {
-    seq = closed.seq,
-    start = closed.mono,
-    finish = closed.mono + closed.seconds,
-    seconds = closed.seconds,
-    level = closed.level.name,
-    decisive = closed.decisive,
-    observed = observed,
-    -- Of a sampled probe, sums stand for all packets; rows are those that were seen.
-    total = function(probe, field) return shape.total(views.rows[probe], field) * one_in[probe] end,
-    rows = function(probe) return views.rows[probe]:count() end,
-    groups = function(probe, field, fields) return groups_of(views.rows[probe], field, fields, one_in[probe]) end,
-    text = function(probe, field, raw)
-      if field ~= flow.NAME then return shape.text(views.rows[probe], field, raw) end
-      return flow.text(shape.texts(views.rows[probe], flow.FIELDS, raw), self.both_ways[probe])
-    end,
-  }
-  sample.window = window_object.new(closed, views.rows, sample, self.decide)
-  return sample
+-- What decide gets to see of a window.
+function Engine:sample(closed, views, time)
+  return sample.new(closed, views.rows, {
+    probes = self.decl.probes, decider = self.decide, failed = self.failed_figures,
+    report = function(message, hint) self:emit({ event = "error", message = message, hint = hint }, time) end,
+  })
 end
 
 -- Whether a probe's records are one for each direction.
@@ -462,7 +429,7 @@ function Engine:close(cut, wall, mono, batches, cost)
   closed.unused = self:unused(closed, views)
   local totals = read_totals(views, self.directions)
   self:emit_window(closed, views, totals, wall)
-  local result = self.decide:step(sample_of(self, closed, views))
+  local result = self.decide:step(self:sample(closed, views, wall))
   if self.calls then self.calls:finish() end
   self:emit_decisions(result, closed, wall)
   local changed = self:change_level(result, closed, mono, wall)

@@ -8,10 +8,11 @@
 --   say(row, env, how)        → why it holds ("yes"), does not ("no"), or does but not for long enough yet
 --     ("soon"), in words
 -- `row` holds the sums of the rule's own key, `env` what is the same for all keys of this window:
---   env.seconds, env.start, env.finish, env.totals[slot] (see `slots`), env.call(fn, node) → truth of a
+--   env.seconds, env.start, env.finish, env.totals[slot] (see formula.slots), env.call(fn, node) → truth of a
 --     policy's function.
 -- `instance.since[i]` remembers since when the inner condition of the i-th `lasting` holds.
 
+local formula = require "perilune.formula"
 local units = require "perilune.units"
 
 local evaluate = {}
@@ -22,98 +23,12 @@ evaluate.NO, evaluate.SOON, evaluate.YES = NO, SOON, YES
 -- Window times are sums of doubles: ten windows of 100 ms last a second, whatever the last digit says.
 local EPSILON = 1e-6
 
-local compile_measure, compile
-
--- Where totals of probes other than the rule's own are kept: one slot each, filled once a window.
-local Slots = {}
-Slots.__index = Slots
-
-function evaluate.slots()
-  return setmetatable({ list = {}, index = {} }, Slots)
-end
-
-function Slots:of(kind, probe, field)
-  local name = kind .. " " .. probe .. "." .. (field or "")
-  if not self.index[name] then
-    self.list[#self.list + 1] = { kind = kind, probe = probe, field = field }
-    self.index[name] = #self.list
-  end
-  return self.index[name]
-end
-
--- Reads all slots whose probe ran in this window.
-function Slots:read(sample)
-  local totals = {}
-  for i, slot in ipairs(self.list) do
-    if not sample.observed[slot.probe] then
-      totals[i] = 0
-    elseif slot.kind == "rows" then
-      totals[i] = sample.rows(slot.probe)
-    else
-      totals[i] = sample.total(slot.probe, slot.field)
-    end
-  end
-  return totals
-end
-
--- The sum behind a measure: of the key's own row, or of all rows.
-local function amount(kind, node, context)
-  local per = context.per
-  if per and per.probe == node.probe then
-    local field = kind == "rows" and "n" or node.field
-    if kind == "sum" then context.fields[field] = true end
-    return function(row) return row[field] end
-  end
-  local slot = context.slots:of(kind, node.probe, kind == "sum" and node.field or nil)
-  return function(_, env) return env.totals[slot] end
-end
-
-local function divide(a, b)
-  return b == 0 and 0 or a / b
-end
-
-local MEASURES = {}
-
-function MEASURES.number(node)
-  local value = node.value
-  return function() return value end
-end
-
-function MEASURES.sum(node, context) return amount("sum", node, context) end
-
-function MEASURES.count(node, context) return amount("rows", node, context) end
-
-function MEASURES.rate(node, context)
-  local sum = amount("sum", node, context)
-  return function(row, env) return sum(row, env) / env.seconds end
-end
-
-function MEASURES.mean(node, context)
-  local sum, rows = amount("sum", node, context), amount("rows", node, context)
-  return function(row, env) return divide(sum(row, env), rows(row, env)) end
-end
-
-function MEASURES.share(node, context)
-  local left, right = compile_measure(node.left, context), compile_measure(node.right, context)
-  return function(row, env) return divide(left(row, env), right(row, env)) end
-end
-
-function MEASURES.op(node, context)
-  local left, right, op = compile_measure(node.left, context), compile_measure(node.right, context), node.op
-  if op == "+" then return function(row, env) return left(row, env) + right(row, env) end end
-  if op == "-" then return function(row, env) return left(row, env) - right(row, env) end end
-  if op == "*" then return function(row, env) return left(row, env) * right(row, env) end end
-  return function(row, env) return divide(left(row, env), right(row, env)) end
-end
-
-function compile_measure(node, context)
-  return MEASURES[node.kind](node, context)
-end
+local compile
 
 -- The measures whose values are worth reporting: those that read a probe, and what is compared.
 local function note_values(node, context)
   if node.kind == "number" then return end
-  context.values[#context.values + 1] = { text = node.text, get = compile_measure(node, context) }
+  context.values[#context.values + 1] = { text = node.text, get = formula.compile(node, context) }
   if node.kind == "op" then
     note_values(node.left, context)
     note_values(node.right, context)
@@ -123,7 +38,7 @@ end
 local CONDITIONS = {}
 
 local function comparison(node, context)
-  local left, right = compile_measure(node.measure, context), compile_measure(node.threshold, context)
+  local left, right = formula.compile(node.measure, context), formula.compile(node.threshold, context)
   local measured, bound, kind = node.measure, node.threshold, node.kind
   note_values(measured, context)
   note_values(bound, context)
@@ -217,7 +132,7 @@ function compile(node, context)
 end
 
 -- Compiles one condition of a rule. `context`, shared by a rule's conditions: per ({ probe, field } or nil),
--- slots, fields (set, receives the fields of the per-probe that are read), timers (number so far). Returns {
+-- slots, columns (receives those of the per-probe that are read, by name), timers (number so far). Returns {
 -- test, say, values }: values is a list of { text, get(row, env) }; context.calls is set when a policy's
 -- function takes part.
 function evaluate.compile(node, context)

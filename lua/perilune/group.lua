@@ -10,6 +10,7 @@
 local ffi = require "ffi"
 local aggregate = require "perilune.aggregate"
 local blame = require "perilune.blame"
+local entropy = require "perilune.entropy"
 local keyed = require "perilune.loops_keyed"
 local list = require "perilune.list"
 local quantile = require "perilune.quantile"
@@ -40,6 +41,16 @@ local function add_slots(slots, a, at)
     a.at = slot(field.kind == "float" and "float " .. a.kind or a.kind, 1)
   elseif a.kind == "distinct" then
     a.at = slot("distinct", 2) + 1
+  elseif a.kind == "entropy" then
+    a.at = slot("weight", 1)
+    slot("logs", 1)
+    slot("positive", 1)
+  elseif a.kind == "histogram" then
+    a.at = at
+    for j = 0, a.of.count - 1 do
+      slots[#slots + 1] = { step = "sum", field = record.element(a.of, j), at = at }
+      at = at + 1
+    end
   end
   return at
 end
@@ -49,6 +60,8 @@ local function plan(class, aggregates)
   for i, a in ipairs(aggregates) do
     if a.kind == "distinct" then
       a.of = keyed.comparable(record.field(class, a.field))
+    elseif a.kind == "histogram" then
+      a.of = record.field(class, a.field)
     elseif a.kind ~= "count" then
       a.of = record.number(class, a.field)
     end
@@ -83,6 +96,8 @@ local function result_of(a, g, seconds)
   if a.kind == "count" then return g[2] end
   if a.kind == "quantile" then return a.results[g[3]] end
   local result = g[a.at]
+  if a.kind == "entropy" then return entropy.of(result, g[a.at + 1], g[a.at + 2]) end
+  if a.kind == "histogram" then return { unpack(g, a.at, a.at + a.of.count - 1) } end
   if a.magnitude then aggregate.exact(a.field, g[a.magnitude]) end
   if a.kind == "mean" then return result / g[2] end
   if a.kind == "rate" then return aggregate.rate(result, seconds) end
@@ -96,10 +111,9 @@ local function finish(inner, keys, aggregates, g)
   return row
 end
 
-local function group(v, by, wanted)
-  local inner = view.inner(v)
+-- The groups, each { number of its first record, rows, number of the group, … }, and the key's fields.
+local function run_groups(inner, names, aggregates)
   local class, keys = inner.class, {}
-  local names, aggregates = aggregate.parse(by, wanted)
   for i, name in ipairs(names) do keys[i] = keyed.comparable(record.field(class, name)) end
   local slots, what, numbered = plan(class, aggregates)
   local run = view.generate(inner, ("group by %s: %s"):format(table.concat(names, ","), what), function()
@@ -110,8 +124,41 @@ local function group(v, by, wanted)
   for _, a in ipairs(aggregates) do
     if a.kind == "quantile" then a.results = quantiles(inner, a, order, group_of) end
   end
-  for i, g in ipairs(order) do order[i] = finish(inner, keys, aggregates, g) end
-  return list.new(order, { keys = names, enums = class.enums, seconds = inner.owner.seconds })
+  return order, keys
 end
 
-return { group = group }
+local function group(v, by, wanted)
+  local inner = view.inner(v)
+  local names, aggregates = aggregate.parse(by, wanted)
+  local order, keys = run_groups(inner, names, aggregates)
+  for i, g in ipairs(order) do order[i] = finish(inner, keys, aggregates, g) end
+  return list.new(order, { keys = names, enums = inner.class.enums, seconds = inner.owner.seconds })
+end
+
+local function raw_reader(inner, names)
+  local class, fields = inner.class, {}
+  for i, name in ipairs(names) do fields[i] = record.field(class, name) end
+  local run = view.generate(inner, "raw " .. table.concat(names, ","), function() return keyed.raw(class, fields) end)
+  return function(g) return run(inner.q + g[1] * class.stride) end
+end
+
+-- For the engine: calls each(raw keys, values of the aggregates in a table by name) for every group. A key of several
+-- is one or several fields, as of raw.groups. The aggregates are as aggregate.parse makes them, or a "histogram" of a
+-- list: its sums, element by element.
+local function each_group(v, keys, aggregates, each)
+  local inner, names, readers = view.inner(v), {}, {}
+  for i, key in ipairs(keys) do
+    local own = type(key) == "table" and key or { key }
+    for _, name in ipairs(own) do names[#names + 1] = name end
+    readers[i] = raw_reader(inner, own)
+  end
+  local order = run_groups(inner, names, aggregates)
+  for _, g in ipairs(order) do
+    local raws, values = {}, {}
+    for i, read in ipairs(readers) do raws[i] = read(g) end
+    for _, a in ipairs(aggregates) do values[a.name] = result_of(a, g, inner.owner.seconds) end
+    each(raws, values)
+  end
+end
+
+return { verbs = { group = group }, each = each_group }

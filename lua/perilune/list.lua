@@ -5,6 +5,7 @@
 
 local aggregate = require "perilune.aggregate"
 local blame = require "perilune.blame"
+local entropy = require "perilune.entropy"
 local quantile = require "perilune.quantile"
 local words = require "perilune.words"
 
@@ -168,6 +169,8 @@ function methods.distinct(rows, field)
 end
 
 -- As of records; q from 0 to 1 or "99%".
+function methods.entropy(rows, field) return (entropy.values(numbers(rows, field))) end
+
 function methods.quantile(rows, field, q)
   local share, values, n = quantile.share(q), {}, 0
   for _, value in ipairs(numbers(rows, field)) do

@@ -45,6 +45,44 @@ end]], {
   })
 end
 
+-- The sums of several fields (numbers, perhaps elements of lists) in one pass: writes them to out[0 …].
+function loops.sums(class, fields, sparse)
+  local zeros, steps, stores, checks = {}, {}, {}, {}
+  for i, field in ipairs(fields) do
+    local v = "v" .. field.index
+    zeros[i] = ("local s%d = 0 "):format(i)
+    steps[i] = ("do %s s%d = s%d + %s end\n"):format(load.value(class, field), i, i, v)
+    stores[i] = ("out[%d] = s%d "):format(i - 1, i)
+    if field.kind ~= "float" then
+      checks[#checks + 1] = ("if s%d >= 2^53 or s%d <= -2^53 then inexact(%d) end "):format(i, i, field.index)
+    end
+  end
+  return fill([[
+return function(q, ids, n, out)
+  $zeros
+  $loop
+    $steps
+  end
+  $checks $stores
+end]], {
+    zeros = table.concat(zeros), loop = record.loop(class, sparse), steps = table.concat(steps),
+    checks = table.concat(checks), stores = table.concat(stores),
+  })
+end
+
+-- Of weights above 0: their sum, the sum of w · ln w, and how many there are (entropy.lua).
+function loops.entropy(class, field, sparse)
+  return fill([[
+return function(q, ids, n)
+  local s, t, m = 0, 0, 0
+  $loop
+    $load
+    if $v > 0 then s, t, m = s + $v, t + $v * log($v), m + 1 end
+  end
+  return s, t, m
+end]], { loop = record.loop(class, sparse), load = load.value(class, field), v = "v" .. field.index })
+end
+
 -- How many different values a field has.
 function loops.distinct(class, field, sparse)
   local lines, key, loaded = load.identity(class, field)

@@ -33,16 +33,17 @@ local function joint_key(class, fields)
   return table.concat(lines), table.concat(parts, " .. ")
 end
 
+-- The same; of one field, its bytes as they are.
+local function raw_key(class, keys)
+  if #keys == 1 then return load.raw(class, keys[1]) end
+  return joint_key(class, keys)
+end
+
 -- { [raw bytes of the key's fields] = { n = rows, <name> = sum, … } }, and how many. The sums over all groups tell
 -- whether any of them may have been rounded.
 function keyed.groups(class, keys, summed, sparse)
   local steps, starts, sums = {}, {}, {}
-  local lines, raw
-  if #keys == 1 then
-    lines, raw = load.raw(class, keys[1])
-  else
-    lines, raw = joint_key(class, keys)
-  end
+  local lines, raw = raw_key(class, keys)
   for i, f in ipairs(summed) do
     local n = f.index
     steps[i] = ("g[%q] = g[%q] + v%d "):format(f.name, f.name, n)
@@ -87,6 +88,9 @@ local STEPS = {
   max = { "$v", "if $v > g[$at] then g[$at] = $v end " },
   ["float min"] = { "$v", "if $v < g[$at] or g[$at] ~= g[$at] then g[$at] = $v end " },
   ["float max"] = { "$v", "if $v > g[$at] or g[$at] ~= g[$at] then g[$at] = $v end " },
+  logs = { "$v > 0 and $v * log($v) or 0", "if $v > 0 then g[$at] = g[$at] + $v * log($v) end " },
+  weight = { "$v > 0 and $v or 0", "if $v > 0 then g[$at] = g[$at] + $v end " },
+  positive = { "$v > 0 and 1 or 0", "if $v > 0 then g[$at] = g[$at] + 1 end " },
   distinct = { "{ [$d] = 1 }, 1", "if not g[$at][$d] then g[$at][$d] = 1 g[$next] = g[$next] + 1 end " },
 }
 
@@ -140,6 +144,12 @@ end]], {
     loop = record.loop(class, sparse), loads = load.values(class, loaded), lines = table.concat(lines), key = key,
     steps = table.concat(steps), starts = table.concat(starts), number = numbered and "numbers[k] = g[3]" or "",
   })
+end
+
+-- The key that groups() has for one record: a function (r).
+function keyed.raw(class, keys)
+  local lines, raw = raw_key(class, keys)
+  return ("return function(r) %s return %s end"):format(lines, raw)
 end
 
 -- Sorts the values of a field by group: those of group g go to values[at[g]] and on. NaN is left out.

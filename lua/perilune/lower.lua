@@ -50,6 +50,7 @@ end
 
 -- The number of a counter, which is a field of a probe's only row or of its rows by direction.
 local function counter(node, context)
+  if node.where then refuse(node, "the kernel does not choose among rows", "leave out the condition on rows") end
   local name = node.probe .. "." .. node.field
   if context.numbers[name] then return context.numbers[name] end
   local found, why, remedy = context.counter(node.probe, node.field)
@@ -76,7 +77,7 @@ function MEASURES.number(node) return { form = linear(node.value) } end
 
 function MEASURES.sum(node, context)
   local form = linear()
-  form[counter(node, context)] = 1
+  form[counter(node, context)] = node.scale or 1
   return { form = form }
 end
 

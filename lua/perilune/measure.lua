@@ -5,10 +5,13 @@
 -- copies that resolve.lua makes.
 --
 --   rate "to.syn"   sum "to.bytes"   mean "to.bytes"   count "to"   share("to.syn", "to.packets")
+--   min "to.bytes"   max "to.bytes"   distinct "to.dport"   quantile("to.bytes", 0.99)   entropy "to.packets"
+--   rate("to.syn", "dport == 53 and bytes > 1e3"): of the rows that meet a condition; so with all but share
 --   + - * / between measures, options, numbers and texts with a unit; :named "openings" names an expression
---   sum "bytes"   count()   min "bytes"   distinct "dport"   quantile("bytes", 0.99): what group() makes of records
+--   sum "bytes"   count()   distinct "dport"   quantile("bytes", 0.99): what group() makes of records
 --   m:above(x)   m:below(x)   condition:lasting "10s"   all { … }   any { … }   function(w, key) … end
 
+local quantile = require "perilune.quantile"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
 local units = require "perilune.units"
@@ -21,7 +24,6 @@ local value_methods, condition_methods = {}, {}
 
 local fail = sandbox.fail
 
-local ONLY_AGGREGATES = { min = true, max = true, distinct = true, quantile = true }
 local LATER = { over = true, ewma = true, baseline = true, delta = true }
 
 local function kind_of(thing)
@@ -65,9 +67,6 @@ end
 local function no_measure(thing)
   local kind, field = rawget(thing, "kind"), rawget(thing, "field")
   if kind == "count" then return "count takes the name of a probe, got nothing", 'like count "to": its rows' end
-  if ONLY_AGGREGATES[kind] then
-    return ("the measure %s is not built yet"):format(kind), ('it works within group(), as %s "bytes"'):format(kind)
-  end
   return ('%s takes the text "probe.field", got %s'):format(kind, described(field)),
     ('like %s "totals.packets"'):format(kind)
 end
@@ -107,38 +106,67 @@ local function aggregate(kind, field, q)
   return setmetatable({ kind = kind, field = field, q = q }, Aggregate)
 end
 
+-- Which rows: text of a condition, whose fields check.lua looks up.
+local function rows_where(word, where)
+  if where == nil then return nil, "" end
+  if type(where) ~= "string" then
+    fail(nil, ("%s: which rows? expected a condition as text, got %s"):format(word, described(where)),
+      ('like %s("to.bytes", "dport == 53")'):format(word))
+  end
+  return where, " where " .. where
+end
+
 local function of_field(kind)
-  return function(path)
-    if type(path) == "string" and path:find "^[%w_]+$" then return aggregate(kind, path) end
+  return function(path, where)
+    if type(path) == "string" and path:find "^[%w_]+$" and where == nil then return aggregate(kind, path) end
     local probe, field = field_of(kind, path)
-    return node { kind = kind, probe = probe, field = field, text = kind .. " " .. path }
+    local rows, suffix = rows_where(kind, where)
+    return node { kind = kind, probe = probe, field = field, where = rows, text = kind .. " " .. path .. suffix }
   end
 end
 
 -- The words of the language that make measures and conditions.
-local vocabulary = { rate = of_field "rate", sum = of_field "sum", mean = of_field "mean" }
+local vocabulary = {}
 measure.vocabulary = vocabulary
-
-for kind in pairs(ONLY_AGGREGATES) do
-  vocabulary[kind] = function(field, q)
-    if type(field) ~= "string" then
-      fail(nil, ("%s takes the name of a field, got %s"):format(kind, described(field)),
-        ('like %s "bytes"'):format(kind))
-    end
-    return aggregate(kind, field, q)
-  end
+for _, kind in ipairs { "rate", "sum", "mean", "min", "max", "distinct", "entropy" } do
+  vocabulary[kind] = of_field(kind)
 end
 
-function vocabulary.count(probe)
+-- q as said, 0.99 or "99%", as a number, and as it stands in texts.
+local function share_of(q)
+  if kind_of(q) == "value" then q = rawget(q, "value") end
+  local ok, share = pcall(quantile.share, q)
+  if not ok then
+    fail(nil, ("quantile: which one? %s is no share of the rows"):format(q == nil and "nothing" or described(q)),
+      'like quantile("to.bytes", 0.99)')
+  end
+  return share, ("%.15g"):format(share)
+end
+
+function vocabulary.quantile(path, q, where)
+  if type(path) == "string" and path:find "^[%w_]+$" and where == nil then return aggregate("quantile", path, q) end
+  local share, shown = share_of(q)
+  local probe, field = field_of("quantile", path)
+  local rows, suffix = rows_where("quantile", where)
+  return node { kind = "quantile", probe = probe, field = field, q = share, where = rows,
+    text = ("quantile %s %s%s"):format(path, shown, suffix) }
+end
+
+function vocabulary.count(probe, where)
   if probe == nil then return aggregate "count" end
   if type(probe) ~= "string" or not probe:find("^[%w_]+$") then
     fail(nil, ("count takes the name of a probe, got %s"):format(described(probe)),
       'like count "to": its rows')
   end
-  return node { kind = "count", probe = probe, text = "count " .. probe }
+  local rows, suffix = rows_where("count", where)
+  return node { kind = "count", probe = probe, where = rows, text = "count " .. probe .. suffix }
 end
 
-function vocabulary.share(part, whole)
+function vocabulary.share(part, whole, more)
+  if more ~= nil then
+    fail(nil, "share takes two fields and no condition",
+      'divide: sum("to.bytes", "dport == 53") / sum "to.bytes"')
+  end
   local left, right = { field_of("share", part) }, { field_of("share", whole) }
   return node {
     kind = "share", text = "share " .. part .. "/" .. whole,

@@ -22,6 +22,7 @@ local TEXTUAL = { address = true, ipv4 = true, text = true, bytes = true, enum =
 local COUNTERS = { uint = true, int = true, be_uint = true, float = true } -- what delta compares by default
 local MOST_CODE = 256 -- generated functions kept per class
 local MOST_CLASSES = 1024
+local ELEMENTS = 65536 -- more than any record has fields: an element's index is its field's plus a multiple of this
 
 local bytes_pointer = ffi.typeof("const uint8_t *")
 local classes, kept_classes = {}, 0
@@ -94,6 +95,16 @@ end
 -- Whether a number may fall as well as grow.
 function record.is_gauge(field) return field.signed or field.kind == "float" end
 
+-- Element j (from 0) of a list of numbers with one dimension, as a field of its own for generated code; nil when it
+-- is something else.
+function record.element(field, j)
+  if not field.list or #field.dims ~= 1 or field.bits or not NUMERIC[field.kind] then return nil end
+  return {
+    name = field.name, kind = field.kind, index = field.index + ELEMENTS * (j + 1), numeric = true, count = 1,
+    offset = field.offset + j * field.dims[1].stride, size = field.size, signed = field.signed,
+  }
+end
+
 -- For numbers that a double cannot hold.
 function record.inexact(field)
   blame.fail('"%s" is beyond 2^53 here, where a number is no longer exact (look at it in the JSON output)', field.name)
@@ -103,7 +114,7 @@ end
 local PROVIDED = {
   tonumber = tonumber, str = ffi.string, find = string.find, sub = string.sub, cast = ffi.cast, bswap = bit.bswap,
   rshift = bit.rshift, lshift = bit.lshift, arshift = bit.arshift, band = bit.band, bor = bit.bor, abs = math.abs,
-  nan = 0 / 0, gather = load.gather, scratch = load.scratch,
+  log = math.log, nan = 0 / 0, gather = load.gather, scratch = load.scratch,
 }
 for name, ctype in pairs(load.ctypes) do PROVIDED[name] = ctype end
 
@@ -119,7 +130,7 @@ function record.generate(class, key, make)
   if made then return made end
   if class.kept >= MOST_CODE then class.code, class.kept = {}, 0 end
   local chunk = assert(loadstring(HEAD .. make(), "=perilune." .. key:match("^%w+")))
-  made = chunk(function(index) record.inexact(class.fields[index + 1]) end, unpack(provided_values))
+  made = chunk(function(index) record.inexact(class.fields[index % ELEMENTS + 1]) end, unpack(provided_values))
   class.code[key], class.kept = made, class.kept + 1
   return made
 end

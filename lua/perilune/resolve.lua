@@ -3,8 +3,8 @@
 -- From measures and conditions as written to plain data: every probe and field looked up, every unit known
 -- and fitting.
 --
--- `look(kind, probe, field, at)` answers the unit of a field ("count" or "size"), or fails with a located
--- message.
+-- `look(kind, probe, field, at, where)` answers the unit of a field and what else the engine has to know of it
+-- (measurable.lua), or fails with a located message.
 
 local measure = require "perilune.measure"
 local sandbox = require "perilune.sandbox"
@@ -12,19 +12,20 @@ local units = require "perilune.units"
 
 local resolve = {}
 
-local PER_SECOND = { count = "rate", size = "byterate" }
+local PER_SECOND = { count = "rate", size = "byterate", duration = "ratio" }
 
 local function leaf(node, look)
   if node.kind == "number" then
     return { kind = "number", value = node.value, unit = node.unit, text = node.text }
   end
-  if node.kind == "count" then
-    look("count", node.probe, nil, node.at)
-    return { kind = "count", probe = node.probe, unit = "count", text = node.text }
-  end
-  local unit = look(node.kind, node.probe, node.field, node.at)
+  local field, q, where = rawget(node, "field"), rawget(node, "q"), rawget(node, "where")
+  local unit, about = look(node.kind, node.probe, field, node.at, where)
   if node.kind == "rate" then unit = PER_SECOND[unit] end
-  return { kind = node.kind, probe = node.probe, field = node.field, unit = unit, text = node.text }
+  local made = {
+    kind = node.kind, probe = node.probe, field = field, q = q, where = where, unit = unit, text = node.text,
+  }
+  for key, value in pairs(about or {}) do made[key] = value end
+  return made
 end
 
 -- A plain copy of a measure, with its unit.

@@ -1,29 +1,29 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Verbs on records: where, sum, min, max, mean, rate, distinct, quantile, column, each; of files of their own group,
--- top, sort, join, delta.
+-- Verbs on records: where, sum, min, max, mean, rate, distinct, quantile, entropy, column, each; of files of their
+-- own group, top, sort, join, delta.
 --
 --   v:where { dport = 53, "bytes > 1e6" }:top(10, "bytes")             -- views again
 --   v:group("src", { bytes = shape.sum "bytes", n = shape.count() })   -- a list of plain rows (list.lua)
 --
 -- Each verb is a loop generated for the layout and its fields (loops.lua), which LuaJIT compiles: it runs over the
--- flat buffer and makes no object per record. For the engine, which works with raw keys: shape.groups, total, text,
--- raw.
+-- flat buffer and makes no object per record. For the engine: shape.total, and what raw.lua has for raw keys.
 
 local ffi = require "ffi"
 local aggregate = require "perilune.aggregate"
-local blame = require "perilune.blame"
+local entropy = require "perilune.entropy"
 local expression = require "perilune.expression"
-local keyed = require "perilune.loops_keyed"
 local list = require "perilune.list"
 local loops = require "perilune.loops"
 local quantile = require "perilune.quantile"
+local raw = require "perilune.raw"
 local record = require "perilune.record"
 local value = require "perilune.value"
 local view = require "perilune.view"
 
 local shape = { list = list.new }
 
+for name, fn in pairs(raw) do shape[name] = fn end
 for kind, word in pairs(aggregate.words) do shape[kind] = word end
 
 local verbs = {}
@@ -73,8 +73,8 @@ function verbs.max(v, name)
   return inner.count > 0 and most or nil
 end
 
--- The value that a share q of the rows does not exceed (quantile.lua): v:quantile("bytes", 0.99) or "99%". nil without
--- rows.
+-- The value that a share q of the rows does not exceed (quantile.lua): v:quantile("bytes", 0.99) or "99%". nil
+-- without rows.
 function verbs.quantile(v, name, q)
   local inner = view.inner(v)
   local field, share = record.number(inner.class, name), quantile.share(q)
@@ -90,63 +90,21 @@ end
 -- How many different values a field has.
 function verbs.distinct(v, name)
   local inner = view.inner(v)
-  local field = shape.comparable(inner.class, name)
+  local field = raw.comparable(inner.class, name)
   local run = view.generate(inner, "distinct " .. name, function()
     return loops.distinct(inner.class, field, inner.ids)
   end)
   return (run(inner.q, inner.ids, inner.count))
 end
 
--- The field of this name, whose raw bytes say whether two are equal.
-function shape.comparable(class, name)
-  return keyed.comparable(record.field(class, name))
-end
-
--- Rows grouped by the raw bytes of `name`, or of several fields (a list) one after the other:
--- { [raw] = { n = rows, <field> = sum, … } }, and how many groups.
-function shape.groups(v, name, fields)
+-- How evenly a field is spread over the rows, from 0 to 1 (entropy.lua). NaN when it is 0 in all of them.
+function verbs.entropy(v, name)
   local inner = view.inner(v)
-  local class, names = inner.class, type(name) == "table" and name or { name }
-  local keys, summed, seen = {}, {}, {}
-  for i, key in ipairs(names) do keys[i] = shape.comparable(class, key) end
-  for _, wanted in ipairs(fields or {}) do
-    if wanted == "n" then blame.fail '"n" is the number of rows in a group' end
-    if not seen[wanted] then summed[#summed + 1] = record.number(class, wanted) end
-    seen[wanted] = true
-  end
-  local what = ("groups %s by %s"):format(table.concat(fields or {}, ","), table.concat(names, ","))
-  local run = view.generate(inner, what, function() return keyed.groups(class, keys, summed, inner.ids) end)
-  local groups, count = run(inner.q, inner.ids, inner.count)
-  return groups, count
-end
-
--- Raw bytes of a field as text, and the other way (nil when the text is no such value). Raw text has no NULs at its
--- end here.
-function shape.text(v, name, raw)
-  local inner = view.inner(v)
-  local field = record.field(inner.class, name)
-  if field.kind == "text" then raw = raw .. ("\0"):rep(field.size * field.count - #raw) end
-  return (inner.batch:text(field.index, raw))
-end
-
--- The texts of several fields, none of them text, from their raw bytes one after the other.
-function shape.texts(v, names, raw)
-  local class, texts, from = view.inner(v).class, {}, 1
-  for i, name in ipairs(names) do
-    local field = record.field(class, name)
-    local size = field.size * field.count
-    texts[i] = shape.text(v, name, raw:sub(from, from + size - 1))
-    from = from + size
-  end
-  return texts
-end
-
-function shape.raw(v, name, text)
-  local inner = view.inner(v)
-  local field = record.field(inner.class, name)
-  local raw = value.raw(inner, field, text)
-  if raw and field.kind == "text" then raw = raw:match "^%Z*" end
-  return raw
+  local field = record.number(inner.class, name)
+  local run = view.generate(inner, "entropy " .. name, function()
+    return loops.entropy(inner.class, field, inner.ids)
+  end)
+  return (entropy.of(run(inner.q, inner.ids, inner.count)))
 end
 
 local function where_function(inner, fn)
@@ -196,7 +154,7 @@ function verbs.each(v, fn)
 end
 
 view.install(verbs)
-view.install(require "perilune.group")
+view.install(require("perilune.group").verbs)
 view.install(require "perilune.order")
 local relate = require "perilune.relate"
 view.install(relate.views)

@@ -68,6 +68,16 @@ local function check_folds(manifest, path)
   return message
 end
 
+-- The classes of a list that is a histogram, which double from the end of the first on (histogram.lua).
+local function check_classes(manifest, path)
+  for _, field in ipairs(template.fields(manifest, nil, words.keys(manifest.features))) do
+    local classes = field.classes
+    if classes and not (field.list and type(classes.first) == "number" and type(classes.unit) == "string") then
+      return ("%s: %s: classes are { first = END OF THE FIRST, unit = UNIT }, of a list"):format(path, field.name)
+    end
+  end
+end
+
 -- A key field that is only a name is one of those that all templates share.
 local function name_key_fields(manifest, path)
   for i, field in ipairs(manifest.key_fields or {}) do
@@ -96,7 +106,7 @@ local function check(manifest, name, path)
   if manifest.name ~= name then
     return nil, ("%s: it calls itself %s (a template's name is its directory's)"):format(path, tostring(manifest.name))
   end
-  local message = name_key_fields(manifest, path) or check_folds(manifest, path)
+  local message = name_key_fields(manifest, path) or check_folds(manifest, path) or check_classes(manifest, path)
   if message then return nil, message end
   return manifest
 end
@@ -141,7 +151,7 @@ function template.fields(manifest, key, features)
       if not in_key[own.name] then
         fields[#fields + 1] = {
           name = own.name, unit = own.unit or declared.unit, help = own.help or declared.help, fold = own.fold,
-          feature = feature, needs = own.needs, list = own.list,
+          feature = feature, needs = own.needs, list = own.list, classes = own.classes,
         }
       end
     end

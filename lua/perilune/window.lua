@@ -4,15 +4,21 @@
 --
 --   w.seq w.start w.seconds w.level w.cut w.loss     the window; start in seconds of the engine's clock
 --   w.to                                             the records of the probe `to` (perilune.view), while it is open
---   w:rate "to.syn", w:sum "to.syn", w:count "to"    as in conditions
+--   w:rate "to.syn", w:sum("to.syn", "dport == 53"), w:count "to", w:quantile("to.bytes", 0.99) …
+--                                                    as in conditions; nil when it is not known
 --   w.sets.victims                                   the members of a set, a list of texts
 --
 -- A field that does not exist is an error that names the nearest one. Functions usually run in a child that ends with
 -- the window (calls.lua): w.sets are then as they were at the window's first call.
 local blame = require "perilune.blame"
+local formula = require "perilune.formula"
+local measurable = require "perilune.measurable"
+local quantile = require "perilune.quantile"
 local words = require "perilune.words"
 
 local window = {}
+
+local KINDS = { "rate", "sum", "mean", "min", "max", "distinct", "entropy", "quantile", "count", "share" }
 
 -- A probe that runs at no level is a mistake; one that does not run at this level was not observed.
 local function observed(sample, probe)
@@ -23,23 +29,52 @@ local function observed(sample, probe)
   return runs
 end
 
-local methods = {}
-
-local function sum(sample, path)
+local function split(path)
   local probe, field = tostring(path):match "^([^.]+)%.(.+)$"
   if not probe then blame.fail('"%s" is not "probe.field"', tostring(path)) end
-  return observed(sample, probe) and sample.total(probe, field) or nil
+  return probe, field
 end
 
-methods.sum = sum
-
-function methods.rate(sample, path)
-  local total = sum(sample, path)
-  return total and (sample.seconds > 0 and total / sample.seconds or 0)
+-- A measure as resolve.lua makes it of a condition's, but for what only conditions need.
+local function node_of(context, kind, path, where, q)
+  local probe, field = path, nil
+  if kind ~= "count" then probe, field = split(path) end
+  if not observed(context.sample, probe) then return nil end
+  if where ~= nil and type(where) ~= "string" then blame.fail("%s: expected a condition as text", kind) end
+  local declared = context.probes[probe]
+  if measurable.needs_rows(declared, kind, field) and not declared.manifest.rows then
+    blame.fail("%s has no rows, so there is no %s of them", probe, kind)
+  end
+  local unit, about, remedy = measurable.look(declared, kind, field)
+  if not unit then blame.fail("%s (%s)", about, remedy) end
+  local node = { kind = kind, probe = probe, field = field, where = where, q = q }
+  for key, value in pairs(about) do node[key] = value end
+  return node
 end
 
-function methods.count(sample, probe)
-  return observed(sample, probe) and sample.rows(probe) or nil
+local function value_of(context, node)
+  local sample, slots = context.sample, formula.slots()
+  local get = formula.compile(node, { slots = slots })
+  if node.kind == "rate" and sample.seconds <= 0 then return 0 end
+  local read = { observed = sample.observed, total = sample.total, rows = sample.rows, figure = sample.measure }
+  local value = get(nil, { totals = slots:read(read), seconds = sample.seconds })
+  if value == value then return value end
+end
+
+local function measured(context, kind, path, more, where)
+  if kind == "share" then
+    local left, right = node_of(context, "sum", path), node_of(context, "sum", more)
+    return left and right and value_of(context, { kind = "share", left = left, right = right })
+  end
+  local q
+  if kind == "quantile" then q = quantile.share(more) else where = more end
+  local node = node_of(context, kind, path, where, q)
+  return node and value_of(context, node)
+end
+
+local methods = {}
+for _, kind in ipairs(KINDS) do
+  methods[kind] = function(context, ...) return (measured(context, kind, ...)) end
 end
 
 local function members(decider)
@@ -51,20 +86,28 @@ local function members(decider)
   return out
 end
 
---- `closed`: the engine's window; `views`: by probe; `sample`: as decide gets it; `decider`: for its sets.
-function window.new(closed, views, sample, decider)
+local function by_name(probes)
+  local map = {}
+  for _, probe in ipairs(probes) do map[probe.name] = probe end
+  return map
+end
+
+--- `closed`: the engine's window; `views`: by probe; `sample`: as decide gets it; `about`: decider (for its sets),
+--- probes (as declared).
+function window.new(closed, views, sample, about)
+  local context = { sample = sample, probes = by_name(about.probes) }
   local plain = {
     seq = closed.seq, start = closed.mono, seconds = closed.seconds, level = closed.level.name, cut = closed.cut,
     loss = closed.loss,
   }
-  local known = { "seq", "start", "seconds", "level", "cut", "loss", "sets", "rate", "sum", "count" }
+  local known = { "seq", "start", "seconds", "level", "cut", "loss", "sets", unpack(KINDS) }
   for name in pairs(views) do known[#known + 1] = name end
   return setmetatable({}, {
     __index = function(_, name)
       if plain[name] ~= nil then return plain[name] end
-      if name == "sets" then return members(decider) end
+      if name == "sets" then return members(about.decider) end
       if methods[name] then
-        return function(_, path) return methods[name](sample, path) end
+        return function(_, ...) return methods[name](context, ...) end
       end
       if views[name] then return views[name] end
       blame.fail("a window has no %s (%s)", tostring(name), words.suggest(name, known))

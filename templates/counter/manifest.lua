@@ -21,7 +21,7 @@ return {
     },
     size_hist = {
       help = "IP packets by their octets: up to 63, 127, 255 … 65535, and more",
-      fields = { { name = "sizes", list = true } },
+      fields = { { name = "sizes", list = true, classes = { first = 64, unit = "bytes" } } },
       unit = "packets",
     },
     by_proto = {

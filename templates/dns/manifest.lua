@@ -50,7 +50,7 @@ return {
     latency = {
       help = "responses (not multicast) by the time since their query: below 1 µs, 2, 4 … 2^23 µs, and more",
       fields = {
-        { name = "latencies", list = true },
+        { name = "latencies", list = true, classes = { first = 1000, unit = "ns" } },
         { name = "latency_max", unit = "ns", fold = "max", help = "the longest" },
         { name = "unasked", unit = "packets", help = "responses whose query was not seen, or was answered already" },
       },

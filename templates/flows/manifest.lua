@@ -44,7 +44,7 @@ return {
     },
     size_hist = {
       help = "packets by their IP octets: up to 63, 127, 255 … 65535, and more",
-      fields = { { name = "sizes", list = true } },
+      fields = { { name = "sizes", list = true, classes = { first = 64, unit = "bytes" } } },
       unit = "packets",
     },
     tunnel = {
@@ -92,7 +92,7 @@ return {
     },
     gaps = {
       help = "packets by the time since the row's packet before: below 1 µs, 2, 4 … 2^23 µs, and more",
-      fields = { { name = "gaps", list = true } },
+      fields = { { name = "gaps", list = true, classes = { first = 1000, unit = "ns" } } },
       unit = "packets",
       requires = { "timing" },
     },

@@ -42,7 +42,7 @@ return {
     latency = {
       help = "echo replies by the time since their request: below 1 µs, 2, 4 … 2^23 µs, and more",
       fields = {
-        { name = "latencies", list = true },
+        { name = "latencies", list = true, classes = { first = 1000, unit = "ns" } },
         { name = "latency_max", unit = "ns", fold = "max", help = "the longest" },
       },
       unit = "packets",

@@ -36,7 +36,7 @@ return {
     handshake = {
       help = "from the first SYN to the SYN/ACK: packets by time, below 1 µs, 2, 4 … 2^23 µs, and more",
       fields = {
-        { name = "handshakes", list = true },
+        { name = "handshakes", list = true, classes = { first = 1000, unit = "ns" } },
         { name = "handshake_max", unit = "ns", fold = "max", help = "the longest" },
       },
       unit = "packets",
@@ -44,9 +44,9 @@ return {
     rtt = {
       help = "round trips by TCP's time stamps (RFC 7323), from here to an end and back, in classes like handshake",
       fields = {
-        { name = "server_rtts", list = true, help = "to the server" },
+        { name = "server_rtts", list = true, classes = { first = 1000, unit = "ns" }, help = "to the server" },
         { name = "server_rtt_max", unit = "ns", fold = "max", help = "the longest" },
-        { name = "client_rtts", list = true, help = "to the client" },
+        { name = "client_rtts", list = true, classes = { first = 1000, unit = "ns" }, help = "to the client" },
         { name = "client_rtt_max", unit = "ns", fold = "max", help = "the longest" },
       },
       unit = "packets",

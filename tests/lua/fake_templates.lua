@@ -16,7 +16,10 @@ local manifests = {
       default = "5tuple",
       choices = { src = { "src" }, dst = { "dst" }, pair = { "src", "dst" }, ["5tuple"] = { "src", "dst", "sport", "dport", "proto" } },
     },
-    key_fields = { { name = "src" }, { name = "dst" }, { name = "sport" }, { name = "dport" }, { name = "proto" } },
+    key_fields = {
+      { name = "src", unit = "address" }, { name = "dst", unit = "address" }, { name = "sport", unit = "port" },
+      { name = "dport", unit = "port" }, { name = "proto", unit = "number" },
+    },
     features = {
       tcp_flags = TCP_FLAGS, timing = { unit = "time", fields = { "first", "last" } },
       deep = { unit = "bytes", fields = { { name = "payload", unit = "bytes" } }, requires = { "timing" } },

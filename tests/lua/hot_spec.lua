@@ -2,6 +2,7 @@
 -- The loops of the verbs are compiled, not interpreted.
 
 local funcinfo = require("jit.util").funcinfo
+local figures = require "perilune.figures"
 local shape = require "perilune.shape"
 local view = require "perilune.view"
 local fake = dofile("tests/lua/fake_batch.lua")
@@ -42,6 +43,7 @@ local FIELDS = {
   { "packets", "uint", 8 }, { "bytes", "uint", 8 }, { "first", "time" }, { "load", "float", 8 }, { "wide", "uint", 16 },
   { "drift", "int", 8 }, { "low", "uint", 1, bit = 2, bits = 5 }, { "high", "int", 9, bit = 5, bits = 62 },
   { "comm", "text", 16 }, { "odd", "bytes", 1 }, { "late", "uint", 8 },
+  { "classes", "uint", 8, dims = { 12 } },
 }
 
 local NAMES = { "curl", "dig", "sshd" }
@@ -61,6 +63,7 @@ local function records(n)
     put("high", -i)
     put("comm", NAMES[i % 3 + 1])
     put("late", i)
+    put("classes", { i % 3, i % 5, i % 7, 1, 2, 3, 4, 5, 6, 7, 8, i % 2 })
   end)
 end
 
@@ -98,6 +101,18 @@ local HOT = {
   ["column of bitfields"] = { "column", function() return v:column("high") end },
   distinct = { "distinct", function() return v:distinct "dport" end },
   ["distinct texts"] = { "distinct", function() return half:distinct "comm" end },
+  entropy = { "entropy", function() return v:entropy "bytes" end },
+  ["entropy of floats"] = { "entropy", function() return half:entropy "load" end },
+  ["group entropy"] = { "group", function() return v:group("proto", { e = "entropy packets" }) end },
+  ["a quantile of a histogram"] = { "sums", function()
+    return figures.whole(v, { kind = "quantile", field = "classes", q = 0.9, classes = { first = 64 } })
+  end },
+  ["a histogram for every key"] = { "group", function()
+    return figures.by_key(v, "proto", { kind = "quantile", field = "classes", q = 0.9, classes = { first = 64 } }, function() end)
+  end },
+  ["a sum of some rows for every key"] = { "group", function()
+    return figures.by_key(v, "dst", { kind = "sum", field = "bytes", where = "dport > 100" }, function() end)
+  end },
   quantile = { "quantile", function() return v:quantile("packets", 0.5) end },
   ["join, the index"] = { "index", function() return narrow:join(v, "dst") end },
   ["join, the search"] = { "match", function() return v:join(narrow, "dst") end },

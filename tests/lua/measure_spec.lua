@@ -28,6 +28,22 @@ describe("measures", function()
     assert.equal("size", plain(words.mean "to.bytes").unit)
   end)
 
+  it("may be of some rows only", function()
+    assert.same({ kind = "rate", probe = "to", field = "syn", unit = "rate", where = "dport == 53",
+      text = "rate to.syn where dport == 53" }, plain(rate("to.syn", "dport == 53")))
+    assert.equal("count to where bytes > 5", plain(words.count("to", "bytes > 5")).text)
+    local p99 = plain(words.quantile("to.bytes", "99%", "proto == 6"))
+    assert.same({ "quantile", 0.99, "proto == 6", "quantile to.bytes 0.99 where proto == 6" }, { p99.kind, p99.q, p99.where, p99.text })
+    fails('rate: which rows? expected a condition as text, got a number (like rate("to.bytes", "dport == 53"))',
+      function() rate("to.syn", 5) end)
+    fails('share takes two fields and no condition (divide: sum("to.bytes", "dport == 53") / sum "to.bytes")',
+      function() share("to.syn", "to.syn", "dport == 53") end)
+    fails('quantile: which one? nothing is no share of the rows (like quantile("to.bytes", 0.99))',
+      function() words.quantile "to.bytes" end)
+    fails('quantile: which one? a number is no share of the rows (like quantile("to.bytes", 0.99))',
+      function() words.quantile("to.bytes", 99) end)
+  end)
+
   it("calculate with measures, options, texts and numbers", function()
     local node = plain((rate "a.syn" - rate "a.ack") * 2)
     assert.equal("(rate a.syn - rate a.ack) * 2", node.text)
@@ -95,8 +111,9 @@ describe("aggregates", function()
     fails(lacking, function() rate("a.syn"):above(rate "syn") end)
     fails("any: entry 1: " .. lacking, function() words.any { rate "syn" } end)
     fails('count takes the name of a probe, got nothing (like count "to": its rows)', function() words.count():above(5) end)
-    fails('the measure min is not built yet (it works within group(), as min "bytes")', function() words.min("a.b"):above(5) end)
-    fails('min takes the name of a field, got a number (like min "bytes")', function() words.min(5) end)
+    fails('min takes the text "probe.field", got a number (like min "totals.packets")', function() words.min(5) end)
+    fails('entropy takes the text "probe.field", got "syn" (like entropy "totals.packets")',
+      function() words.entropy("syn"):above "5%" end)
   end)
 end)
 

@@ -22,6 +22,55 @@ local function complaint(text, set)
   return message
 end
 
+-- What is said about a rule with this condition, over flows "to" by source and destination port and counter "all".
+local function of_rule(condition, per)
+  return (complaint(([[
+return policy "p" { always = { counter "all" { features = { "tcp_flags" } }, flows "to" { key = { "src", "dport" } } },
+  rules = { rule "r" { %s when = %s } } }]]):format(per or "", condition)):gsub("^p.lua:2: ", ""))
+end
+
+describe("measures of a policy", function()
+  local function decl_of(condition)
+    return assert(load_text(([[
+return policy "p" { always = { counter "all" {}, flows "to" { key = { "src", "dport" }, features = { "tcp_flags" } } },
+  rules = { rule "r" { when = %s } } }]]):format(condition))).rules[1].when.measure
+  end
+
+  it("say what the engine needs to know of them", function()
+    assert.same({ kind = "max", probe = "to", field = "bytes", unit = "size", sampled = true, text = "max to.bytes" },
+      decl_of 'max("to.bytes"):above "1kB"')
+    assert.same({ kind = "entropy", probe = "to", field = "dport", unit = "share", by = "dport", weight = "packets",
+      text = "entropy to.dport" }, decl_of 'entropy("to.dport"):above "50%"')
+    assert.same({ kind = "entropy", probe = "to", field = "bytes", unit = "share", text = "entropy to.bytes" },
+      decl_of 'entropy("to.bytes"):above "50%"')
+    assert.same({ kind = "distinct", probe = "to", field = "src", unit = "count", text = "distinct to.src" },
+      decl_of 'distinct("to.src"):above(5)')
+    assert.same({ kind = "rate", probe = "to", field = "syn", where = "dport == 53 and src ~= '10.0.0.1'", unit = "rate",
+      sampled = true, text = "rate to.syn where dport == 53 and src ~= '10.0.0.1'" },
+      decl_of [[rate("to.syn", "dport == 53 and src ~= '10.0.0.1'"):above "5/s"]])
+  end)
+
+  it("are refused where they make no sense", function()
+    for condition, expected in pairs {
+      ['max("all.packets"):above(5)'] = 'counter "all" has no rows, so there is no max of them (use a flows probe)',
+      ['entropy("all.packets"):above "5%"'] = 'counter "all" has no rows, so there is no entropy of them (use a flows probe)',
+      ['max("to.dport"):above(5)'] = "to.dport is part of the key, not an amount (known: packets, skbs, bytes)",
+      ['distinct("to.dprt"):above(5)'] = 'probe "to" has no field "dprt" (did you mean "dport"?)',
+      ['distinct("to.syn"):above(5)'] = 'to.syn needs the feature tcp_flags of probe to (features = { "tcp_flags" })',
+      ['quantile("to.bytes", 0.9):above(5)'] = "quantile to.bytes 0.9 is a size and cannot be compared with 5, which is a count"
+        .. ' (write it like "64kB")',
+      ['count("to", "dprt == 5"):above(5)'] = [[count of flows "to": where "dprt == 5": there is no field "dprt" (did you mean "dport"?)]]
+        .. [[ (like "dport == 53 and bytes > 1e3")]],
+      ['count("to", "dport = 5"):above(5)'] = [[count of flows "to": where "dport = 5": unexpected = (to compare, write ==)]]
+        .. [[ (like "dport == 53 and bytes > 1e3")]],
+      ['count("to", "src > 5"):above(5)'] = [[count of flows "to": where "src > 5": src can only be compared with == and ~=]]
+        .. [[ (like "dport == 53 and bytes > 1e3")]],
+    } do
+      assert.equal(expected, of_rule(condition), condition)
+    end
+  end)
+end)
+
 describe("a policy", function()
   local decl = assert(load_file "rich")
 

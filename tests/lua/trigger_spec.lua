@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Triggers: which conditions the kernel can test, how they look in C, and what is said of those that it cannot.
 local evaluate = require "perilune.evaluate"
+local formula = require "perilune.formula"
 local plan = require "perilune.plan"
 local policy = require "perilune.policy"
 local template = require "perilune.template"
@@ -98,8 +99,8 @@ describe("a condition in C", function()
     for _, slice in ipairs { "50ms", "30ms", "10ms", "77ms" } do
       for _, form in ipairs(forms) do
         local trigger, decl = lowered(form, slice)
-        local slots = evaluate.slots()
-        local compiled = evaluate.compile(decl.rules[1].when, { slots = slots, fields = {}, timers = 0 })
+        local slots = formula.slots()
+        local compiled = evaluate.compile(decl.rules[1].when, { slots = slots, columns = {}, timers = 0 })
         for _ = 1, 60 do
           local sums, named = {}, {}
           for i, counter in ipairs(trigger.counters) do
@@ -107,7 +108,7 @@ describe("a condition in C", function()
             named[counter.field] = sums[i]
           end
           local totals = {}
-          for i, slot in ipairs(slots.list) do totals[i] = named[slot.field] end
+          for i, slot in ipairs(slots.list) do totals[i] = named[slot.column.field] end
           local expected = compiled.test(nil, { seconds = trigger.slice, totals = totals }, { since = {} }) == evaluate.YES
           if holds(trigger.text, sums) ~= expected then
             error(("%s in %s: %s of %s is not %s"):format(form, slice, trigger.text, table.concat(sums, ", "), tostring(expected)))
@@ -138,6 +139,8 @@ describe("what cannot be tested in the kernel", function()
       "rate some.packets", "some is sampled, and a trigger counts every packet (use a probe without sample)" },
     { 'rate("totals.packets"):above("1/s"):lasting "40ms"',
       "lasting 40ms", "a trigger judges a single slice (leave lasting out)" },
+    { 'rate("totals.packets", "direction == \'ingress\'"):above "1/s"',
+      "rate totals.packets where direction == 'ingress'", "the kernel does not choose among rows (leave out the condition on rows)" },
     { 'function() return true end', "a function", "only the engine can call it (write the condition as data)" },
     { '(sum "totals.syn" * sum "totals.ack"):above(5)',
       "sum totals.syn * sum totals.ack", "it multiplies two measures (multiply by numbers only)" },

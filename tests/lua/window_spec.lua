@@ -2,6 +2,14 @@
 -- `w`, as a policy's functions see it.
 local window = require "perilune.window"
 
+local templates = dofile("tests/lua/fake_templates.lua")
+local COUNTER, FLOWS = templates:get "counter", templates:get "flows"
+
+local function declared(name, manifest, key)
+  return { name = name, template = manifest.name, manifest = manifest, key = key, features = { "tcp_flags" } }
+end
+
+local PROBES = { declared("totals", COUNTER), declared("to", FLOWS, { "dst", "dport" }), declared("from", FLOWS, { "src" }) }
 local CLOSED = { seq = 7, mono = 12.5, seconds = 0.5, level = { name = "alert" }, cut = "clock", loss = { map_full = 3 } }
 local VIEWS = { to = { "records of to" } }
 
@@ -9,10 +17,11 @@ local function w(sample)
   sample = sample or {
     seconds = 0.5, observed = { totals = true, to = true, from = false },
     total = function(probe, field) return probe == "to" and field == "syn" and 40 or 10 end,
-    rows = function(probe) return probe == "to" and 3 or 1 end,
+    rows = function() return 3 end,
+    measure = function(_, column) return ({ max = 7, count = 2, distinct = 5, sum = 8, min = 0 / 0 })[column.kind] end,
   }
   local decider = { sets = function() return { victims = { { member = "10.0.0.1" }, { member = "10.0.0.2" } }, none = {} } end }
-  return window.new(CLOSED, VIEWS, sample, decider)
+  return window.new(CLOSED, VIEWS, sample, { decider = decider, probes = PROBES })
 end
 
 local function fails(expected, fn)
@@ -37,6 +46,18 @@ describe("a window", function()
     assert.equal(80, one:rate "to.syn")
     assert.equal(20, one:rate "totals.packets")
     assert.equal(3, one:count "to")
+    assert.equal(40 / 3, one:mean "to.syn")
+    assert.equal(0.25, one:share("to.bytes", "to.syn"))
+    assert.equal(7, one:max "to.bytes")
+    assert.equal(5, one:distinct "to.dport")
+    assert.equal(2, one:count("to", "dport == 53"))
+    assert.equal(16, one:rate("to.syn", "dport == 53"))
+    assert.equal(4, one:mean("to.syn", "dport == 53"))
+  end)
+
+  it("has nil for what is not known", function()
+    assert.is_nil(w():min "to.bytes")
+    assert.is_nil(w():share("to.syn", "from.syn"))
   end)
 
   it("knows the difference between nothing and not observed", function()
@@ -55,6 +76,10 @@ describe("a window", function()
     fails('a window has no secnods (did you mean "seconds"?)', function() return one.secnods end)
     fails("a window has no from", function() return one.from end)
     fails('"to" is not "probe.field"', function() return one:sum "to" end)
+    fails('probe "to" has no field "syns"', function() return one:sum "to.syns" end)
+    fails("totals has no rows, so there is no max of them", function() return one:max "totals.syn" end)
+    fails("quantile: nothing is no share of the rows", function() return one:quantile "to.bytes" end)
+    fails("count: expected a condition as text", function() return one:count("to", {}) end)
     fails('there is no probe too (did you mean "to"?)', function() return one:sum "too.syn" end)
     fails('there is no probe too (did you mean "to"?)', function() return one:rate "too.syn" end)
     fails('there is no probe too (did you mean "to"?)', function() return one:count "too" end)

@@ -1,0 +1,94 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The figures of one window that measures need beyond plain sums: of all rows of a probe, or for every key.
+--
+-- A column says which: { kind =, field =, q =, where =, by =, weight =, classes =, sampled =, name = }, as
+-- measurable.lua gives it. Each is a loop or two of the verbs (shape.lua), over the rows that meet its condition.
+
+local entropy = require "perilune.entropy"
+local group = require "perilune.group"
+local histogram = require "perilune.histogram"
+local loops = require "perilune.loops"
+local record = require "perilune.record"
+local view = require "perilune.view"
+local ffi = require "ffi"
+
+local figures = {}
+
+local NAN = 0 / 0
+local numbers = ffi.typeof("double[?]")
+
+local function chosen(v, column)
+  return column.where and v:where(column.where) or v
+end
+
+-- The sums of a list's elements over all rows: 1 … n, and n.
+local function counts_of(v, name)
+  local inner = view.inner(v)
+  local field, elements = record.field(inner.class, name), {}
+  for j = 0, field.count - 1 do elements[j + 1] = record.element(field, j) end
+  local run, out = view.generate(inner, "sums of " .. name, function()
+    return loops.sums(inner.class, elements, inner.ids)
+  end), numbers(field.count)
+  run(inner.q, inner.ids, inner.count, out)
+  local counts = {}
+  for j = 1, field.count do counts[j] = out[j - 1] end
+  return counts, field.count
+end
+
+-- Which parts a key's values make, and what each weighs.
+local function parts(column)
+  return column.weight and { name = "w", kind = "sum", field = column.weight } or { name = "w", kind = "count" }
+end
+
+local WHOLE = {}
+
+function WHOLE.count(v) return v:count() end
+function WHOLE.sum(v, column) return v:sum(column.field) end
+function WHOLE.min(v, column) return v:min(column.field) or NAN end
+function WHOLE.max(v, column) return v:max(column.field) or NAN end
+function WHOLE.distinct(v, column) return v:distinct(column.field) end
+
+function WHOLE.quantile(v, column)
+  if not column.classes then return v:quantile(column.field, column.q) or NAN end
+  local counts, n = counts_of(v, column.field)
+  return histogram.quantile(counts, n, column.classes.first, column.q)
+end
+
+function WHOLE.entropy(v, column)
+  if not column.by then return v:entropy(column.field) end
+  local weights = {}
+  group.each(v, { column.by }, { parts(column) }, function(raws, values) weights[raws[1]] = values.w end)
+  return entropy.values(weights)
+end
+
+--- One number; NaN when there is nothing that it could be of.
+function figures.whole(v, column)
+  return WHOLE[column.kind](chosen(v, column), column)
+end
+
+-- The entropy of a key's field within each key of another.
+local function within(v, by, column, into)
+  local weights = {}
+  group.each(v, { by, column.by }, { parts(column) }, function(raws, values)
+    local own = weights[raws[1]] or {}
+    weights[raws[1]] = own
+    own[raws[2]] = values.w
+  end)
+  for raw, own in pairs(weights) do into(raw, entropy.values(own)) end
+end
+
+--- Calls into(raw key, value) for every key of the field `by` (or of several, a list) that has rows which meet the
+--- column's condition.
+function figures.by_key(v, by, column, into)
+  local rows, classes = chosen(v, column), column.classes
+  if column.by then return within(rows, by, column, into) end
+  local wanted = { name = "v", kind = classes and "histogram" or column.kind, field = column.field, q = column.q }
+  group.each(rows, { by }, { wanted }, function(raws, values)
+    local value = values.v
+    if classes then value = histogram.quantile(value, #value, classes.first, column.q) end
+    into(raws[1], value)
+  end)
+end
+
+return figures

@@ -1,0 +1,110 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- A closed window as decide.lua sees it: how long it was, which probes ran, and functions that read figures of their
+-- records while these are there.
+--
+-- Of a sampled probe, amounts stand for all packets; rows, and values of one row, are those that were seen.
+
+local figures = require "perilune.figures"
+local flow = require "perilune.flow"
+local formula = require "perilune.formula"
+local raw = require "perilune.raw"
+local window_object = require "perilune.window"
+
+local sample = {}
+
+local NAN = 0 / 0
+
+-- Whether each probe ran: nil is a probe that there is not.
+local function observed_of(probes, closed, rows)
+  local observed = {}
+  for _, probe in ipairs(probes) do observed[probe.name] = false end -- runs, but not at this level
+  for _, name in ipairs(closed.level.probes) do observed[name] = rows[name] ~= nil end
+  return observed
+end
+
+-- The fields that a rule's key stands for.
+local function key_fields(field) return field == flow.NAME and flow.FIELDS or field end
+
+local function multiply(groups, one_in)
+  for _, group in pairs(groups) do
+    for name, value in pairs(group) do
+      if name ~= "n" then group[name] = value * one_in end
+    end
+  end
+end
+
+-- Whether a figure can be read. What it turns out to be wrong about is said once; it is not known from then on.
+local function guarded(context, probe, column, read)
+  local id = probe .. " " .. column.name
+  if context.failed[id] then return false end
+  local ok, problem = pcall(read)
+  if ok then return true end
+  context.failed[id] = true
+  context.report(("%s of %s: %s"):format(column.kind, probe, (tostring(problem):gsub("^[^:]+:%d+: ", ""))),
+    "the measure is not known, and conditions on it are false")
+  return false
+end
+
+local function fill(groups, name, value)
+  for _, group in pairs(groups) do group[name] = value end
+end
+
+--- closed: the engine's window; rows: views by probe; context: probes (declared), decider, failed (a table that lives
+--- as long as the run), report(message, hint).
+function sample.new(closed, rows, context)
+  local one_in, both_ways = {}, {}
+  for _, probe in ipairs(context.probes) do
+    one_in[probe.name], both_ways[probe.name] = probe.sample or 1, flow.both_ways(probe.features)
+  end
+  local self = {
+    seq = closed.seq,
+    start = closed.mono,
+    finish = closed.mono + closed.seconds,
+    seconds = closed.seconds,
+    level = closed.level.name,
+    decisive = closed.decisive,
+    observed = observed_of(context.probes, closed, rows),
+  }
+
+  function self.total(probe, field) return rows[probe]:sum(field) * one_in[probe] end
+
+  function self.rows(probe) return rows[probe]:count() end
+
+  --- A column of all rows; what is wrong with it is an error.
+  function self.measure(probe, column)
+    return figures.whole(rows[probe], column) * (column.sampled and one_in[probe] or 1)
+  end
+
+  --- The same for rules: what is wrong is reported.
+  function self.figure(probe, column)
+    local value = NAN
+    guarded(context, probe, column, function() value = self.measure(probe, column) end)
+    return value
+  end
+
+  function self.groups(probe, field, fields, columns)
+    local by = key_fields(field)
+    local groups, count = raw.groups(rows[probe], by, fields)
+    if one_in[probe] > 1 then multiply(groups, one_in[probe]) end
+    for _, column in ipairs(columns or {}) do
+      local name, factor = column.name, column.sampled and one_in[probe] or 1
+      fill(groups, name, formula.nothing[column.kind])
+      local ok = guarded(context, probe, column, function()
+        figures.by_key(rows[probe], by, column, function(key, value) groups[key][name] = value * factor end)
+      end)
+      if not ok then fill(groups, name, NAN) end
+    end
+    return groups, count
+  end
+
+  function self.text(probe, field, key)
+    if field ~= flow.NAME then return raw.text(rows[probe], field, key) end
+    return flow.text(raw.texts(rows[probe], flow.FIELDS, key), both_ways[probe])
+  end
+
+  self.window = window_object.new(closed, rows, self, context)
+  return self
+end
+
+return sample
