@@ -15,7 +15,7 @@ export LC_ALL=C
 RUN='cmake>=3.25 ninja-build gcc libc6-dev pkg-config clang-19 libbpf-dev>=1.3 linux-libc-dev>=6.6
 	libluajit-5.1-dev libuv1-dev lua-cjson libpcap-dev libmd-dev libmnl-dev libedit-dev
 	libmicrohttpd-dev>=0.9.71 libgnutls28-dev
-	iproute2 iputils-ping tcpreplay curl'
+	iproute2 iputils-ping tcpreplay curl tzdata'
 TEST='libcmocka-dev luajit lua-busted lua-check clang-format-19 clang-tidy-19 shellcheck
 	bpftool>=7.3 tshark tcpdump iperf3 netsniff-ng ethtool jq nfdump python3 python3-jsonschema
 	procps tmux groff-base openssl'

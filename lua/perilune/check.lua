@@ -11,6 +11,7 @@ local probes = require "perilune.probes"
 local receivers = require "perilune.receivers"
 local resolve = require "perilune.resolve"
 local sandbox = require "perilune.sandbox"
+local schedule_words = require "perilune.schedule_words"
 local triggers = require "perilune.triggers"
 local sets = require "perilune.sets"
 local words = require "perilune.words"
@@ -289,6 +290,8 @@ function check.declare(policy, file, options)
   by_name(values.rules, "rule")
   for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, declared) end
   decl.triggers = triggers_of(values.rules, decl.rules, map, decl.levels)
+  by_name(values.schedules, "schedule")
+  decl.schedules = schedule_words.list(values.schedules, decl.levels)
   by_name(values.exports, "records")
   decl.records = records_of(values.exports, map)
   return decl

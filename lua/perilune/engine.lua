@@ -10,6 +10,7 @@ local decide = require "perilune.decide"
 local levels = require "perilune.levels"
 local levels_seen = require "perilune.levels_seen"
 local sample = require "perilune.sample"
+local schedules = require "perilune.schedules"
 local shape = require "perilune.shape"
 local view = require "perilune.view"
 
@@ -52,6 +53,7 @@ function engine.new(options)
     decide = decide.new(options.decl, { call = options.calls and options.calls:caller() }),
     levels = levels.new(options.decl.levels),
     seen = levels_seen.new(options.decl.levels),
+    schedules = schedules.new(options.decl),
     seq = 0,
     windows = 0,
     transitions = 0,
@@ -357,8 +359,9 @@ function Engine:unpin() self:claim("pin", {}) end
 --- Between two windows' ends, when something was claimed or alarm() has come: whether the level changes for it.
 --- Returns the word that the driver is to cut the window with, which then ends at once, and the next one is at
 --- level(); or nil.
-function Engine:reconsider(mono)
+function Engine:reconsider(wall, mono)
   if self.dry_run or not self.current then return nil end
+  self:see_schedules(wall)
   return self.levels:reconsider(mono)
 end
 
@@ -390,9 +393,18 @@ function Engine:triggers()
   return armed, raising
 end
 
---- When to reconsider though nothing is claimed anew, in seconds of the driver's clock; math.huge: never.
-function Engine:alarm()
-  return self.dry_run and math.huge or self.levels:due()
+-- What schedules claim at this time.
+function Engine:see_schedules(wall)
+  if not self.schedules then return end
+  self.schedules:see(wall, function(who, claim) self.levels:claim(who, claim) end)
+end
+
+--- When to reconsider though nothing is claimed anew, in seconds of the driver's clock, which reads `mono` when the
+--- wall clock reads `wall`; math.huge: never.
+function Engine:alarm(wall, mono)
+  if self.dry_run then return math.huge end
+  local schedule = self.schedules and self.schedules:again() or math.huge
+  return math.min(self.levels:due(), mono + (schedule - wall) / 1e6)
 end
 
 -- Tells of the changes that cut this window short, and sees what the window itself changes. Returns the word to cut by
@@ -400,6 +412,7 @@ end
 function Engine:change_level(result, closed, finish, time)
   local list, cut = self.levels:take(), nil
   if not self.dry_run and closed.cut ~= "exit" then
+    self:see_schedules(time)
     local change = self.levels:judge(finish, result.holds, result.rules)
     list[#list + 1], cut = change, change and change.cut
   end

@@ -11,6 +11,7 @@ local options = require "perilune.options"
 local probes = require "perilune.probes"
 local receivers = require "perilune.receivers"
 local sandbox = require "perilune.sandbox"
+local schedule_words = require "perilune.schedule_words"
 local schema = require "perilune.schema"
 local sets = require "perilune.sets"
 
@@ -18,7 +19,7 @@ local language = {}
 
 -- Words of the language that are not built yet, so that using one says so.
 local LATER = {
-  "schedule", "metrics", "capture", "source",
+  "metrics", "capture", "source",
   "cap", "drop",
 }
 
@@ -57,7 +58,8 @@ local POLICY = schema.new {
     always = { type = form.list "probe", default = {} }, levels = { type = form.list "level" },
     sets = { type = form.list "set", default = {} }, rules = { type = form.list "rule", default = {} },
     exports = { type = form.list "records", default = {} }, limits = { type = "table", default = {} },
-    budget = { later = true }, schedules = { later = true }, receivers = { type = form.list "receiver", default = {} },
+    budget = { later = true }, schedules = { type = form.list "schedule", default = {} },
+    receivers = { type = form.list "receiver", default = {} },
     state = { later = true },
   },
 }
@@ -111,7 +113,7 @@ function language.words(context)
       return options.declare(context, name, body, at)
     end),
     policy = policy_word(), level = plain("level", LEVEL), set = plain("set", sets.SPEC),
-    rule = plain("rule", RULE),
+    rule = plain("rule", RULE), schedule = schedule_words.word(),
     records = plain("records", RECORDS), receiver = plain("receiver", receivers.SPEC),
   }
   for word, act in pairs(acts.words()) do known[word] = act end

@@ -154,9 +154,10 @@ end
 function Live:reconsider()
   if not self.engine or not self.engine.current or self.stopping or self.ended then return end
   if self.draining then return end -- settle() comes back to it
-  local cut = self.engine:reconsider(loop.now())
+  local wall, mono = loop.wall(), loop.now()
+  local cut = self.engine:reconsider(wall, mono)
   if cut then return self:flip(cut) end
-  local alarm = self.engine:alarm()
+  local alarm = self.engine:alarm(wall, mono)
   if alarm == math.huge then return self.alarm:stop() end
   self.alarm:start(alarm)
 end

@@ -111,14 +111,15 @@ end
 
 -- When the engine wants to be asked though nothing was claimed, µs; not before the current window.
 function Replay:alarm()
-  local alarm = self.engine:alarm()
-  if alarm == math.huge then return alarm end
-  return math.max(math.ceil(alarm * 1e6), self.engine.current.start)
+  local start = self.engine.current.start
+  local alarm = self.engine:alarm(start, start / 1e6)
+  return alarm == math.huge and alarm or math.max(math.floor(alarm * 1e6 + 0.5), start)
 end
 
 -- Asks the engine at its alarm. What it then cuts short ends there.
 function Replay:reconsider(alarm)
-  local cut = self.engine:reconsider(math.max(alarm / 1e6, self.engine:alarm()))
+  local exact = self.engine:alarm(alarm, alarm / 1e6) -- a fraction of a µs later, maybe
+  local cut = self.engine:reconsider(alarm, math.max(alarm / 1e6, exact))
   if not cut then return true end
   return self:close(cut, alarm)
 end
