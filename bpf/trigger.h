@@ -134,7 +134,8 @@ static __always_inline void trigger__raise(const struct trigger t, __u8 from, __
 	}
 }
 
-static __always_inline void trigger__trip(const struct trigger t, struct trigger_sums *slice,
+/* Whether the level was raised. */
+static __always_inline bool trigger__trip(const struct trigger t, struct trigger_sums *slice,
 					  const struct trigger_sums *sums, __u64 now, __u32 half,
 					  __u8 from)
 {
@@ -144,11 +145,12 @@ static __always_inline void trigger__trip(const struct trigger t, struct trigger
 				      .to = from};
 
 	if (__sync_fetch_and_or(&slice->told, 1))
-		return;
+		return false;
 	for (__u32 i = 0; i < t.fields; i++)
 		event.by[i] = sums->by[i];
 	trigger__raise(t, from, now, &event);
 	ring__send(&trigger_events, &trigger_events_lost, half, &event, sizeof(event));
+	return event.to != from;
 }
 
 static __always_inline int trigger__count_early(const struct trigger t, struct trigger_slices *s,
@@ -166,10 +168,8 @@ static __always_inline int trigger__count_early(const struct trigger t, struct t
 	if (!holds(&sums))
 		return 0;
 	now = trigger__exact();
-	if (now < end) {
-		trigger__trip(t, &s->sums[end & 3], &sums, now, half, from);
-		return 0;
-	}
+	if (now < end)
+		return trigger__trip(t, &s->sums[end & 3], &sums, now, half, from);
 	/* The slice is over, though the coarse clock has not ticked since: this packet is the next one's. */
 	end = trigger__begin(s, end, now, t.slice, &first);
 	trigger__add(&s->sums[end & 3], more, &sums, t.fields);
@@ -183,7 +183,7 @@ static __always_inline int trigger__count_whole(const struct trigger t, struct t
 {
 	struct trigger_sums sums, *over;
 	__u64 end = *(volatile __u64 *)&s->end, now, next = end;
-	bool first = false;
+	bool first = false, raised = false;
 
 	if (trigger__coarse() >= end) {
 		now = trigger__exact();
@@ -192,16 +192,16 @@ static __always_inline int trigger__count_whole(const struct trigger t, struct t
 			over = &s->sums[end & 3];
 			sums = *over;
 			if (holds(&sums))
-				trigger__trip(t, over, &sums, now, half, from);
+				raised = trigger__trip(t, over, &sums, now, half, from);
 		}
 	}
 	trigger__add(&s->sums[next & 3], more, &sums, t.fields);
-	return 0;
+	return raised;
 }
 
 /*
- * NAME_count(more, half, from): what a packet of level `from` has added to the counters. NAME_holds is the condition. A function of its
- * own, so that looking is all that a level has in its way.
+ * NAME_count(more, half, from): what a packet of level `from` has added to the counters; 1 when it has raised the level. NAME_holds is the
+ * condition. A function of its own, so that looking is all that a level has in its way.
  */
 #define TRIGGER(NAME, HOW, ...)                                                                    \
 	struct trigger_slices NAME##_slices;                                                       \

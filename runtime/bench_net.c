@@ -136,7 +136,12 @@ int bench_net__ifindex(const struct bench_net *net)
 	return net->ifindex;
 }
 
-int bench_net__send(struct bench_net *net, uint32_t count)
+int bench_net__send(const struct bench_net *net, uint32_t count)
+{
+	return bench_net__send_to(net, 2000, count);
+}
+
+int bench_net__send_to(const struct bench_net *net, uint16_t port, uint32_t count)
 {
 	unsigned char frame[FRAME] = {
 		2,    0,    0,	  0,	0, 1,  2, 0, 0,	  0,   0,   2,	 8,  0, /* Ethernet */
@@ -145,6 +150,8 @@ int bench_net__send(struct bench_net *net, uint32_t count)
 		0x03, 0xe8, 0x07, 0xd0, 0, 12, 0, 0, 'd', 'a', 't', 'a', /* UDP */
 	};
 
+	frame[36] = (unsigned char)(port >> 8);
+	frame[37] = (unsigned char)port;
 	for (uint32_t i = 0; i < count; i++) {
 		frame[28] = (unsigned char)(i >> 8);
 		frame[29] = (unsigned char)i;

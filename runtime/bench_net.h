@@ -21,7 +21,9 @@ void bench_net__free(struct bench_net *net); /* NULL-safe; the namespace stays *
 /* The interface that packets come in on. */
 int bench_net__ifindex(const struct bench_net *net);
 
-/* Sends `count` UDP packets to it, each from another source of at most 65536. Returns 0 or -errno. */
-int bench_net__send(struct bench_net *net, uint32_t count);
+/* Sends `count` UDP packets to it, each from another source of at most 65536. Returns 0 or -errno. On any thread. */
+int bench_net__send(const struct bench_net *net, uint32_t count);
+/* The same to another port than 2000. */
+int bench_net__send_to(const struct bench_net *net, uint16_t port, uint32_t count);
 
 #endif

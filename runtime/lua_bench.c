@@ -9,14 +9,13 @@
 
 #include "bench.h"
 #include "bench_child.h"
-#include "bench_net.h"
 #include "lua_batch.h"
+#include "lua_bench_net.h"
 #include "lua_bench_prog.h"
 #include "lua_vm.h"
 
 #define ARGUMENTS_MAX 16
 #define TYPE "perilune.bench.table"
-#define NET_TYPE "perilune.bench.net"
 
 struct lua_bench {
 	struct bench_table *table; /* NULL: closed, and no batch needs its layout */
@@ -240,54 +239,6 @@ static int table_gc(lua_State *L)
 	return 0;
 }
 
-static int new_net(lua_State *L)
-{
-	struct bench_net **self = lua_newuserdata(L, sizeof(struct bench_net *));
-	struct error error;
-	int err;
-
-	*self = NULL;
-	luaL_getmetatable(L, NET_TYPE);
-	lua_setmetatable(L, -2);
-	err = bench_net__new(self, &error);
-	return err ? lua_vm__fail(L, err, &error) : 1;
-}
-
-static struct bench_net *check_net(lua_State *L)
-{
-	return *(struct bench_net **)luaL_checkudata(L, 1, NET_TYPE);
-}
-
-static int net_interface(lua_State *L)
-{
-	lua_pushinteger(L, bench_net__ifindex(check_net(L)));
-	return 1;
-}
-
-static int net_send(lua_State *L)
-{
-	int count = luaL_checkint(L, 2), err;
-	struct error error;
-
-	luaL_argcheck(L, count >= 0 && count <= 65536, 2, "at most 65536 packets");
-	err = bench_net__send(check_net(L), (uint32_t)count);
-	if (err) {
-		error__set(&error, err, "cannot send: %s", strerror(-err));
-		return lua_vm__fail(L, err, &error);
-	}
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
-static int net_gc(lua_State *L)
-{
-	struct bench_net **self = luaL_checkudata(L, 1, NET_TYPE);
-
-	bench_net__free(*self);
-	*self = NULL;
-	return 0;
-}
-
 static void make_type(lua_State *L, const char *type, const luaL_Reg *methods)
 {
 	luaL_newmetatable(L, type);
@@ -304,20 +255,15 @@ int luaopen_perilune_core_bench(lua_State *L)
 		{"drain", table_drain}, {"close", table_close}, {"id", table_id},
 		{"__gc", table_gc},	{NULL, NULL},
 	};
-	static const luaL_Reg net_methods[] = {{"interface", net_interface},
-					       {"send", net_send},
-					       {"__gc", net_gc},
-					       {NULL, NULL}};
 	static const luaL_Reg functions[] = {{"table", new_table},
 					     {"child", child},
 					     {"self", self},
-					     {"net", new_net},
 					     {NULL, NULL}};
 
 	make_type(L, TYPE, methods);
-	make_type(L, NET_TYPE, net_methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
+	lua_bench_net__add(L);
 	lua_bench_prog__add(L);
 	return 1;
 }

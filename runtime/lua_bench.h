@@ -12,10 +12,7 @@
  * - t:close()
  * - child{ program, argument, … } → seconds, kilobytes at most | nil, message, code: runs it, output thrown away (bench_child.h)
  * - self() → the path of the program that is running
- * - net() → n | nil, message, code: takes the process into a network namespace of its own, with a veth pair (bench_net.h); before
- *   anything runs on a worker
- * - n:interface() → the index of the interface that packets come in on
- * - n:send(count) → true | nil, message, code: so many packets, each from another source
+ * - net() and program(): lua_bench_net.h, lua_bench_prog.h
  *
  * A way is "best", "mapped", "gather", "batch" or "single".
  */

@@ -3,6 +3,7 @@
 # perilune bench measures every way to read a map and to end a window, calls, and a dump against bpftool's, and says so in JSON. How fast
 # they are is not judged here.
 # ctest: serial
+# ctest: timeout 900
 set -eu
 . "$PERILUNE_SOURCE/tests/e2e/lib.sh"
 
@@ -93,6 +94,23 @@ assert [line["way"] for line in lines] == ["window"] * 4 + ["again", "direct"]
 assert all(0 < line["us"] <= line["p99_us"] and line["rounds"] > 0 for line in lines)
 sizes = [line["resident_mb"] for line in lines if line["way"] == "window"]
 assert sizes == sorted(sizes) and sizes[3] > 256, sizes
+END
+
+# A packet that trips is followed, on its CPU, by one that the deeper level sees.
+timeout 400 "$PERILUNE" bench escalate --json >"$OUT/escalate"
+"${PYTHON:-/usr/bin/python3}" - "$OUT/escalate" <<'END'
+import json, sys
+
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert all(line["v"] == 1 and line["bench"] == "escalate" for line in lines)
+ways = {line["way"]: line for line in lines if line["kind"] == "measurement"}
+assert list(ways) == ["kernel", "lua", "recompile"], sorted(ways)
+assert all(0 < line["us"] <= line["p99_us"] and line["packets_per_second"] > 100 for line in ways.values()), ways
+assert ways["kernel"]["next_packet"] == ways["kernel"]["rounds"] == 300, ways["kernel"]
+assert ways["lua"]["rounds"] == 200 and 0 < ways["recompile"]["compile_us"] < ways["recompile"]["us"]
+ratio, = [line for line in lines if line["kind"] == "ratio"]
+assert abs(ratio["value"] * ways["lua"]["us"] / ways["recompile"]["us"] - 1) < 0.001, ratio
+assert ratio["value"] >= 100, ratio
 END
 
 # A signal at any moment leaves nothing of it.
