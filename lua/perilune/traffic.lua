@@ -25,7 +25,7 @@ local traffic = {}
 local NS_A_SECOND = 1e9
 
 -- One capture, read frame by frame. Times are ns after the first frame, which a double holds exactly for 104 days, and
--- µs since the epoch with the ns beyond them.
+-- µs since the epoch with the ns beyond them. Frames at their own pace keep their own times, however long that was.
 local Part = {}
 Part.__index = Part
 
@@ -84,6 +84,7 @@ function Part:advance()
   repeat
     local us, ns, code = self.capture:next()
     if us then
+      self.own_us, self.own_ns = us, ns
       rel = self:since_origin(us, ns)
     elseif code then
       return nil, ns, code
@@ -107,6 +108,12 @@ end
 
 -- The time of the frame that has been read.
 function Part:time()
+  local entry = self.entry
+  if not entry.pps and (entry.speed or 1) == 1 and self.round == 0 then
+    local ns = self.begin_ns + self.own_ns - self.origin[2]
+    local carry = math.floor(ns / 1000)
+    return self.begin_us + (self.own_us - self.origin[1]) + carry, ns - carry * 1000
+  end
   local ns = self.begin_ns + self.next_ns
   local us = math.floor(ns / 1000)
   return self.begin_us + us, ns - us * 1000

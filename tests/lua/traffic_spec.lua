@@ -54,6 +54,12 @@ describe("captures in a row", function()
       frames(traffic.chain { entry("a", { 1000000, 1000005 }), entry("b", { 9000000 }) }))
   end)
 
+  it("keep their times over decades, to the ns", function()
+    local late = 1558968019069107
+    assert.same({ "a@1000000+250", ("a@%d+250"):format(late), ("a@%d+750"):format(late + 1) },
+      frames(traffic.chain { entry("a", { 1000000.25, late + 0.25, late + 1.75 }) }))
+  end)
+
   it("are moved when they would begin before the one in front ends, and that is said", function()
     local notes = {}
     local source = traffic.chain({ entry("a", { 5000000, 6000000.25 }), entry("b", { 2000000, 2500000 }), entry("c", { 6500000.5 }) },
