@@ -15,6 +15,7 @@
  *	WINDOWED_ARRAY		half__value	count__own
  *	WINDOWED_SHARED_ARRAY	half__value	count__shared
  *	WINDOWED_QUEUE, _STACK	half__push
+ *	WINDOWED_RING		half__room, half__keep
  */
 #ifndef PERILUNE_HALF_H
 #define PERILUNE_HALF_H
@@ -48,6 +49,13 @@
 	};                                                                                         \
 	WINDOWED_HALVES_(MAP)
 
+#define WINDOWED_RECORDS_(MAP, VALUE)                                                              \
+	struct MAP##_half {                                                                        \
+		__uint(type, BPF_MAP_TYPE_RINGBUF);                                                \
+		VALUE (*max_entries)[WINDOWED_ENTRIES];                                            \
+	};                                                                                         \
+	WINDOWED_HALVES_(MAP)
+
 #define WINDOWED_SLOTS_(MAP, TYPE, FLAGS, VALUE, ENTRIES)                                          \
 	struct {                                                                                   \
 		__uint(type, TYPE);                                                                \
@@ -69,6 +77,13 @@
 /* VALUEs one after the other, the first one first, or the last one. */
 #define WINDOWED_QUEUE(MAP, VALUE) WINDOWED_PUSHED_(MAP, BPF_MAP_TYPE_QUEUE, VALUE)
 #define WINDOWED_STACK(MAP, VALUE) WINDOWED_PUSHED_(MAP, BPF_MAP_TYPE_STACK, VALUE)
+
+/*
+ * The same, the first one first, in a ring buffer: made where they are to lie, and read without a system call for each. It has room for as
+ * many as the manifest says, or some more. (The kernel knows of no type of value here; the runtime finds it in what __uint would declare as
+ * an int.)
+ */
+#define WINDOWED_RING(MAP, VALUE) WINDOWED_RECORDS_(MAP, VALUE)
 
 /* ENTRIES values, indexed by KEY (an enum or __u32), of which each CPU has its
  * own: count with count__own(). */
@@ -143,6 +158,20 @@ static __always_inline long half__push(void *outer, __u32 half, const void *valu
 	void *inner = bpf_map_lookup_elem(outer, &half);
 
 	return inner ? bpf_map_push_elem(inner, value, 0) : -1;
+}
+
+/* Room for a value of `size` bytes, a constant, in this half of a windowed ring; NULL when it is full. It is to be given to half__keep. */
+static __always_inline void *half__room(void *outer, __u32 half, __u64 size)
+{
+	void *inner = bpf_map_lookup_elem(outer, &half);
+
+	return inner ? bpf_ringbuf_reserve(inner, size, 0) : NULL;
+}
+
+/* Nobody waits for it: it is read when the window has closed. */
+static __always_inline void half__keep(void *value)
+{
+	bpf_ringbuf_submit(value, BPF_RB_NO_WAKEUP);
 }
 
 /* This half's value number `index` of a windowed array with `entries` values.

@@ -14,7 +14,7 @@
 
 #define FILL_CHUNK 4096
 #define JSON_CHUNK (64UL << 10) /* bytes of JSON between two discards */
-#define WAYS (EXTRACT_POP + 1)
+#define WAYS (EXTRACT_RING + 1)
 
 struct bench_key {
 	uint32_t saddr, daddr;

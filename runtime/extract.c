@@ -16,9 +16,9 @@
 
 /* The better one first. */
 static const struct extract_ops *const all_ways[] = {
-	&extract_mapped,       &extract_gather,	     &extract_batch_hash,
-	&extract_batch_array,  &extract_batch_keys,  &extract_queue,
-	&extract_single_array, &extract_single_keys, &extract_pop,
+	&extract_mapped,     &extract_gather, &extract_batch_hash,   &extract_batch_array,
+	&extract_batch_keys, &extract_queue,  &extract_single_array, &extract_single_keys,
+	&extract_pop,	     &extract_ring,
 };
 
 const char *extract_way__name(enum extract_way way)
@@ -26,16 +26,20 @@ const char *extract_way__name(enum extract_way way)
 	static const char *const names[] = {
 		[EXTRACT_BEST] = "best",   [EXTRACT_MAPPED] = "mapped", [EXTRACT_GATHER] = "gather",
 		[EXTRACT_BATCH] = "batch", [EXTRACT_SINGLE] = "single", [EXTRACT_POP] = "pop",
+		[EXTRACT_RING] = "ring",
 	};
 
 	return names[way];
 }
 
 /* Why entries of this kind of map cannot be read, or NULL. */
-static const char *refuse_type(uint32_t type, uint32_t value_size)
+static const char *refuse_type(const struct extract *e, uint32_t type, uint32_t value_size)
 {
 	switch (type) {
 	case BPF_MAP_TYPE_RINGBUF:
+		if (e->quiet && e->layout->value_size)
+			return NULL;
+		/* fall through */
 	case BPF_MAP_TYPE_USER_RINGBUF:
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
 		return "it is a stream of events, not a table";
@@ -95,10 +99,12 @@ static int check_map(struct extract *e, struct error *error)
 	if (info.type != e->map.type)
 		return error__set(error, -EINVAL, "the map is of type %s, not %s",
 				  type_name(info.type), type_name(e->map.type));
-	reason = refuse_type(info.type, info.value_size);
+	reason = refuse_type(e, info.type, info.value_size);
 	if (reason)
 		return error__set(error, -EOPNOTSUPP, "a map of type %s cannot be read: %s",
 				  type_name(info.type), reason);
+	if (info.type == BPF_MAP_TYPE_RINGBUF) /* its records may be of any size */
+		return 0;
 	if (info.value_size != layout->value_size ||
 	    (info.key_size != layout->key_size && !(e->array && !layout->key_size)))
 		return error__set(error, -EINVAL,
@@ -224,6 +230,7 @@ void extract__free(struct extract *e)
 	if (!e)
 		return;
 	gather__free(e->gather);
+	ring_buffer__free(e->ring);
 	if (e->mapped)
 		munmap(e->mapped, e->mapped_size);
 	extract_seen__free(&e->seen);

@@ -8,6 +8,7 @@
  *	batch    lookup (and delete) in batches; the buffer grows when the kernel says that a bucket does not fit
  *	single   one entry at a time
  *	pop      queues and stacks: takes what it reads (without `clear`, BEST and SINGLE show the head only)
+ *	ring     a ring buffer that nobody writes during the pass: takes its records from shared memory, no system call for each
  *
  * A read is a snapshot only when nothing writes meanwhile (window makes sure of it, by the grace period). On a map in use it is
  * still bounded, never reports an entry twice and, but for a gathered hash, leaves none out that is there throughout. What is
@@ -44,6 +45,7 @@ enum extract_way {
 	EXTRACT_BATCH,
 	EXTRACT_SINGLE,
 	EXTRACT_POP,
+	EXTRACT_RING,
 };
 
 const char *extract_way__name(enum extract_way way); /* "mapped", … */
@@ -90,7 +92,7 @@ enum extract_way extract__way(const struct extract *extract); /* what was chosen
 
 /*
  * Starts a pass over the map. `clear`: entries that are read (filtered out or not) are removed, array elements zeroed; pop
- * always takes.
+ * and ring always take.
  */
 int extract__start(struct extract *extract, bool clear);
 /*

@@ -24,7 +24,7 @@ struct extract_ops {
 
 extern const struct extract_ops extract_mapped, extract_gather, extract_batch_hash,
 	extract_batch_array, extract_batch_keys, extract_single_keys, extract_single_array,
-	extract_queue, extract_pop;
+	extract_queue, extract_pop, extract_ring;
 
 struct extract {
 	struct extract_map
@@ -57,6 +57,9 @@ struct extract {
 	uint32_t chunk;
 	unsigned char *token; /* the kernel's place in the map */
 	struct extract_seen seen;
+
+	struct ring_buffer *ring;
+	struct batch *into; /* where its records go, during extract__next */
 
 	unsigned char *mapped; /* the array */
 	size_t mapped_size;

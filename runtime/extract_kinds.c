@@ -9,6 +9,7 @@
 #include <bpf/btf.h>
 
 #define SMALL 16
+#define RING_BYTES 65536 /* whole pages, whatever their size here */
 
 /* Keys of 4 bytes, or none; values of one number of 8. */
 struct kind {
@@ -28,6 +29,7 @@ static const struct kind kinds[] = {
 	{"lpm_trie", BPF_MAP_TYPE_LPM_TRIE, BPF_F_NO_PREALLOC, 8},
 	{"queue", BPF_MAP_TYPE_QUEUE, 0, 0},
 	{"stack", BPF_MAP_TYPE_STACK, 0, 0},
+	{"ringbuf", BPF_MAP_TYPE_RINGBUF, 0, 0},
 };
 
 #define KINDS (sizeof(kinds) / sizeof(*kinds))
@@ -63,7 +65,11 @@ static int way_of(const struct kind *kind, __u32 entries, bool quiet, enum extra
 
 	if (err)
 		return err;
-	map.fd = bpf_map_create(kind->type, "perilune_kind", kind->key_size, 8, entries, &opts);
+	if (kind->type == BPF_MAP_TYPE_RINGBUF)
+		map.fd = bpf_map_create(kind->type, "perilune_kind", 0, 0, RING_BYTES, &opts);
+	else
+		map.fd = bpf_map_create(kind->type, "perilune_kind", kind->key_size, 8, entries,
+					&opts);
 	err = map.fd < 0 ? map.fd : extract__open(&map, layout, &options, &extract, NULL);
 	if (!err) {
 		*out = extract__way(extract);
@@ -82,6 +88,11 @@ size_t extract_kinds__try(struct extract_kind out[EXTRACT_KINDS_MAX])
 
 		*one = (struct extract_kind){.type = kinds[i].name};
 		one->result = way_of(&kinds[i], SMALL, true, &one->quiet);
+		if (kinds[i].type ==
+		    BPF_MAP_TYPE_RINGBUF) { /* in use, it is for whoever reads it */
+			one->used = one->large = one->quiet;
+			continue;
+		}
 		if (!one->result)
 			one->result = way_of(&kinds[i], SMALL, false, &one->used);
 		if (!one->result)

@@ -17,6 +17,7 @@
 #include "../bpf/ctl.h"
 #include "netns.h"
 #include "probe_load.h"
+#include "window_map.h"
 
 struct probe {
 	struct bpf_object *object;
@@ -46,6 +47,31 @@ int probe__open(const void *object, size_t len, const char *name, struct probe *
 	return 0;
 }
 
+/*
+ * A windowed ring buffer: the kernel counts its bytes, of which each record takes eight more, in a power of two of whole pages.
+ */
+static int set_records(struct probe *probe, struct bpf_map *ring, uint32_t records)
+{
+	uint64_t each = (window_map__record_size(probe->object, ring) + 7ULL) / 8 * 8 + 8;
+	uint64_t want = records * each;
+	uint64_t bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	while (bytes < want)
+		bytes *= 2;
+	if (bytes > UINT32_MAX) {
+		errno = E2BIG;
+		return -E2BIG;
+	}
+	return bpf_map__set_max_entries(ring, (uint32_t)bytes);
+}
+
+static int set_size(struct probe *probe, struct bpf_map *map, uint32_t entries)
+{
+	if (bpf_map__type(map) == BPF_MAP_TYPE_RINGBUF)
+		return set_records(probe, map, entries);
+	return bpf_map__set_max_entries(map, entries);
+}
+
 int probe__set_entries(struct probe *probe, const char *name, uint32_t entries, struct error *error)
 {
 	static const char *const suffixes[] = {"", "_0", "_1"};
@@ -62,7 +88,7 @@ int probe__set_entries(struct probe *probe, const char *name, uint32_t entries, 
 		found++;
 		if (bpf_map__type(map) == BPF_MAP_TYPE_ARRAY_OF_MAPS)
 			continue;
-		if (bpf_map__set_max_entries(map, entries))
+		if (set_size(probe, map, entries))
 			return error__set(error, -errno, "map %s: cannot have %u entries", full,
 					  entries);
 	}

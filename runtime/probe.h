@@ -26,7 +26,7 @@ struct probe;
 int probe__open(const void *object, size_t len, const char *name, struct probe **out,
 		struct error *error);
 
-/* Before load: how many entries a map shall have; of a windowed hash, each half. -ENOENT when there is no such map. */
+/* Before load: how many entries a map shall have; of a windowed hash, each half; of a windowed ring buffer, records at least. -ENOENT when there is no such map. */
 int probe__set_entries(struct probe *probe, const char *map, uint32_t entries, struct error *error);
 
 /*

@@ -21,6 +21,11 @@ bool window_map__is_lru(const struct bpf_map *map)
 	       bpf_map__type(map) == BPF_MAP_TYPE_LRU_PERCPU_HASH;
 }
 
+static bool is_ring(const struct bpf_map *map)
+{
+	return bpf_map__type(map) == BPF_MAP_TYPE_RINGBUF;
+}
+
 bool window_map__is_outer(const struct bpf_map *map)
 {
 	return bpf_map__type(map) == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
@@ -60,24 +65,45 @@ static const struct btf_type *declaration(const struct btf *btf, const char *nam
 	return NULL;
 }
 
-/*
- * The type of the values as declared: `__type(value, T)` is a member `value` that points to T. Of maps that the kernel keeps no
- * BTF of (queues, stacks), libbpf forgets the type when it has loaded them.
- */
-static __u32 declared_value(const struct btf *btf, const char *name)
+/* What the member of this name in a map's declaration points to; 0: there is none. */
+static __u32 pointed_to(const struct btf *btf, const char *map, const char *name)
 {
-	const struct btf_type *type = declaration(btf, name);
+	const struct btf_type *type = declaration(btf, map);
 	const struct btf_member *member = type ? btf_members(type) : NULL;
 
 	for (int i = 0; type && i < btf_vlen(type); i++, member++) {
 		const struct btf_type *pointer;
 
-		if (strcmp(btf__name_by_offset(btf, member->name_off), "value") != 0)
+		if (strcmp(btf__name_by_offset(btf, member->name_off), name) != 0)
 			continue;
 		pointer = btf__type_by_id(btf, member->type);
 		return pointer && btf_is_ptr(pointer) ? pointer->type : 0;
 	}
 	return 0;
+}
+
+/*
+ * The type of the values as declared: `__type(value, T)` is a member `value` that points to T. Of maps that the kernel keeps no
+ * BTF of (queues, stacks), libbpf forgets the type when it has loaded them. Of ring buffers see WINDOWED_RING.
+ */
+static __u32 declared_value(const struct btf *btf, const char *name, bool ring)
+{
+	__u32 id = pointed_to(btf, name, ring ? "max_entries" : "value");
+	const struct btf_type *type;
+
+	if (!ring || !id)
+		return id;
+	type = btf__type_by_id(btf, id);
+	return type && btf_is_array(type) ? btf_array(type)->type : 0;
+}
+
+uint32_t window_map__record_size(struct bpf_object *object, const struct bpf_map *ring)
+{
+	const struct btf *btf = bpf_object__btf(object);
+	__u32 id = btf ? declared_value(btf, bpf_map__name(ring), true) : 0;
+	int64_t size = id ? btf__resolve_size(btf, id) : 0;
+
+	return size > 0 && size <= UINT32_MAX ? (uint32_t)size : 0;
 }
 
 static int fold_field(struct layout *layout, const char *map, const struct window_fold *fold,
@@ -140,7 +166,9 @@ int window_map__layout(struct bpf_object *object, const struct bpf_map *map,
 		}
 	}
 	if (!spec.value_type && spec.btf)
-		spec.value_type = declared_value(spec.btf, name);
+		spec.value_type = declared_value(spec.btf, name, is_ring(map));
+	if (is_ring(map))
+		spec.value_size = window_map__record_size(object, map);
 	if (shape->keep && is_percpu(map))
 		spec.cpus = (uint32_t)libbpf_num_possible_cpus();
 	err = layout__new(&spec, out, error);

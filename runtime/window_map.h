@@ -37,6 +37,9 @@ struct window_shape {
 int window_map__layout(struct bpf_object *object, const struct bpf_map *map,
 		       const struct window_shape *shape, struct layout **out, struct error *error);
 
+/* Bytes of the records of a windowed ring buffer, as its program declares them (bpf/half.h); 0: it does not. */
+uint32_t window_map__record_size(struct bpf_object *object, const struct bpf_map *ring);
+
 /* For extract__open: the whole map. */
 void window_map__describe(const struct bpf_map *map, struct extract_map *out);
 

@@ -258,7 +258,7 @@ local function windows_of(decl)
     windows[2] = { map = "trigger_events_lost", kind = "array", entries = 1, role = "lost" }
   end
   for _, probe in ipairs(decl.probes) do
-    for _, declared in ipairs(probe.manifest.windows) do
+    for _, declared in ipairs(template.windows(probe.manifest, probe.features)) do
       local size = declared.entries
       if type(size) == "string" then size = probe.knobs[size] end
       local map = ("%s_%s"):format(c_name(probe.name), declared.map)

@@ -159,4 +159,14 @@ function template.fields(manifest, key, features)
   return fields
 end
 
+--- The windowed maps that a probe with these features has.
+function template.windows(manifest, features)
+  local on, list = {}, {}
+  for _, feature in ipairs(features or {}) do on[feature] = true end
+  for _, window in ipairs(manifest.windows) do
+    if (not window.feature or on[window.feature]) and not on[window.without] then list[#list + 1] = window end
+  end
+  return list
+end
+
 return template

@@ -25,7 +25,12 @@ return {
     { name = "tcp_flags", unit = "flags",
       help = "0x1 FIN, 0x2 SYN, 0x4 RST, 0x8 PSH, 0x10 ACK, 0x20 URG, 0x40 ECE, 0x80 CWR, 0x100 AE" },
   },
-  features = {},
+  features = {
+    ring = {
+      help = "records in a ring buffer and not in a queue: cheaper to read; what does not fit is loss.ring_full",
+      fields = {},
+    },
+  },
   knobs = {
     packets = {
       default = 10,
@@ -49,12 +54,14 @@ return {
       unit = "records",
       min = 1,
       max = 16777216,
-      help = "records a window can hold; what does not fit is counted as loss.map_full",
+      help = "records a window can hold (a ring: at least); what does not fit is counted as loss.map_full",
     },
   },
   hooks = { "xdp", "tc.ingress", "tc.egress" },
   windows = {
-    { map = "records", kind = "map", type = "queue", entries = "records", role = "rows" },
+    { map = "records", kind = "map", type = "queue", entries = "records", role = "rows", without = "ring" },
+    { map = "records", kind = "map", type = "ringbuf", entries = "records", role = "rows", feature = "ring" },
+    { map = "records_lost", kind = "array", entries = 1, role = "lost", feature = "ring" },
     { map = "sessions", kind = "map", entries = "entries", role = "state" },
     { map = "other", kind = "array", entries = 1, role = "other" },
   },

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
  * ddos: a record for each of the first KNOB_packets packets of every session in a window, in the order they came. records + other =
- * every IP packet the probe saw: `limited` are those behind the first, `packets` those that found no room.
+ * every IP packet the probe saw: `limited` are those behind the first, `packets` those that found no room in a map, and with the feature
+ * `ring`, records_lost those whose records found none in the ring.
  */
 
 struct NAME(session) {
@@ -38,10 +39,15 @@ struct NAME(other) {
 	__u64 limited;
 };
 
+#ifdef FEATURE_ring
+WINDOWED_RING(NAME(records), struct NAME(record));
+WINDOWED_ARRAY(NAME(records_lost), struct ring_lost, 1);
+#else
 WINDOWED_QUEUE(NAME(records), struct NAME(record));
+SCRATCH(NAME(fresh), struct NAME(record));
+#endif
 WINDOWED_HASH(NAME(sessions), struct NAME(session), __u64);
 WINDOWED_ARRAY(NAME(other), struct NAME(other), 1);
-SCRATCH(NAME(fresh), struct NAME(record));
 
 /* The number of this packet in its session, from 0; below 0: there is no room for the session. */
 static __always_inline __s64 NAME(number)(const struct packet *p)
@@ -83,20 +89,42 @@ static __always_inline void NAME(describe)(struct NAME(record) * r, struct packe
 	r->udp_length = p->proto == PROTO_UDP ? p->udp_length : 0;
 }
 
+/* Whether the packet is counted, as a record or as one that is lost. */
+static __always_inline bool NAME(keep)(struct packet *p)
+{
+#ifdef FEATURE_ring
+	struct NAME(record) *record = half__room(&NAME(records), p->half, sizeof(*record));
+	struct ring_lost *lost;
+
+	if (record) {
+		NAME(describe)(record, p);
+		half__keep(record);
+		return true;
+	}
+	lost = half__value(&NAME(records_lost), p->half, 1, 0);
+	if (lost)
+		count__own(lost->events, p->segments);
+	return true;
+#else
+	struct NAME(record) *record = scratch__value(&NAME(fresh));
+
+	if (!record)
+		return false;
+	NAME(describe)(record, p);
+	return !half__push(&NAME(records), p->half, record);
+#endif
+}
+
 static __always_inline void NAME(on_packet)(struct packet *p)
 {
-	struct NAME(record) *fresh = scratch__value(&NAME(fresh));
 	struct NAME(other) * other;
 	__s64 number;
 
-	if (p->parsed != PARSED || !fresh)
+	if (p->parsed != PARSED)
 		return;
 	number = NAME(number)(p);
-	if (number >= 0 && number < KNOB_packets) {
-		NAME(describe)(fresh, p);
-		if (!half__push(&NAME(records), p->half, fresh))
-			return;
-	}
+	if (number >= 0 && number < KNOB_packets && NAME(keep)(p))
+		return;
 	other = half__value(&NAME(other), p->half, 1, 0);
 	if (!other)
 		return;

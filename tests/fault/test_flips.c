@@ -31,7 +31,7 @@
 #define SOURCES 150
 #define ROOM 100 /* fewer rows than there are sources */
 
-enum { TOTALS, ROWS, CPU_ROWS, OWN, SHARED, EVENTS, LATEST, FULL, MAPS };
+enum { TOTALS, ROWS, CPU_ROWS, OWN, SHARED, EVENTS, LATEST, RINGED, FULL, MAPS };
 #define ALL ((1U << MAPS) - 1)
 
 static const struct window_spec specs[MAPS] = {
@@ -42,7 +42,8 @@ static const struct window_spec specs[MAPS] = {
 	[SHARED] = {.map = "shared", .kind = WINDOW_ARRAY, .entries = KINDS_SLOTS},
 	[EVENTS] = {.map = "events", .kind = WINDOW_MAP},
 	[LATEST] = {.map = "latest", .kind = WINDOW_MAP},
-	[FULL] = {.map = "full", .kind = WINDOW_ARRAY, .entries = 3},
+	[RINGED] = {.map = "ringed", .kind = WINDOW_MAP},
+	[FULL] = {.map = "full", .kind = WINDOW_ARRAY, .entries = 4},
 };
 
 struct flipper {
@@ -66,7 +67,7 @@ static int prepare(struct flipper *f, const void *object, size_t len, struct err
 	int err = probe__open(object, len, "test", &f->probe, error);
 
 	for (size_t i = 0; !err && i < MAPS; i++)
-		if (i == EVENTS || i == LATEST)
+		if (i == EVENTS || i == LATEST || i == RINGED)
 			err = probe__set_entries(f->probe, specs[i].map, KINDS_PUSHED, error);
 		else if (i == ROWS || i == CPU_ROWS)
 			err = probe__set_entries(f->probe, specs[i].map, i == ROWS ? ROOM : SOURCES,
@@ -122,6 +123,7 @@ static void judge(struct flipper *f, uint64_t window)
 		load__sum(&b[SHARED], "packets", -1),
 		load__sum(&b[EVENTS], "packets", -1) + load__sum(&b[FULL], "value", 0),
 		load__sum(&b[LATEST], "packets", -1) + load__sum(&b[FULL], "value", 1),
+		load__sum(&b[RINGED], "packets", -1) + load__sum(&b[FULL], "value", 3),
 	};
 
 	for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++)

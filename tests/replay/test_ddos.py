@@ -11,6 +11,8 @@ import tshark  # noqa: E402
 tshark.FIELDS += ["ip.flags", "tcp.ack_raw", "tcp.window_size_value", "tcp.len", "udp.length", "icmp.type", "icmpv6.type", "igmp.type"]
 SESSION = ("src", "dst", "sport", "dport", "proto", "ip_version")
 LIMIT = 3
+# Captures that are run with the other kind of map too.
+RINGED = ("wikipedia.pcap", "ipv6-fragmented-dns.pcap", "tcp_retransmit-fast009.pcap", "lucid_CIC-DDoS-2019-SynFlood.pcap")
 
 
 def number(fields, name):
@@ -50,7 +52,7 @@ def seen(path, *options):
         loss.update(event["loss"])
         records += event["rows"]
     summary = lab.of(events, "summary")[0]
-    lab.equal(summary["packets"], sum(r["packets"] for r in records) + loss["limited"] + loss["map_full"] + loss["not_parsed"],
+    lab.equal(summary["packets"], sum(r["packets"] for r in records) + loss["limited"] + loss["map_full"] + loss["ring_full"] + loss["not_parsed"],
               os.path.basename(path) + ": records + what was left out")
     for r in records:
         r["proto"], r["time"] = lab.PROTOCOLS.get(r["proto"], r["proto"]), lab.ns_of(r["time"])
@@ -76,6 +78,8 @@ def main():
                 if value != r[field] and (name, field) not in EXCEPTIONS:
                     lab.fail("%s, packet %d: %s: tshark says %r, the record %r: %r" % (name, i, field, value, r[field], r))
             compared += len(w)
+        if name in RINGED:
+            lab.equal(records, seen(path, "--set", "packets=1000000", "--features", "ring")[0], name + ": in a ring buffer")
     path = os.path.join(lab.PCAPS, "wikipedia.pcap")
     want = list(expected(path))
     first, count = [], Counter()
@@ -87,10 +91,11 @@ def main():
     records, loss = seen(path, "--set", "packets=%d" % LIMIT)
     lab.equal(first, [(tuple(r[k] for k in SESSION), r["time"]) for r in records], "the first of every session")
     lab.equal(len(want) - len(first), loss["limited"], "beyond the first")
-    for option in ("entries=2", "records=5"):
-        records, loss = seen(path, "--set", option)
-        if not loss["map_full"]:
-            lab.fail("everything had room with " + option)
+    for option, features, lost in (("entries=2", "", "map_full"), ("records=5", "", "map_full"), ("entries=2", "ring", "map_full"),
+                                   ("records=5", "ring", "ring_full")):
+        records, loss = seen(path, "--set", option, *(["--features", features] if features else []))
+        if not loss[lost]:
+            lab.fail("everything had room with %s %s" % (option, features))
     lab.done("%d fields of records as tshark reads them; sessions limited to %d" % (compared, LIMIT))
 
 

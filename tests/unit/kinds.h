@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every kind of windowed map in one program: level 1 counts each packet in all of them, level 0 in the hook's totals only.
- * What does not fit into the queue, the stack or the rows is counted in `full`, in this order.
+ * What does not fit into the queue, the stack, the rows or the ring is counted in `full`, in this order.
  */
 #ifndef PERILUNE_TESTS_KINDS_H
 #define PERILUNE_TESTS_KINDS_H
 
 #define KINDS_SLOTS                                                                                \
 	4 /* entries of `own` and `shared`; a packet counts in the one its source falls to */
-#define KINDS_PUSHED 8192 /* room in the queue and in the stack */
+#define KINDS_PUSHED 8192 /* room in the queue and in the stack, and at least in the ring */
 
 static const char kinds_source[] =
 	"#include <perilune.h>\n"
@@ -21,11 +21,12 @@ static const char kinds_source[] =
 	"WINDOWED_SHARED_ARRAY(shared, struct counts, 4);\n"
 	"WINDOWED_QUEUE(events, struct event);\n"
 	"WINDOWED_STACK(latest, struct event);\n"
-	"WINDOWED_SHARED_ARRAY(full, __u64, 3);\n"
+	"WINDOWED_RING(ringed, struct event);\n"
+	"WINDOWED_SHARED_ARRAY(full, __u64, 4);\n"
 	"static __always_inline void nothing(struct packet *p, void *ctx) {}\n"
 	"static __always_inline void refused(struct packet *p, __u32 which)\n"
 	"{\n"
-	"	__u64 *count = half__value(&full, p->half, 3, which);\n"
+	"	__u64 *count = half__value(&full, p->half, 4, which);\n"
 	"	if (count)\n"
 	"		count__shared(*count, 1);\n"
 	"}\n"
@@ -33,7 +34,7 @@ static const char kinds_source[] =
 	"{\n"
 	"	struct counts fresh = {}, *value;\n"
 	"	__u32 source, slot;\n"
-	"	struct event event = {.packets = 1};\n"
+	"	struct event event = {.packets = 1}, *room;\n"
 	"	if (p->parsed != PARSED)\n"
 	"		return;\n"
 	"	source = p->src.octets[14] << 8 | p->src.octets[15];\n"
@@ -61,6 +62,13 @@ static const char kinds_source[] =
 	"		refused(p, 0);\n"
 	"	if (half__push(&latest, p->half, &event))\n"
 	"		refused(p, 1);\n"
+	"	room = half__room(&ringed, p->half, sizeof(*room));\n"
+	"	if (room) {\n"
+	"		*room = event;\n"
+	"		half__keep(room);\n"
+	"	} else {\n"
+	"		refused(p, 3);\n"
+	"	}\n"
 	"}\n"
 	"LEVEL_XDP(xdp_level_base, NEED_BASE, nothing)\n"
 	"LEVEL_XDP(xdp_level_deep, NEED_BASE, deep)\n"

@@ -34,6 +34,7 @@ static void ways_are_what_the_types_allow(void **state)
 	assert_int_equal(find(kinds, count, "array, mapped")->large, EXTRACT_MAPPED);
 	assert_int_equal(find(kinds, count, "queue")->quiet, EXTRACT_POP);
 	assert_int_equal(find(kinds, count, "queue")->used, EXTRACT_SINGLE);
+	assert_int_equal(find(kinds, count, "ringbuf")->quiet, EXTRACT_RING);
 	assert_int_equal(hash->result, 0);
 	assert_int_not_equal(hash->used, EXTRACT_GATHER); /* its walk could go astray */
 	assert_int_not_equal(hash->large, EXTRACT_GATHER);

@@ -22,7 +22,7 @@
 #include "program.h"
 #include "window.h"
 
-enum { TOTALS, ROWS, CPU_ROWS, OWN, SHARED, EVENTS, LATEST, FULL, MAPS };
+enum { TOTALS, ROWS, CPU_ROWS, OWN, SHARED, EVENTS, LATEST, RINGED, FULL, MAPS };
 #define ALL ((1U << MAPS) - 1)
 
 static const struct window_fold greatest[] = {{"last", FOLD_MAX}};
@@ -38,7 +38,8 @@ static const struct window_spec specs[MAPS] = {
 	[SHARED] = {.map = "shared", .kind = WINDOW_ARRAY, .entries = KINDS_SLOTS},
 	[EVENTS] = {.map = "events", .kind = WINDOW_MAP},
 	[LATEST] = {.map = "latest", .kind = WINDOW_MAP},
-	[FULL] = {.map = "full", .kind = WINDOW_ARRAY, .entries = 3},
+	[RINGED] = {.map = "ringed", .kind = WINDOW_MAP},
+	[FULL] = {.map = "full", .kind = WINDOW_ARRAY, .entries = 4},
 };
 
 static unsigned char *object;
@@ -81,6 +82,7 @@ static int setup(void **state)
 	if (!f || probe__open(object, object_len, "test", &f->probe, &error) ||
 	    probe__set_entries(f->probe, "events", 10, &error) ||
 	    probe__set_entries(f->probe, "latest", 10, &error) ||
+	    probe__set_entries(f->probe, "ringed", 10, &error) ||
 	    probe__set_entries(f->probe, "cpu_rows", 100, &error) ||
 	    probe__load(f->probe, &error) || at_level_one(f->probe) ||
 	    window__new(f->probe, specs, MAPS, &f->window, &error)) {
@@ -155,6 +157,7 @@ static void expect(struct fixture *f, uint64_t packets)
 		assert_int_equal(sum(&f->batches[counted[i]], "packets"), packets);
 	assert_int_equal(f->batches[EVENTS].count + number(full, 0, "value"), packets);
 	assert_int_equal(f->batches[LATEST].count + number(full, 1, "value"), packets);
+	assert_int_equal(f->batches[RINGED].count + number(full, 3, "value"), packets);
 }
 
 static void each_kind_has_its_window(void **state)
@@ -189,6 +192,7 @@ static void queues_and_stacks_have_their_order(void **state)
 		assert_int_equal(f->batches[EVENTS].count, 7);
 		for (uint16_t i = 0; i < 7; i++) {
 			assert_int_equal(number(&f->batches[EVENTS], i, "source"), i * 3 % 7 + 50);
+			assert_int_equal(number(&f->batches[RINGED], i, "source"), i * 3 % 7 + 50);
 			assert_int_equal(number(&f->batches[LATEST], 6U - i, "source"),
 					 i * 3 % 7 + 50);
 		}
@@ -206,6 +210,27 @@ static void what_does_not_fit_is_counted(void **state)
 		expect(f, 25);
 		assert_int_equal(f->batches[EVENTS].count, 10);
 		assert_int_equal(number(&f->batches[FULL], 1, "value"), 15);
+	}
+}
+
+/* A ring of whole pages: more than was asked for, and then full as well. Around its end and over, records stay whole. */
+static void rings_fill_and_are_read_around_their_end(void **state)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), room = page / 16;
+	struct fixture *f = *state;
+
+	assert_int_equal(window__way(f->window, RINGED), EXTRACT_RING);
+	for (uint64_t window = 0; window < 6; window++) {
+		uint64_t packets = window % 2 ? room + 50 : room * 2 / 3;
+
+		for (uint64_t i = 0; i < packets; i++)
+			run(f, (uint16_t)(i % 90));
+		close_window(f, 1);
+		expect(f, packets);
+		assert_in_range(f->batches[RINGED].count, window % 2 ? room - 1 : packets,
+				packets < room ? packets : room);
+		for (size_t i = 0; i < f->batches[RINGED].count; i++)
+			assert_int_equal(number(&f->batches[RINGED], i, "source"), i % 90);
 	}
 }
 
@@ -281,8 +306,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(each_kind_has_its_window),	    TEST(queues_and_stacks_have_their_order),
-		TEST(what_does_not_fit_is_counted), TEST(folds_are_as_declared),
-		TEST(refuses_what_cannot_be),
+		TEST(what_does_not_fit_is_counted), TEST(rings_fill_and_are_read_around_their_end),
+		TEST(folds_are_as_declared),	    TEST(refuses_what_cannot_be),
 	};
 
 	return cmocka_run_group_tests(tests, setup_group, teardown_group);

@@ -65,7 +65,8 @@ local function maps_of(manifest)
     if type(entries) == "string" then entries = manifest.knobs[entries].default end
     local text = not way.code and (entries > way.large_from and way.large or way.quiet)
     if way.code then text = ("cannot be read (%s)"):format(way.code) end
-    out[#out + 1] = { window.map, way.type, ("%s [%d entries]"):format(text, entries) }
+    out[#out + 1] = { window.map, way.type, ("%s [%d entries]%s"):format(text, entries,
+      window.feature and ", with " .. window.feature or "") }
   end
   return out
 end
