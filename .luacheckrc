@@ -12,7 +12,7 @@ local words = {
   "policy", "option", "level", "rule", "set", "schedule", "receiver", "metrics", "records", "source",
   "rate", "sum", "mean", "min", "max", "count", "distinct", "share", "quantile", "entropy",
   "all", "any", "add", "notify", "log", "capture", "emit",
-  "counter", "flows",
+  "arp", "counter", "cryptomining", "ddos", "dns", "flows", "http", "icmp", "netflow", "payload", "quic", "tcp", "tls",
 }
 
 files["examples"] = { read_globals = words }
