@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Latency watch: how long servers take to answer a SYN. Watch for: the level slow, servers named, which clients suffer.
 local iface = option "iface" { type = "iface", help = "the interface (default: the default route's)" }
-local slow  = option "slow"  { default = "200ms", help = "handshakes of a server, the 95th in a hundred, that are too slow" }
+local slow  = option "slow"  { default = "200ms", help = "handshakes of a server: 95th percentile that is too slow" }
 local least = option "least" { default = "1/s", help = "connections a second of a server below which nothing is said" }
 
 local servers = tcp "servers" { key = "server", features = { "handshake" } }

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- NetFlow-like accounting: every flow of both ways, a record a minute. Watch for: `records` events, in NetFlow's fields.
+-- NetFlow-like accounting: every flow of both ways, a record a minute. Watch for: `records` events in its fields.
 local iface   = option "iface"   { type = "iface", help = "the interface (default: the default route's)" }
-local active  = option "active"  { default = "60s", help = "how long a record covers at most (NetFlow's active timeout)" }
+local active  = option "active"  { default = "60s", help = "how long a record covers at most (the active timeout)" }
 local entries = option "entries" { default = 65536, help = "flows of one record's time; what has no room is counted" }
 
 return policy "netflow" {

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- TLS inventory at night: which servers are called, with which versions. Watch for: the level inventory from 1 to 5 o'clock.
+-- TLS inventory at night: which servers are called, with which versions. Watch for: the level inventory from 1 to 5.
 local iface = option "iface" { type = "iface", help = "the interface (default: the default route's)" }
 local from  = option "from"  { default = "01:00", help = "when the night begins" }
 local to    = option "to"    { default = "05:00", help = "when it ends" }
