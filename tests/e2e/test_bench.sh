@@ -7,7 +7,7 @@
 set -eu
 . "$PERILUNE_SOURCE/tests/e2e/lib.sh"
 
-need jq bpftool pgrep
+need jq bpftool bpftrace pgrep
 out=$OUT/out
 timeout 120 "$PERILUNE" bench extract --entries 2000 --json >"$out"
 "${PYTHON:-/usr/bin/python3}" - "$out" <<'END'
@@ -139,3 +139,16 @@ for wrong in 'bench nothing' 'bench extract --entries 12' 'bench extract more' '
 		exit 1
 	}
 done
+
+# From the command to the first window: both ways are measured, and what is said adds up.
+timeout 240 "$PERILUNE" bench start --json >"$OUT/start"
+"${PYTHON:-/usr/bin/python3}" - "$OUT/start" <<'END'
+import json, sys
+
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert [line["way"] for line in lines] == ["one-liner", "bpftrace"], lines
+for line in lines:
+    assert line["bench"] == "start" and line["rounds"] == 11, line
+    assert 0 < line["least_ms"] <= line["ms"] <= line["most_ms"], line
+assert abs(lines[1]["ratio"] - lines[1]["ms"] / lines[0]["ms"]) < 1e-3, lines
+END

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A person at the prompt of perilune repl, and in front of perilune top: typed on a pseudo-terminal, read off its screen."""
 import fcntl
+import json
 import os
 import pty
 import re
@@ -197,24 +198,24 @@ def one_line(net, directory):
     words = ["ip", "netns", "exec", net.here, PERILUNE, "-e"]
     reader = subprocess.Popen(
         [*words, 'flows { key = "src", iface = "v0" }:watch("100ms"):where("bytes > 0"):top(5, "bytes"):json()'],
-        stdout=subprocess.PIPE, text=True)
-    while "attach v0 tc.egress" not in reader.stdout.readline():
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "attach v0 tc.egress" not in reader.stderr.readline():
         pass
     net.send(50)
     counted = 0
-    import json
     while counted < 50:
         line = reader.stdout.readline()
         assert line.startswith("{"), line
         counted += sum(row["packets"] for row in json.loads(line)["rows"] if row["src"] == "10.77.0.2")
     assert counted == 50, counted
     reader.send_signal(signal.SIGINT)
-    rest = reader.stdout.read()
+    reader.stdout.read()
+    rest = reader.stderr.read()
     assert "detach v0 tc.ingress" in rest, rest
     assert reader.wait(PATIENCE) in (0, 1)
     failed = subprocess.run([*words, "flows { key = 'nonsense' }"], capture_output=True, text=True, check=False)
-    assert failed.returncode == 1 and "input 1:1" in failed.stdout, failed
-    assert run(*words, "2 ^ 10") == "1,024\n"
+    assert failed.returncode == 1 and "input 1:1" in failed.stderr, failed
+    assert run(*words, "2 ^ 10") == "1024\n"
 
 
 def screen(net, directory):

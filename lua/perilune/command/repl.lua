@@ -158,6 +158,7 @@ function repl.run(parsed, context)
   local self = setmetatable({ lines = {}, handles = {}, context = context, status = context.exit.done }, Repl)
   self.session = session.new {
     share = context.share, templates = context.templates, out = function(text) self:write(text) end,
+    note = parsed.eval and function(text) io.stderr:write(text) end or nil,
     width = function() return (term.size(1)) or WIDE end,
   }
   vm.on_error(function(traceback)

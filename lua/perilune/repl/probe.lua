@@ -32,6 +32,7 @@ function probe.declare(session, p)
   local made = session.language.policy(p.name) {
     attach = attach, window = p.more.window, always = { p },
   }
+  made.at = p.at
   return check.declare(made, session.file, {})
 end
 

@@ -2,7 +2,8 @@
 --
 -- A session: what a person types is Lua with the words of the policy language and verbs that do things at once.
 --
---   session.new { share =, templates =, out = function(text), width = function } → s
+--   session.new { share =, templates =, out = function(text), note = function(text), width = function } → s
+--                            `note`: where what happens by itself is told, when that is another place than `out`
 --   s:compile(text)          → chunk | nil, "incomplete" | nil, message
 --   s:command(text, done)    runs it; done(ok) when it has ended; its values are printed
 --   s:interrupt()            ends the command that waits
@@ -48,7 +49,8 @@ local DECLARED = { "level", "set", "rule", "schedule", "receiver" }
 
 function session.new(options_)
   local self = setmetatable({
-    share = options_.share, templates = options_.templates, out = options_.out, width = options_.width,
+    share = options_.share, templates = options_.templates, out = options_.out,
+    told = options_.note or options_.out, width = options_.width,
     file = "session", probes = {}, policies = {}, variables = {}, chunks = {}, count = 0, declared = {},
   }, Session)
   show.learn(self.templates)
@@ -90,13 +92,13 @@ function Session:print(lines)
 end
 
 --- A line about something that happened by itself.
-function Session:note(text) self:print { text } end
+function Session:note(text) self.told(text .. "\n") end
 
 local TOLD = { attach = true, detach = true, transition = true, error = true, action = true }
 
 --- An event of something that runs.
 function Session:tell(e)
-  if TOLD[e.event] then self:print(sink_text.lines(e, {})) end
+  if TOLD[e.event] then self.told(table.concat(sink_text.lines(e, {}), "\n") .. "\n") end
 end
 
 -- Waiting ---------------------------------------------------------------------------------------------------------
@@ -139,7 +141,7 @@ function Session:resume()
   local done = self.done
   self.thread, self.done = nil, nil
   if not ok then
-    self:print { message == INTERRUPTED and "interrupted" or tostring(message) }
+    self:note(message == INTERRUPTED and INTERRUPTED or tostring(message))
     self.failed = true
   end
   done(not self.failed)
@@ -159,8 +161,9 @@ function Session:compile(text)
   local expression = text:match "^%s*=(.*)$" or text
   local number = self.count + 1
   local name = ("input %d"):format(number)
-  local source = "return " .. expression
-  if not loadstring(source) then
+  -- Not a tail call, which would leave no line behind for whoever asks where he was called.
+  local source = "return (function(...) return ... end)(" .. expression .. "\n)"
+  if not loadstring("return " .. expression) then
     source = text
     local _, message = loadstring(source, "=x")
     if message and message:find("near '<eof>'", 1, true) then return nil, "incomplete" end
@@ -234,7 +237,7 @@ function Session:run(chunk, done, how)
     end, self:handler())
     if ok then return end
     self.failed = true
-    self:print(type(problem) == "table" and problem.lines or { tostring(problem) })
+    self:note(table.concat(type(problem) == "table" and problem.lines or { tostring(problem) }, "\n"))
   end)
   self:resume()
 end
@@ -243,7 +246,7 @@ end
 function Session:command(text, done)
   local chunk, message = self:compile(text)
   if not chunk then
-    self:print { message == "incomplete" and "the input ends in the middle of a statement" or message }
+    self:note(message == "incomplete" and "the input ends in the middle of a statement" or message)
     return done(false)
   end
   return self:run(chunk, done)

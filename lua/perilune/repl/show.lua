@@ -224,7 +224,9 @@ function show.json(value)
   if type(value) == "string" then return json_string(value) end
   if type(value) == "number" then
     if value ~= value or value == math.huge or value == -math.huge then return "null" end
-    return value % 1 == 0 and math.abs(value) <= 2 ^ 53 and ("%.0f"):format(value) or ("%.17g"):format(value)
+    if value % 1 == 0 and math.abs(value) <= 2 ^ 53 then return ("%.0f"):format(value) end
+    local short = ("%.15g"):format(value)
+    return tonumber(short) == value and short or ("%.17g"):format(value)
   end
   if type(value) ~= "table" then return type(value) == "boolean" and tostring(value) or "null" end
   local parts = {}
