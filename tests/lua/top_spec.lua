@@ -42,8 +42,8 @@ local function screen(columns, rows)
     for _, row in ipairs(list) do packets = packets + row.packets end
     self.event("window", { seq = self.seq, level = "base", start = self.time - 1e6, finish = self.time, seconds = 1,
       cut = "clock", packets = packets, skbs = packets, bytes = packets * 100, loss = loss() })
-    local rows = view.new(fake.new(FIELDS, list), { window = self.seq, seconds = 1 })
-    self.view:keep({ seconds = 1 }, { rows = { by_src = rows } }, function() rows:close() end)
+    local records = view.new(fake.new(FIELDS, list), { window = self.seq, seconds = 1 })
+    self.view:keep({ seconds = 1 }, { rows = { by_src = records } }, function() records:close() end)
   end
   -- The lines that stand there now.
   function self.lines()
