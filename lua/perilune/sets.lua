@@ -16,7 +16,8 @@ local LONGEST_NAME = 31
 local SHORTEST_TTL = 0.005 -- seconds, the shortest window
 local FIELDS = { "src", "dst", "host", "sport", "dport", "port", "proto", "flow", "biflow" }
 -- Fields of a kind: a key of one may be in a set of the other.
-local SORT = { sport = "port", dport = "port", src = "address", dst = "address", host = "address" }
+local SORT = { sport = "port", dport = "port", src = "address", dst = "address", host = "address",
+  server = "address", client = "address", server_port = "port", client_port = "port" }
 local EXAMPLES = {
   address = '{ "10.0.0.0/8", "2001:db8::1" }', port = "{ 53, 443 }", proto = '{ "tcp", "udp" }',
   flow = '{ "10.0.0.1:40000 > 10.0.0.2:443 tcp" }', biflow = '{ "10.0.0.1:40000 <> 10.0.0.2:443 tcp" }',
