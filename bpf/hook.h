@@ -71,6 +71,38 @@ static __always_inline bool hook__overdue(__u64 lease)
 	return renewed && bpf_ktime_get_coarse_ns() > renewed + lease;
 }
 
+/*
+ * What a level is told of the state, in a register: the epoch; where a budget may thin or shed probes (HOOK_BUDGET), all of it.
+ */
+#ifdef HOOK_BUDGET
+typedef __u64 hook_state;
+#define hook__told(STATE) ((STATE).both)
+
+static __always_inline union ctl_state hook__of(hook_state told)
+{
+	return (union ctl_state){.both = told};
+}
+
+static __always_inline void packet__spare(struct packet *p, union ctl_state state)
+{
+	p->thin = state.thin;
+	p->shed = state.shed;
+}
+#else
+typedef __u32 hook_state;
+#define hook__told(STATE) ((STATE).epoch)
+
+static __always_inline union ctl_state hook__of(hook_state told)
+{
+	return (union ctl_state){.epoch = told};
+}
+
+static __always_inline void packet__spare(struct packet *p, union ctl_state state)
+{
+	(void)p, (void)state;
+}
+#endif
+
 #ifdef PERILUNE_TEST_DELAY
 /* Test builds stretch the time between reading the epoch and counting, to show what the grace
  * period is for. */
@@ -285,8 +317,8 @@ static __always_inline bool xdp__more(struct xdp_md *xdp)
 #define HOOK_PLAIN static __always_inline
 #endif
 
-#define LEVEL(NAME, CTX, HALF, DIRECTION)                                                          \
-	(NAME##_plain(CTX, HALF, DIRECTION) || NAME(CTX, HALF, DIRECTION))
+#define LEVEL(NAME, CTX, STATE, DIRECTION)                                                         \
+	(NAME##_plain(CTX, hook__told(STATE), DIRECTION) || NAME(CTX, hook__told(STATE), DIRECTION))
 
 static __always_inline bool skb__plain(struct packet *p, struct __sk_buff *skb, const __u32 needs)
 {
@@ -304,25 +336,31 @@ static __always_inline bool xdp__plain(struct packet *p, struct xdp_md *xdp, con
 }
 
 #define LEVEL_PLAIN(CONTEXT, NAME, TEMPLATES, PLAIN, NEEDS)                                        \
-	HOOK_PLAIN int NAME##_plain(CONTEXT *ctx, __u32 half, enum direction direction)            \
+	HOOK_PLAIN int NAME##_plain(CONTEXT *ctx, hook_state told, enum direction direction)       \
 	{                                                                                          \
-		struct packet p = {.half = half & 1, .direction = direction & 1, .ctx = ctx};      \
+		union ctl_state state = hook__of(told);                                            \
+		struct packet p = {.half = state.epoch & 1,                                        \
+				   .direction = direction & 1,                                     \
+				   .ctx = ctx};                                                    \
                                                                                                    \
 		hook__delay();                                                                     \
 		if (!PLAIN(&p, ctx, NEEDS))                                                        \
 			return 0;                                                                  \
+		packet__spare(&p, state);                                                          \
 		TEMPLATES(&p, ctx);                                                                \
 		hook__count(&p); /* last: a call less that keys have to be kept over */            \
 		return 1;                                                                          \
 	}
 
 #define LEVEL_OF(CONTEXT, NAME, TEMPLATES, INNER)                                                        \
-	__noinline int NAME(CONTEXT *ctx, __u32 half, enum direction direction)                          \
+	__noinline int NAME(CONTEXT *ctx, hook_state told, enum direction direction)                     \
 	{                                                                                                \
-		struct packet p = {.half = half & 1, .direction = direction & 1};                        \
+		union ctl_state state = hook__of(told);                                                  \
+		struct packet p = {.half = state.epoch & 1, .direction = direction & 1};                 \
                                                                                                          \
 		hook__delay();                                                                           \
 		NAME##_packet(&p, ctx);                                                                  \
+		packet__spare(&p, state);                                                                \
 		hook__count(&p);                                                                         \
 		/* Pointers last: what a function was given a pointer to, the verifier knows no more. */ \
 		p.ctx = ctx;                                                                             \

@@ -95,6 +95,13 @@ struct packet {
 			    apart; at least 1 */
 	__u8 half;	/* which half of every windowed map this packet counts in */
 	__u8 direction; /* enum direction */
+#ifdef HOOK_BUDGET
+	__u8 thin; /* of union ctl_state */
+	__u16 shed;
+#endif
+#ifdef HOOK_SAMPLES
+	__u32 weight; /* how many packets this one stands for in the probe that looks at it */
+#endif
 
 	/* Set by parsing. */
 	__u8 parsed;	 /* enum parsed */

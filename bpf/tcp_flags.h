@@ -19,28 +19,28 @@
 	__u64 ece;                                                                                 \
 	__u64 cwr
 
-/* `shared`: see count__in. */
-#define tcp_flags__count(VALUE, P, SHARED)                                                         \
+/* `H`: the headers that have the flags, those of `P` or of the packet inside its tunnel; `SHARED`: see count__in. */
+#define tcp_flags__count(VALUE, P, H, SHARED)                                                      \
 	do {                                                                                       \
-		__u8 flags_ = (P)->tcp_flags;                                                      \
+		__u8 flags_ = (H)->tcp_flags;                                                      \
 		if (flags_ & TCP_SYN)                                                              \
-			count__in(SHARED, (VALUE)->syn, 1);                                        \
+			count__in(SHARED, (VALUE)->syn, weighted(P, 1));                           \
 		if ((flags_ & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))                         \
-			count__in(SHARED, (VALUE)->syn_ack, 1);                                    \
+			count__in(SHARED, (VALUE)->syn_ack, weighted(P, 1));                       \
 		if (flags_ & TCP_FIN)                                                              \
-			count__in(SHARED, (VALUE)->fin, 1);                                        \
+			count__in(SHARED, (VALUE)->fin, weighted(P, 1));                           \
 		if (flags_ & TCP_RST)                                                              \
-			count__in(SHARED, (VALUE)->rst, 1);                                        \
+			count__in(SHARED, (VALUE)->rst, weighted(P, 1));                           \
 		if (flags_ & TCP_PSH)                                                              \
-			count__in(SHARED, (VALUE)->psh, 1);                                        \
+			count__in(SHARED, (VALUE)->psh, weighted(P, 1));                           \
 		if (flags_ & TCP_ACK)                                                              \
-			count__in(SHARED, (VALUE)->ack, (P)->segments);                            \
+			count__in(SHARED, (VALUE)->ack, weighted(P, (P)->segments));               \
 		if (flags_ & TCP_URG)                                                              \
-			count__in(SHARED, (VALUE)->urg, 1);                                        \
+			count__in(SHARED, (VALUE)->urg, weighted(P, 1));                           \
 		if (flags_ & TCP_ECE)                                                              \
-			count__in(SHARED, (VALUE)->ece, (P)->segments);                            \
+			count__in(SHARED, (VALUE)->ece, weighted(P, (P)->segments));               \
 		if (flags_ & TCP_CWR)                                                              \
-			count__in(SHARED, (VALUE)->cwr, 1);                                        \
+			count__in(SHARED, (VALUE)->cwr, weighted(P, 1));                           \
 	} while (0)
 
 #endif

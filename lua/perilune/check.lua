@@ -3,6 +3,7 @@
 -- From the forms of one policy to its declaration: plain data in which every name that is used exists.
 
 local acts = require "perilune.acts"
+local budget_form = require "perilune.budget_form"
 local flow = require "perilune.flow"
 local form = require "perilune.form"
 local measurable = require "perilune.measurable"
@@ -294,6 +295,7 @@ function check.declare(policy, file, options)
   decl.schedules = schedule_words.list(values.schedules, decl.levels)
   by_name(values.exports, "records")
   decl.records = records_of(values.exports, map)
+  budget_form.declare(decl, policy, map)
   return decl
 end
 

@@ -37,7 +37,7 @@ SEC("xdp.frags") int hook(struct xdp_md *ctx)
 {
 	union ctl_state state = hook__state();
 
-	LEVEL(level_base, ctx, state.epoch, ingress);
+	LEVEL(level_base, ctx, state, ingress);
 	return XDP_PASS;
 }
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

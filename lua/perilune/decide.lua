@@ -250,7 +250,9 @@ end
 
 local function clear_unobserved(self, step, rule, probe)
   local changes = {}
-  local text = ("not observed (probe %s does not run at level %s)"):format(probe, tostring(step.sample.level))
+  local text = step.sample.shed and step.sample.shed[probe]
+    and ("not observed (probe %s is off, for the budget)"):format(probe)
+    or ("not observed (probe %s does not run at level %s)"):format(probe, tostring(step.sample.level))
   for _, instance in pairs(rule.instances) do
     if instance.state then
       changes[#changes + 1] = { instance = instance, state = "cleared", text = text, why = "not observed" }

@@ -12,6 +12,7 @@ local levels_seen = require "perilune.levels_seen"
 local sample = require "perilune.sample"
 local schedules = require "perilune.schedules"
 local shape = require "perilune.shape"
+local thrift = require "perilune.thrift"
 local view = require "perilune.view"
 
 local engine = {}
@@ -52,6 +53,7 @@ function engine.new(options)
     performers = options.performers,
     decide = decide.new(options.decl, { call = options.calls and options.calls:caller() }),
     levels = levels.new(options.decl.levels),
+    thrift = thrift.new(options.decl),
     seen = levels_seen.new(options.decl.levels),
     schedules = schedules.new(options.decl),
     seq = 0,
@@ -84,11 +86,19 @@ function Engine:level()
   return self.decl.levels[index], index - 1
 end
 
---- A window begins, at the level that the kernel has run since the flip. Times: wall in whole µs since the
---- epoch; mono in seconds of one steady clock.
-function Engine:begin(wall, mono, level)
+--- How much probes are to look at (thrift.lua), for the next flip. With `began`, what that flip says that the next
+--- window has begun with: how much they do, for begin(); where a trigger was faster, as much as before.
+function Engine:spare(began)
+  local spare = self.thrift:state()
+  if began and (began.thin ~= spare.thin or began.shed ~= spare.mask) then return self.current.spare end
+  return spare
+end
+
+--- A window begins, at the level and in the state that the kernel has run since the flip. Times: wall in whole µs since
+--- the epoch; mono in seconds of one steady clock.
+function Engine:begin(wall, mono, level, spare)
   self.seq = self.seq + 1
-  self.current = { seq = self.seq, start = wall, mono = mono, level = level }
+  self.current = { seq = self.seq, start = wall, mono = mono, level = level, spare = spare or self:spare() }
 end
 
 --- The run begins, at the base level, and says so.
@@ -194,6 +204,19 @@ function Engine:sample(closed, views, time)
   })
 end
 
+-- Packets a second that there were for a sampled probe that follows load, by name.
+local function loads_of(self, seen, views)
+  local loads = {}
+  for _, probe in ipairs(self.decl.probes) do
+    local rows, other = views.rows[probe.name], views.other[probe.name]
+    if probe.sample and probe.sample.target and seen.observed[probe.name] then
+      local packets = shape.total(rows, "packets") + (other and shape.total(other, "packets") or 0)
+      loads[probe.name] = packets / seen.seconds
+    end
+  end
+  return loads
+end
+
 -- Whether a probe's records are one for each direction.
 local function by_direction(planned, probe)
   for _, declared in ipairs(planned.windows) do
@@ -226,8 +249,8 @@ function Engine:emit_records(closed, views, totals, time)
       end
       self:emit({
         event = "records", seq = closed.seq, probe = probe.name, template = probe.template,
-        level = closed.level.name, sample_rate = probe.sample or 1, rows_json = json or "[]", omitted = omitted,
-        loss = probe_loss(views, probe.name, totals),
+        level = closed.level.name, sample_rate = thrift.rate(probe, closed.spare), rows_json = json or "[]",
+        omitted = omitted, loss = probe_loss(views, probe.name, totals),
       }, time)
     end
   end
@@ -362,7 +385,7 @@ function Engine:unpin() self:claim("pin", {}) end
 function Engine:reconsider(wall, mono)
   if self.dry_run or not self.current then return nil end
   self:see_schedules(wall)
-  return self.levels:reconsider(mono)
+  return self.levels:reconsider(mono) or self.thrift:cut(self.current.spare)
 end
 
 --- A trigger has tripped in the kernel: { trigger (from 0), mono (seconds), by (what its counters were in the slice, in
@@ -436,13 +459,16 @@ function Engine:close(cut, wall, mono, batches, cost)
   closed.finish = wall
   closed.seconds = math.max(0, math.floor((mono - closed.mono) * 1e6 + 0.5) / 1e6) -- whole µs
   closed.cut = cut
-  -- A window that a level change cut short is too short to judge by; it is counted like any other.
-  closed.decisive = cut == "clock"
+  -- A window that a level change cut short is too short to judge by; it is counted like any other. The budget changes
+  -- nothing that rules see, so what it cuts is judged, if it is not too short.
+  closed.decisive = cut == "clock" or cut == "budget" and closed.seconds >= closed.level.window / 2
   local views = open_views(self.planned, batches, closed)
   closed.unused = self:unused(closed, views)
   local totals = read_totals(views, self.directions)
   self:emit_window(closed, views, totals, wall)
-  local result = self.decide:step(self:sample(closed, views, wall))
+  local seen = self:sample(closed, views, wall)
+  if closed.decisive then self.thrift:follow(loads_of(self, seen, views)) end
+  local result = self.decide:step(seen)
   if self.calls then self.calls:finish() end
   self:emit_decisions(result, closed, wall)
   local changed = self:change_level(result, closed, mono, wall)
@@ -468,14 +494,15 @@ function Engine:at_rest()
   return self.decide:at_rest()
 end
 
--- Probes whose maps were read only in case the kernel had fallen back to the base level, or been raised to another.
+-- Probes whose maps were read only in case the kernel had fallen back to the base level, or been raised to another, and
+-- those that were shed.
 function Engine:unused(closed, views)
   local unused = {}
   for _, probe in ipairs(self.decl.probes) do
     local rows = closed.deepest and views.rows[probe.name]
     unused[probe.name] = not rows or rows:count() == 0
   end
-  for _, name in ipairs(closed.level.probes) do unused[name] = nil end
+  for _, name in ipairs(closed.level.probes) do unused[name] = closed.spare.shed[name] end
   return unused
 end
 

@@ -2,8 +2,8 @@
 --
 -- The figures of one window that measures need beyond plain sums: of all rows of a probe, or for every key.
 --
--- A column says which: { kind =, field =, q =, where =, by =, weight =, classes =, sampled =, name = }, as
--- measurable.lua gives it. Each is a loop or two of the verbs (shape.lua), over the rows that meet its condition.
+-- A column says which: { kind =, field =, q =, where =, by =, weight =, classes =, name = }, as measurable.lua
+-- gives it. Each is a loop or two of the verbs (shape.lua), over the rows that meet its condition.
 
 local entropy = require "perilune.entropy"
 local group = require "perilune.group"

@@ -29,7 +29,7 @@ end
 local function column_of(node, kind)
   local column = {
     kind = kind or node.kind, field = kind ~= "count" and node.field or nil, where = node.where,
-    q = node.q, by = node.by, weight = node.weight, classes = node.classes, sampled = node.sampled,
+    q = node.q, by = node.by, weight = node.weight, classes = node.classes,
   }
   column.name = name_of(column)
   column.plain = not node.where and (column.kind == "sum" or column.kind == "count") -- read with all the others

@@ -4,6 +4,7 @@
 -- with one another is check.lua's matter.
 
 local acts = require "perilune.acts"
+local budget_form = require "perilune.budget_form"
 local form = require "perilune.form"
 local limits = require "perilune.limits"
 local measure = require "perilune.measure"
@@ -101,6 +102,7 @@ local function policy_word()
     return form.new {
       form = "policy", name = name, at = at, values = values, attach = form.parse(ATTACH, values.attach, at),
       limits = limits.of(form.parse(limits.SPEC, values.limits, at), at),
+      budget = values.budget and form.parse(budget_form.SPEC, values.budget, at),
     }
   end)
 end

@@ -202,19 +202,21 @@ function Live:flip(cut)
   if self.trips then self.trips:consume() end -- what has tripped counts now, not after a window of another level
   self.flipping = false
   local _, index = self.engine:level()
+  local spare = self.engine:spare()
   self.probe:renew()
-  local wall, mono, began = self.probe:flip(index)
+  local wall, mono, began = self.probe:flip(index, spare.thin, spare.mask)
   if not wall then
     if began == "EBUSY" then return end -- it is still draining; settle() comes back to it
     return self:fail(mono, began)
   end
+  spare = self.engine:spare(began)
   self.probe:clock()
   self.draining, self.due = true, false
   local level = self.decl.levels[began.level + 1]
   if began.by_trigger and cut ~= "exit" then cut = "trigger" end
   local ok, message, code = self.probe:drain(self.engine:maps(began.deepest), function(batches, cost, failure_code)
     self.draining = false
-    self:settle({ cut = cut, wall = wall, mono = mono, level = level }, batches, cost, failure_code)
+    self:settle({ cut = cut, wall = wall, mono = mono, level = level, spare = spare }, batches, cost, failure_code)
   end)
   if not ok then
     self.draining = false
@@ -232,7 +234,7 @@ function Live:settle(flipped, batches, cost, code)
   end
   local changed = self.engine:close(flipped.cut, flipped.wall, flipped.mono, batches, cost)
   if flipped.cut == "exit" then return self:ended_well(flipped.wall) end
-  self.engine:begin(flipped.wall, flipped.mono, flipped.level)
+  self.engine:begin(flipped.wall, flipped.mono, flipped.level, flipped.spare)
   self:take_trips()
   if self.stopping then
     self:take_down()

@@ -23,7 +23,6 @@ local OVER_ROWS = {
   count = true, mean = true, min = true, max = true, distinct = true, quantile = true, entropy = true,
 }
 local OF_NUMBERS = { mean = true, min = true, max = true, quantile = true }
-local TIMES_SAMPLE = { sum = true, rate = true, mean = true, min = true, max = true, quantile = true }
 local NS = 1e-9
 
 -- The field's description in the manifest, if this probe has it, and whether it is in the key.
@@ -62,19 +61,17 @@ local function known_of(probe)
   return names
 end
 
-local function amount(probe, kind, field, name)
+local function amount(probe, field, name)
   local unit, message, remedy = probes.field(probe, name)
   if not unit then return nil, message, remedy end
   local scale
   unit, scale = unit_of(field.unit)
-  local adds_up = field.fold == nil or field.fold == "sum"
-  return unit, { scale = scale, sampled = TIMES_SAMPLE[kind] and adds_up or nil }
+  return unit, { scale = scale }
 end
 
---- The unit of a measure of this kind of a field of the probe, and { scale =, classes =, by =, weight =, sampled = };
---- or nil, message, remedy. scale: what a figure is multiplied by; classes: of the histogram that the field is; by:
---- the field of the key whose values are the parts, and weight: what weighs them (nil: rows); sampled: a figure
---- stands for as many times more packets as the sampling rate says.
+--- The unit of a measure of this kind of a field of the probe, and { scale =, classes =, by =, weight = }; or nil,
+--- message, remedy. scale: what a figure is multiplied by; classes: of the histogram that the field is; by: the field
+--- of the key whose values are the parts, and weight: what weighs them (nil: rows).
 function measurable.look(probe, kind, name)
   if kind == "count" then return "count", {} end
   local field, in_key = find(probe, name)
@@ -88,7 +85,7 @@ function measurable.look(probe, kind, name)
     local _, message, remedy = probes.field(probe, name)
     return nil, message, remedy:find "^features" and remedy or words.suggest(name, known_of(probe))
   end
-  local unit, about, remedy = amount(probe, kind, field, name)
+  local unit, about, remedy = amount(probe, field, name)
   if unit and kind == "entropy" then return "share", {} end
   return unit, about, remedy
 end

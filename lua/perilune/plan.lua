@@ -4,6 +4,7 @@
 -- nothing here touches the kernel.
 --
 -- The source is written to be read: `perilune check --source` prints it.
+local gates = require "perilune.plan_gates"
 local patterns = require "perilune.patterns"
 local scopes = require "perilune.scopes"
 local template = require "perilune.template"
@@ -62,6 +63,7 @@ local function probe_source(probe)
     table.insert(undefines, 1, "#undef " .. name:match "^[%w_]+")
   end
   define("PROBE", c_name(probe.name))
+  define("PROBE_SAMPLED", gates.is_sampled(probe) and "1" or "0")
   for _, field in ipairs(probe.key or {}) do define("KEY_" .. field) end
   for _, feature in ipairs(probe.features) do define("FEATURE_" .. feature) end
   for _, knob in ipairs(words.keys(probe.knobs)) do
@@ -78,7 +80,7 @@ local function probe_source(probe)
 end
 
 -- The filters of all probes, each expression once, and the functions that evaluate them: source and a map from
--- expression to number. nil, message for what is no filter.
+-- expression to number. nil, nil, message for what is no filter.
 local function filters_source(decl, used, translate)
   local out, numbers, count = {}, {}, 0
   for _, probe in ipairs(decl.probes) do
@@ -86,7 +88,7 @@ local function filters_source(decl, used, translate)
       local name = ("filter_%d"):format(count)
       local source, message = translate(probe.filter, name)
       if not source then
-        return nil, ("%s:%s: %s %s: %s"):format(probe.file, probe.line, probe.template, units.quote(probe.name),
+        return nil, nil, ("%s:%s: %s %s: %s"):format(probe.file, probe.line, probe.template, units.quote(probe.name),
           message)
       end
       out[#out + 1] = ("\n/* %s: %s */\n%s"):format(name, probe.filter:gsub("[*/\\%c]", "_"), source)
@@ -132,45 +134,32 @@ local function scopes_source(decl)
   return table.concat(out), conditions
 end
 
--- The map of a probe's sampling; with a word in front, as other maps of probes have theirs behind.
-local function sampler_of(probe) return "sampler_of_" .. c_name(probe.name) end
-
--- The maps of sampled probes, and of each its condition in C, the last one to be asked.
-local function samplers_source(decl)
-  local out, conditions = {}, {}
-  for _, probe in ipairs(decl.probes) do
-    if (probe.sample or 1) > 1 then
-      out[#out + 1] = ("\n/* %s: one packet in %d */\nSAMPLER(%s);\n"):format(probe.name, probe.sample,
-        sampler_of(probe))
-      conditions[probe.name] = ("sample__takes(&%s, %d)"):format(sampler_of(probe), probe.sample)
-    end
-  end
-  return table.concat(out), conditions
-end
-
 -- What a level does with a packet: first its filters, each once, then the templates.
-local function templates_source(level, index, kind, decl, numbers, scoped, samplers)
-  local out, asked, filters = {}, {}, {}
-  for _, probe in ipairs(decl.probes) do filters[probe.name] = probe.filter end
+local function templates_source(level, index, kind, tests)
+  local out, users, filters, order = {}, {}, {}, {}
+  for name, probe in pairs(tests.probes) do filters[name] = tests.filters[probe.filter] end
   out[#out + 1] = ("static __always_inline void %s_templates_%s(struct packet *p, %s *ctx)\n{"):format(kind,
     c_name(level.name), contexts[kind].type)
   for _, name in ipairs(level.probes) do
-    local number = numbers[filters[name]]
-    if number and not asked[number] then
-      asked[number] = true
-      out[#out + 1] = ("\tint matches_%d = %s_filter_%d(ctx);"):format(number, kind, number)
-    end
+    local number = filters[name]
+    if number and not users[number] then users[number], order[#order + 1] = {}, number end
+    if number then table.insert(users[number], name) end
   end
-  if not next(asked) then out[#out + 1] = "\t(void)ctx;" end
-  local before, after = triggers.lines(decl.triggers or {}, index, c_name)
+  for _, number in ipairs(order) do
+    local on = gates.any_on(users[number], tests.bits)
+    out[#out + 1] = ("\tint matches_%d = %s%s_filter_%d(ctx);"):format(number, on and on .. " && " or "", kind, number)
+  end
+  if #order == 0 then out[#out + 1] = "\t(void)ctx;" end
+  local before, after = triggers.lines(tests.triggers, index, c_name)
   for _, line in ipairs(before) do out[#out + 1] = line end
   for _, name in ipairs(level.probes) do
-    local number = numbers[filters[name]]
-    local tests = { number and ("matches_%d"):format(number) }
-    if scoped[name] then tests[#tests + 1] = ("p->parsed == PARSED && (%s)"):format(scoped[name]) end
-    tests[#tests + 1] = samplers[name]
-    if #tests > 0 then out[#out + 1] = ("\tif (%s)"):format(table.concat(tests, " && ")) end
-    out[#out + 1] = ("%s\t%s_on_packet(p);"):format(#tests > 0 and "\t" or "", c_name(name))
+    local scope = tests.scopes[name]
+    local all = { tests.bits[name] and gates.any_on({ name }, tests.bits) }
+    if filters[name] then all[#all + 1] = ("matches_%d"):format(filters[name]) end
+    if scope then all[#all + 1] = ("p->parsed == PARSED && (%s)"):format(scope) end
+    all[#all + 1] = tests.samplers[name]
+    if #all > 0 then out[#out + 1] = ("\tif (%s)"):format(table.concat(all, " && ")) end
+    out[#out + 1] = ("%s\t%s_on_packet(p);"):format(#all > 0 and "\t" or "", c_name(name))
   end
   for _, line in ipairs(after) do out[#out + 1] = line end
   out[#out + 1] = "}"
@@ -179,34 +168,33 @@ end
 
 -- What the parser is asked for by a level, as a C expression: what its probes' templates, keys and features need.
 -- A template that says nothing needs addresses and transport.
-local function needs_of(level, decl)
-  local needed, by_name, sets = {}, {}, {}
+local function needs_of(level, tests)
+  local needed = {}
   local function take(list)
     for _, need in ipairs(list or {}) do needed["NEED_" .. need:upper()] = true end
   end
-  for _, probe in ipairs(decl.probes) do by_name[probe.name] = probe end
-  for _, set in ipairs(decl.sets or {}) do sets[set.name] = set end
   for _, name in ipairs(level.probes) do
-    local probe = by_name[name]
+    local probe = tests.probes[name]
     local manifest = probe.manifest
     take(manifest.needs or { "base" })
     for _, field in ipairs(template.fields(manifest, probe.key, probe.features)) do take(field.needs) end
     for _, feature in ipairs(probe.features) do take(manifest.features[feature].needs) end
-    if probe.scope then take(scopes.needs(sets[probe.scope])) end
+    if probe.scope then take(scopes.needs(tests.sets[probe.scope])) end
+    if gates.is_sampled(probe) then take { "transport" } end -- SYN, FIN and RST are always looked at
   end
   local list = words.keys(needed)
   return #list > 0 and table.concat(list, " | ") or "NEED_NOTHING", needed.NEED_TUNNEL
 end
 
 -- A level's templates and its function, for each kind of program that a hook needs.
-local function level_source(level, index, used, decl, numbers, scoped, samplers)
+local function level_source(level, index, used, tests)
   local out = {}
   local name = c_name(level.name)
-  local needs, tunnels = needs_of(level, decl)
+  local needs, tunnels = needs_of(level, tests)
   out[#out + 1] = ("\n/* level %d: %s */"):format(index - 1, level.name)
   for _, kind in ipairs { "xdp", "tc" } do
     if used[kind] then
-      out[#out + 1] = templates_source(level, index, kind, decl, numbers, scoped, samplers)
+      out[#out + 1] = templates_source(level, index, kind, tests)
       out[#out + 1] = ("%s%s(%s_level_%s, %s, %s_templates_%s)"):format(contexts[kind].level,
         tunnels and "_TUNNELS" or "", kind, name, needs, kind, name)
     end
@@ -217,7 +205,7 @@ end
 local function root_source(root, levels)
   local context, leased = contexts[root.kind], false
   local function call(level)
-    return ("LEVEL(%s_level_%s, ctx, state.epoch, %s);"):format(root.kind, c_name(level.name), root.direction)
+    return ("LEVEL(%s_level_%s, ctx, state, %s);"):format(root.kind, c_name(level.name), root.direction)
   end
   local out = {
     ("\nSEC(\"%s\")\nint %s(%s *ctx)\n{"):format(context.section, root.program, context.type),
@@ -310,26 +298,28 @@ function plan.build(decl, options)
   local used = {}
   for _, root in ipairs(roots) do used[root.kind] = true end
 
-  local tunnels = false
-  for _, level in ipairs(decl.levels) do tunnels = tunnels or select(2, needs_of(level, decl)) end
+  local tests, tunnels = { probes = {}, sets = {}, bits = gates.bits(decl), triggers = decl.triggers or {} }, false
+  for _, probe in ipairs(decl.probes) do tests.probes[probe.name] = probe end
+  for _, set in ipairs(decl.sets or {}) do tests.sets[set.name] = set end
+  for _, level in ipairs(decl.levels) do tunnels = tunnels or select(2, needs_of(level, tests)) end
   local source = {
     ("/* Generated for the policy %s. */\n"):format(decl.name:gsub("[*/]", "_")),
     used.xdp and "#define HOOK_XDP\n" or "",
     options.replay and "#define HOOK_REPLAY\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "",
-    #(decl.triggers or {}) > 0 and "#define HOOK_TRIGGERS\n" or "",
+    #tests.triggers > 0 and "#define HOOK_TRIGGERS\n" or "",
+    gates.defines(decl),
     "#include <perilune.h>\n",
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
-  local filters, numbers = filters_source(decl, used, options.filter)
-  if not filters then return nil, numbers end
+  local filters, message
+  filters, tests.filters, message = filters_source(decl, used, options.filter)
+  if not filters then return nil, message end
   source[#source + 1] = filters
-  local sets, scoped = scopes_source(decl)
-  source[#source + 1] = sets
-  local maps, samplers = samplers_source(decl)
-  source[#source + 1] = maps
-  source[#source + 1] = triggers.source(decl.triggers or {})
+  source[#source + 1], tests.scopes = scopes_source(decl)
+  source[#source + 1], tests.samplers = gates.samplers(decl, c_name)
+  source[#source + 1] = triggers.source(tests.triggers)
   for i, level in ipairs(decl.levels) do
-    source[#source + 1] = level_source(level, i, used, decl, numbers, scoped, samplers)
+    source[#source + 1] = level_source(level, i, used, tests)
   end
   for _, root in ipairs(roots) do source[#source + 1] = root_source(root, decl.levels) end
   source[#source + 1] = "\nchar LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n"

@@ -5,6 +5,7 @@
 
 local form = require "perilune.form"
 local patterns = require "perilune.patterns"
+local sampling = require "perilune.sampling"
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"
 local template = require "perilune.template"
@@ -49,7 +50,7 @@ local function spec_of(manifest, more)
   local keys = {
     features = { type = "table" }, fold = { type = "any" },
     filter = { type = "text" }, scope = { type = "text" },
-    sample = { type = "count", default = 1, min = 1, max = 1000000 },
+    sample = { type = sampling.parse },
   }
   if manifest.key then
     local function parse(value) return key_of(manifest, value) end

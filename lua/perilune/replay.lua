@@ -63,17 +63,19 @@ end
 -- Flips, or finds that a trigger has, drains and judges; the next window begins at the same moment.
 function Replay:close(cut, wall)
   local _, index = self.engine:level()
-  local flipped, message, code = self.probe:flip(index)
-  if not flipped then return nil, message, code end
-  local began, batches = code
+  local spare = self.engine:spare()
+  local flipped, message, began = self.probe:flip(index, spare.thin, spare.mask)
+  if not flipped then return nil, message, began end
+  spare = self.engine:spare(began)
+  local batches, code
   batches, message, code = self.probe:drain_now(self.engine:maps(began.deepest))
   if not batches then return nil, message, code end
   local changed = self.engine:close(cut, wall, wall / 1e6, batches)
-  self.engine:begin(wall, wall / 1e6, self.decl.levels[began.level + 1])
+  self.engine:begin(wall, wall / 1e6, self.decl.levels[began.level + 1], spare)
   if changed then
     -- No packet came between: the window at the old level is empty, so the new one takes its place.
     local entered, entered_index = self.engine:level()
-    self.probe:flip(entered_index)
+    self.probe:flip(entered_index, spare.thin, spare.mask)
     self.probe:drain_now {}
     self.engine.current.level = entered
   end

@@ -3,7 +3,8 @@
 -- A closed window as decide.lua sees it: how long it was, which probes ran, and functions that read figures of their
 -- records while these are there.
 --
--- Of a sampled probe, amounts stand for all packets; rows, and values of one row, are those that were seen.
+-- A sampled probe has counted each packet for all that it stands for, so amounts are of all packets; rows are those
+-- that were seen.
 
 local figures = require "perilune.figures"
 local flow = require "perilune.flow"
@@ -15,24 +16,16 @@ local sample = {}
 
 local NAN = 0 / 0
 
--- Whether each probe ran: nil is a probe that there is not.
+-- Whether each probe ran, and was not shed: nil is a probe that there is not.
 local function observed_of(probes, closed, rows)
   local observed = {}
   for _, probe in ipairs(probes) do observed[probe.name] = false end -- runs, but not at this level
-  for _, name in ipairs(closed.level.probes) do observed[name] = rows[name] ~= nil end
+  for _, name in ipairs(closed.level.probes) do observed[name] = rows[name] ~= nil and not closed.spare.shed[name] end
   return observed
 end
 
 -- The fields that a rule's key stands for.
 local function key_fields(field) return field == flow.NAME and flow.FIELDS or field end
-
-local function multiply(groups, one_in)
-  for _, group in pairs(groups) do
-    for name, value in pairs(group) do
-      if name ~= "n" then group[name] = value * one_in end
-    end
-  end
-end
 
 -- Whether a figure can be read. What it turns out to be wrong about is said once; it is not known from then on.
 local function guarded(context, probe, column, read)
@@ -53,10 +46,8 @@ end
 --- closed: the engine's window; rows: views by probe; context: probes (declared), decider, failed (a table that lives
 --- as long as the run), report(message, hint).
 function sample.new(closed, rows, context)
-  local one_in, both_ways = {}, {}
-  for _, probe in ipairs(context.probes) do
-    one_in[probe.name], both_ways[probe.name] = probe.sample or 1, flow.both_ways(probe.features)
-  end
+  local both_ways = {}
+  for _, probe in ipairs(context.probes) do both_ways[probe.name] = flow.both_ways(probe.features) end
   local self = {
     seq = closed.seq,
     start = closed.mono,
@@ -65,15 +56,16 @@ function sample.new(closed, rows, context)
     level = closed.level.name,
     decisive = closed.decisive,
     observed = observed_of(context.probes, closed, rows),
+    shed = closed.spare.shed,
   }
 
-  function self.total(probe, field) return rows[probe]:sum(field) * one_in[probe] end
+  function self.total(probe, field) return rows[probe]:sum(field) end
 
   function self.rows(probe) return rows[probe]:count() end
 
   --- A column of all rows; what is wrong with it is an error.
   function self.measure(probe, column)
-    return figures.whole(rows[probe], column) * (column.sampled and one_in[probe] or 1)
+    return figures.whole(rows[probe], column)
   end
 
   --- The same for rules: what is wrong is reported.
@@ -86,12 +78,11 @@ function sample.new(closed, rows, context)
   function self.groups(probe, field, fields, columns)
     local by = key_fields(field)
     local groups, count = raw.groups(rows[probe], by, fields)
-    if one_in[probe] > 1 then multiply(groups, one_in[probe]) end
     for _, column in ipairs(columns or {}) do
-      local name, factor = column.name, column.sampled and one_in[probe] or 1
+      local name = column.name
       fill(groups, name, formula.nothing[column.kind])
       local ok = guarded(context, probe, column, function()
-        figures.by_key(rows[probe], by, column, function(key, value) groups[key][name] = value * factor end)
+        figures.by_key(rows[probe], by, column, function(key, value) groups[key][name] = value end)
       end)
       if not ok then fill(groups, name, NAN) end
     end

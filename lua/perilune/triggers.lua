@@ -42,7 +42,7 @@ local function counters_of(probes)
     local fold = type(probe.fold) == "string" and probe.fold or (probe.fold or {})[field_name] or field.fold
       or (rows.fold or {})[field_name] or "sum"
     if field.list or fold ~= "sum" then return nil, "it is no sum", "use a counter's fields" end
-    if (probe.sample or 1) > 1 then
+    if probe.sample and (probe.sample.one_in > 1 or probe.sample.live) then
       return nil, ("%s is sampled, and a trigger counts every packet"):format(name), "use a probe without sample"
     end
     return { probe = name, field = field_name, map = rows.map, entries = rows.entries, index = rows.index }

@@ -148,24 +148,24 @@ static __always_inline void NAME(make_key)(struct NAME(key) * key, const struct 
 static __always_inline void NAME(count)(struct NAME(value) * value, struct packet *p,
 					const struct NAME(claim) * claim, const bool shared)
 {
-	count__in(shared, value->packets, p->segments);
+	count__in(shared, value->packets, weighted(p, p->segments));
 	if (claim->broken)
-		count__in(shared, value->broken, p->segments);
+		count__in(shared, value->broken, weighted(p, p->segments));
 	if (claim->request)
-		count__in(shared, value->requests, p->segments);
+		count__in(shared, value->requests, weighted(p, p->segments));
 	if (claim->reply)
-		count__in(shared, value->replies, p->segments);
+		count__in(shared, value->replies, weighted(p, p->segments));
 	if (claim->gratuitous)
-		count__in(shared, value->gratuitous, p->segments);
+		count__in(shared, value->gratuitous, weighted(p, p->segments));
 	if (claim->probe)
-		count__in(shared, value->probes, p->segments);
+		count__in(shared, value->probes, weighted(p, p->segments));
 #ifdef FEATURE_sender
 	__u16 frame[3] = {}, said[3];
 
 	__builtin_memcpy(said, claim->mac, 6);
 	if ((said[0] | said[1] | said[2]) && !packet__load(p, 6, frame, sizeof(frame)) &&
 	    (said[0] != frame[0] || said[1] != frame[1] || said[2] != frame[2]))
-		count__in(shared, value->mismatched, p->segments);
+		count__in(shared, value->mismatched, weighted(p, p->segments));
 #endif
 #ifdef FEATURE_timing
 	if (!value->first || clock__wall(p) < value->first)

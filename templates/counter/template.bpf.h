@@ -39,21 +39,21 @@ static __always_inline void NAME(count_proto)(struct NAME(value) * value, const 
 {
 	switch (p->proto) {
 	case PROTO_TCP:
-		count__own(value->tcp_packets, p->segments);
-		count__own(value->tcp_bytes, packet__bytes(p));
+		count__own(value->tcp_packets, weighted(p, p->segments));
+		count__own(value->tcp_bytes, weighted(p, packet__bytes(p)));
 		break;
 	case PROTO_UDP:
-		count__own(value->udp_packets, p->segments);
-		count__own(value->udp_bytes, packet__bytes(p));
+		count__own(value->udp_packets, weighted(p, p->segments));
+		count__own(value->udp_bytes, weighted(p, packet__bytes(p)));
 		break;
 	case PROTO_ICMP:
 	case PROTO_ICMPV6:
-		count__own(value->icmp_packets, p->segments);
-		count__own(value->icmp_bytes, packet__bytes(p));
+		count__own(value->icmp_packets, weighted(p, p->segments));
+		count__own(value->icmp_bytes, weighted(p, packet__bytes(p)));
 		break;
 	default:
-		count__own(value->rest_packets, p->segments);
-		count__own(value->rest_bytes, packet__bytes(p));
+		count__own(value->rest_packets, weighted(p, p->segments));
+		count__own(value->rest_bytes, weighted(p, packet__bytes(p)));
 	}
 }
 #endif
@@ -64,30 +64,30 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 
 	if (!value)
 		return;
-	count__own(value->packets, p->segments);
-	count__own(value->skbs, 1);
-	count__own(value->bytes, packet__bytes(p));
-	count__own(value->frame_bytes, packet__frame_bytes(p));
+	count__own(value->packets, weighted(p, p->segments));
+	count__own(value->skbs, weighted(p, 1));
+	count__own(value->bytes, weighted(p, packet__bytes(p)));
+	count__own(value->frame_bytes, weighted(p, packet__frame_bytes(p)));
 #ifdef FEATURE_tcp_flags
-	tcp_flags__count(value, p, false);
+	tcp_flags__count(value, p, p, false);
 #endif
 #ifdef FEATURE_by_vlan
 	if (!p->tags)
-		count__own(value->untagged, p->segments);
+		count__own(value->untagged, weighted(p, p->segments));
 	else if (p->tags == 1)
-		count__own(value->tagged, p->segments);
+		count__own(value->tagged, weighted(p, p->segments));
 	else
-		count__own(value->double_tagged, p->segments);
+		count__own(value->double_tagged, weighted(p, p->segments));
 #endif
 	if (p->parsed != PARSED)
 		return;
 #ifdef FEATURE_size_hist
-	count__own(value->sizes[size__class(p, p)], p->segments);
+	count__own(value->sizes[size__class(p, p)], weighted(p, p->segments));
 #endif
 #ifdef FEATURE_by_proto
 	NAME(count_proto)(value, p);
 #endif
 #ifdef FEATURE_by_dscp
-	count__own(value->dscp[p->tos >> 2], p->segments);
+	count__own(value->dscp[p->tos >> 2], weighted(p, p->segments));
 #endif
 }

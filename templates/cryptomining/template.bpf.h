@@ -45,16 +45,16 @@ static __always_inline void NAME(make_key)(struct NAME(key) * key, const struct 
 static __always_inline void NAME(count)(struct NAME(value) * value, const struct packet *p,
 					const struct server *server, wall_ns now)
 {
-	count__own(value->packets, p->segments);
+	count__own(value->packets, weighted(p, p->segments));
 	if (server->is_dst) {
-		count__own(value->client_packets, p->segments);
-		count__own(value->client_bits, packet__bytes(p) * 8);
+		count__own(value->client_packets, weighted(p, p->segments));
+		count__own(value->client_bits, weighted(p, packet__bytes(p) * 8));
 	} else {
-		count__own(value->server_packets, p->segments);
-		count__own(value->server_bits, packet__bytes(p) * 8);
+		count__own(value->server_packets, weighted(p, p->segments));
+		count__own(value->server_bits, weighted(p, packet__bytes(p) * 8));
 	}
 	if (server->restarted)
-		count__own(value->restarts, 1);
+		count__own(value->restarts, weighted(p, 1));
 	if (!value->start || server->start < value->start)
 		value->start = server->start;
 	if (now > value->last)

@@ -24,8 +24,8 @@ struct NAME(record) {
 	flags8 ip_flags;
 	__u8 icmp_type;
 	wall_ns time;
-	__u32 packets;
-	__u32 bytes;
+	__u64 packets;
+	__u64 bytes;
 	__u32 fragment;
 	__u32 ack;
 	__u32 window;
@@ -80,8 +80,8 @@ static __always_inline void NAME(describe)(struct NAME(record) * r, struct packe
 	r->tcp_flags = p->tcp_flags;
 	r->icmp_type = proto__is_icmp(p->proto) ? p->icmp_type : 0;
 	r->time = clock__wall(p);
-	r->packets = p->segments;
-	r->bytes = packet__bytes(p);
+	r->packets = weighted(p, p->segments);
+	r->bytes = weighted(p, packet__bytes(p));
 	r->fragment = p->fragment_at;
 	r->ack = tcp ? p->ack : 0;
 	r->window = tcp ? p->window : 0;
@@ -129,7 +129,7 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 	if (!other)
 		return;
 	if (number >= KNOB_packets)
-		count__own(other->limited, p->segments);
+		count__own(other->limited, weighted(p, p->segments));
 	else
-		count__own(other->packets, p->segments);
+		count__own(other->packets, weighted(p, p->segments));
 }

@@ -329,33 +329,33 @@ static __always_inline void NAME(count)(struct NAME(value) * value, const struct
 {
 	bool readable = m->size;
 
-	count__in(shared, value->packets, p->segments);
+	count__in(shared, value->packets, weighted(p, p->segments));
 	if (m->broken)
-		count__in(shared, value->broken, p->segments);
+		count__in(shared, value->broken, weighted(p, p->segments));
 	if (readable && !(m->flags & DNS_RESPONSE))
-		count__in(shared, value->queries, p->segments);
+		count__in(shared, value->queries, weighted(p, p->segments));
 	if (m->flags & DNS_RESPONSE) {
-		count__in(shared, value->responses, p->segments);
-		count__in(shared, value->answers, m->answers);
+		count__in(shared, value->responses, weighted(p, p->segments));
+		count__in(shared, value->answers, weighted(p, m->answers));
 		if (m->flags & DNS_RCODE)
-			count__in(shared, value->errors, p->segments);
+			count__in(shared, value->errors, weighted(p, p->segments));
 	}
 	if (m->flags & DNS_TRUNCATED)
-		count__in(shared, value->truncated, p->segments);
+		count__in(shared, value->truncated, weighted(p, p->segments));
 	if (m->length > value->name_length)
 		value->name_length = m->length;
 #ifdef FEATURE_latency
 	if (m->latency) {
-		count__in(shared, value->latencies[time__class(m->latency)], 1);
+		count__in(shared, value->latencies[time__class(m->latency)], weighted(p, 1));
 		if (m->latency > value->latency_max)
 			value->latency_max = m->latency;
 	}
 	if (m->unasked)
-		count__in(shared, value->unasked, 1);
+		count__in(shared, value->unasked, weighted(p, 1));
 #endif
 #ifdef FEATURE_tcp
 	if (m->over_tcp)
-		count__in(shared, value->over_tcp, p->segments);
+		count__in(shared, value->over_tcp, weighted(p, p->segments));
 #endif
 }
 

@@ -143,18 +143,21 @@ static __always_inline bool NAME(turn)(struct NAME(key) * key)
 #endif
 
 #ifdef FEATURE_timing
-static __always_inline void NAME(note_time)(struct NAME(value) * value, wall_ns now, __u32 packets,
+static __always_inline void NAME(note_time)(struct NAME(value) * value, struct packet *p,
 					    const bool shared)
 {
+	wall_ns now = clock__wall(p);
+
 #ifdef FEATURE_gaps
 	/* Of a merged packet's segments, all but the first follow at once. */
 	if (value->last)
 		count__in(shared,
-			  value->gaps[time__class(now > value->last ? now - value->last : 0)], 1);
-	if (packets > 1)
-		count__in(shared, value->gaps[0], packets - 1);
+			  value->gaps[time__class(now > value->last ? now - value->last : 0)],
+			  weighted(p, 1));
+	if (p->segments > 1)
+		count__in(shared, value->gaps[0], weighted(p, p->segments - 1));
 #endif
-	(void)packets, (void)shared;
+	(void)shared;
 	if (!value->first || now < value->first)
 		value->first = now;
 	if (now > value->last)
@@ -249,36 +252,36 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 {
 #ifdef FEATURE_once
 	if (about->elsewhere) {
-		count__in(shared, value->elsewhere, p->segments);
+		count__in(shared, value->elsewhere, weighted(p, p->segments));
 		return;
 	}
 #endif
-	count__in(shared, value->packets, p->segments);
-	count__in(shared, value->skbs, 1);
-	count__in(shared, value->bytes, packet__bytes(h));
+	count__in(shared, value->packets, weighted(p, p->segments));
+	count__in(shared, value->skbs, weighted(p, 1));
+	count__in(shared, value->bytes, weighted(p, packet__bytes(h)));
 #ifdef FEATURE_biflow
 	if (about->back) {
-		count__in(shared, value->packets_back, p->segments);
-		count__in(shared, value->bytes_back, packet__bytes(h));
+		count__in(shared, value->packets_back, weighted(p, p->segments));
+		count__in(shared, value->bytes_back, weighted(p, packet__bytes(h)));
 	}
 #endif
 #ifdef FEATURE_tcp_flags
-	tcp_flags__count(value, h, shared);
+	tcp_flags__count(value, p, h, shared);
 #endif
 #ifdef FEATURE_size_hist
-	count__in(shared, value->sizes[size__class(p, h)], p->segments);
+	count__in(shared, value->sizes[size__class(p, h)], weighted(p, p->segments));
 #endif
 #ifdef FEATURE_defrag
 	if (h->fragment)
-		count__in(shared, value->fragments, p->segments);
+		count__in(shared, value->fragments, weighted(p, p->segments));
 	if (about->unmatched)
-		count__in(shared, value->unmatched, p->segments);
+		count__in(shared, value->unmatched, weighted(p, p->segments));
 #endif
 #ifdef FEATURE_ttl
 	NAME(note_ttl)(value, h->ttl);
 #endif
 #ifdef FEATURE_timing
-	NAME(note_time)(value, clock__wall(p), p->segments, shared);
+	NAME(note_time)(value, p, shared);
 #endif
 #if defined(FEATURE_server) || defined(FEATURE_end_reason)
 	NAME(note_session)(value, h, about);

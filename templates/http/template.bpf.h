@@ -460,29 +460,29 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 {
 	__u32 status = m->status;
 
-	count__in(shared, value->packets, 1);
+	count__in(shared, value->packets, weighted(p, 1));
 	if (m->kind == HTTP_REQUEST)
-		count__in(shared, value->requests, 1);
+		count__in(shared, value->requests, weighted(p, 1));
 	if (m->kind == HTTP_RESPONSE)
-		count__in(shared, value->responses, 1);
+		count__in(shared, value->responses, weighted(p, 1));
 	if (m->kind == HTTP_BROKEN)
-		count__in(shared, value->broken, 1);
+		count__in(shared, value->broken, weighted(p, 1));
 	if (status >= 400)
-		count__in(shared, value->errors, 1);
+		count__in(shared, value->errors, weighted(p, 1));
 #ifdef FEATURE_classes
 	__u32 class = status / 100 - 1;
 
 	barrier_var(class);
 	if (class < HTTP_CLASSES)
-		count__in(shared, value->statuses[class], 1);
+		count__in(shared, value->statuses[class], weighted(p, 1));
 #endif
 #ifdef FEATURE_pair
 	wall_ns asked = m->asked;
 
 	if (asked) {
-		count__in(shared, value->answered, 1);
+		count__in(shared, value->answered, weighted(p, 1));
 		if (clock__wall(p) > asked)
-			count__in(shared, value->wait, clock__wall(p) - asked);
+			count__in(shared, value->wait, weighted(p, clock__wall(p) - asked));
 	}
 #endif
 #ifdef FEATURE_timing

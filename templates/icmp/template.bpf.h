@@ -216,25 +216,25 @@ static __always_inline void NAME(make_key)(struct NAME(key) * key, const struct 
 static __always_inline void NAME(count)(struct NAME(value) * value, const struct packet *p,
 					const struct NAME(message) * m, const bool shared)
 {
-	count__in(shared, value->packets, p->segments);
-	count__in(shared, value->bytes, packet__bytes(p));
+	count__in(shared, value->packets, weighted(p, p->segments));
+	count__in(shared, value->bytes, weighted(p, packet__bytes(p)));
 	if (m->broken)
-		count__in(shared, value->broken, p->segments);
+		count__in(shared, value->broken, weighted(p, p->segments));
 	if (m->request)
-		count__in(shared, value->requests, p->segments);
+		count__in(shared, value->requests, weighted(p, p->segments));
 	if (m->reply)
-		count__in(shared, value->replies, p->segments);
+		count__in(shared, value->replies, weighted(p, p->segments));
 	if (m->unreachable)
-		count__in(shared, value->unreachable, p->segments);
+		count__in(shared, value->unreachable, weighted(p, p->segments));
 	if (m->too_big)
-		count__in(shared, value->too_big, p->segments);
+		count__in(shared, value->too_big, weighted(p, p->segments));
 	if (m->time_exceeded)
-		count__in(shared, value->time_exceeded, p->segments);
+		count__in(shared, value->time_exceeded, weighted(p, p->segments));
 	if (m->redirect)
-		count__in(shared, value->redirects, p->segments);
+		count__in(shared, value->redirects, weighted(p, p->segments));
 #ifdef FEATURE_latency
 	if (m->latency) {
-		count__in(shared, value->latencies[time__class(m->latency)], 1);
+		count__in(shared, value->latencies[time__class(m->latency)], weighted(p, 1));
 		if (m->latency > value->latency_max)
 			value->latency_max = m->latency;
 	}

@@ -38,8 +38,8 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 {
 	__u32 flags = p->tcp_flags;
 
-	count__in(shared, value->packets, p->segments);
-	count__in(shared, value->bytes, packet__bytes(p));
+	count__in(shared, value->packets, weighted(p, p->segments));
+	count__in(shared, value->bytes, weighted(p, packet__bytes(p)));
 	if ((value->tcp_flags & flags) != flags) /* hardly ever */
 		__sync_fetch_and_or(&value->tcp_flags, flags);
 	NAME(note_time)(value, clock__wall(p));

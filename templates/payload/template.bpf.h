@@ -157,17 +157,17 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 					const struct packet *h, struct NAME(work) * work,
 					const bool shared)
 {
-	count__in(shared, value->packets, p->segments);
-	count__in(shared, value->bytes, h->payload_len);
+	count__in(shared, value->packets, weighted(p, p->segments));
+	count__in(shared, value->bytes, weighted(p, h->payload_len));
 #ifdef FEATURE_match
 	volatile struct NAME(work) *w = work;
 
 	if (w->found)
-		count__in(shared, value->matched, 1);
+		count__in(shared, value->matched, weighted(p, 1));
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < KNOB_patterns_count; i++)
 		if (w->found >> i & 1)
-			count__in(shared, value->patterns[i], 1);
+			count__in(shared, value->patterns[i], weighted(p, 1));
 #ifndef KEY_pattern
 	if (w->number)
 		value->pattern = w->number;

@@ -161,19 +161,19 @@ static __always_inline void NAME(make_key)(struct NAME(key) * key, const struct 
 static __always_inline void NAME(count)(struct NAME(value) * value, struct packet *p,
 					const struct NAME(header) * h, const bool shared)
 {
-	count__in(shared, value->packets, p->segments);
+	count__in(shared, value->packets, weighted(p, p->segments));
 	if (h->broken)
-		count__in(shared, value->broken, p->segments);
+		count__in(shared, value->broken, weighted(p, p->segments));
 	if (h->kind == quic_initial)
-		count__in(shared, value->initials, p->segments);
+		count__in(shared, value->initials, weighted(p, p->segments));
 	else if (h->kind == quic_zero_rtt)
-		count__in(shared, value->zero_rtts, p->segments);
+		count__in(shared, value->zero_rtts, weighted(p, p->segments));
 	else if (h->kind == quic_handshake)
-		count__in(shared, value->handshakes, p->segments);
+		count__in(shared, value->handshakes, weighted(p, p->segments));
 	else if (h->kind == quic_retry)
-		count__in(shared, value->retries, p->segments);
+		count__in(shared, value->retries, weighted(p, p->segments));
 	else
-		count__in(shared, value->negotiations, p->segments);
+		count__in(shared, value->negotiations, weighted(p, p->segments));
 #ifdef FEATURE_timing
 	wall_ns now = clock__wall(p);
 

@@ -312,45 +312,45 @@ static __always_inline void NAME(count)(struct NAME(value) * value, const struct
 {
 	__u8 flags = p->tcp_flags;
 
-	count__in(shared, value->packets, p->segments);
-	count__in(shared, value->bytes, packet__bytes(p));
+	count__in(shared, value->packets, weighted(p, p->segments));
+	count__in(shared, value->bytes, weighted(p, packet__bytes(p)));
 	if ((flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		count__in(shared, value->syns, 1);
+		count__in(shared, value->syns, weighted(p, 1));
 	if ((flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-		count__in(shared, value->syn_acks, 1);
+		count__in(shared, value->syn_acks, weighted(p, 1));
 	if (flags & TCP_FIN)
-		count__in(shared, value->fins, 1);
+		count__in(shared, value->fins, weighted(p, 1));
 	if (flags & TCP_RST)
-		count__in(shared, value->resets, 1);
+		count__in(shared, value->resets, weighted(p, 1));
 	if (!p->window && p->payload && !(flags & (TCP_SYN | TCP_FIN | TCP_RST)))
-		count__in(shared, value->zero_windows, p->segments);
+		count__in(shared, value->zero_windows, weighted(p, p->segments));
 #ifdef FEATURE_handshake
 	if (seen->handshake) {
-		count__in(shared, value->handshakes[time__class(seen->handshake)], 1);
+		count__in(shared, value->handshakes[time__class(seen->handshake)], weighted(p, 1));
 		if (seen->handshake > value->handshake_max)
 			value->handshake_max = seen->handshake;
 	}
 #endif
 #ifdef FEATURE_rtt
 	if (seen->rtt && !seen->server.is_dst) {
-		count__in(shared, value->server_rtts[time__class(seen->rtt)], 1);
+		count__in(shared, value->server_rtts[time__class(seen->rtt)], weighted(p, 1));
 		if (seen->rtt > value->server_rtt_max)
 			value->server_rtt_max = seen->rtt;
 	} else if (seen->rtt) {
-		count__in(shared, value->client_rtts[time__class(seen->rtt)], 1);
+		count__in(shared, value->client_rtts[time__class(seen->rtt)], weighted(p, 1));
 		if (seen->rtt > value->client_rtt_max)
 			value->client_rtt_max = seen->rtt;
 	}
 #endif
 #ifdef FEATURE_loss
 	if (seen->retransmission)
-		count__in(shared, value->retransmissions, 1);
+		count__in(shared, value->retransmissions, weighted(p, 1));
 	if (seen->out_of_order)
-		count__in(shared, value->out_of_order, 1);
+		count__in(shared, value->out_of_order, weighted(p, 1));
 	if (seen->gap)
-		count__in(shared, value->gaps, 1);
+		count__in(shared, value->gaps, weighted(p, 1));
 	if (seen->keep_alive)
-		count__in(shared, value->keep_alives, 1);
+		count__in(shared, value->keep_alives, weighted(p, 1));
 #endif
 	(void)seen;
 }

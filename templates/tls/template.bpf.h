@@ -649,11 +649,11 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 					const struct NAME(hello) * m, const bool shared)
 {
 	(void)p;
-	count__in(shared, value->packets, 1);
+	count__in(shared, value->packets, weighted(p, 1));
 	if (m->cut)
-		count__in(shared, value->cut, 1);
+		count__in(shared, value->cut, weighted(p, 1));
 	if (m->broken)
-		count__in(shared, value->broken, 1);
+		count__in(shared, value->broken, weighted(p, 1));
 #ifdef FEATURE_timing
 	if (!value->first || clock__wall(p) < value->first)
 		value->first = clock__wall(p);
@@ -720,7 +720,7 @@ static __always_inline void NAME(answer)(struct NAME(hello) * m, const struct pa
 	if (m->supported.size == sizeof(version) &&
 	    NAME(peek)(m, &walk, m->supported.at, &version, sizeof(version)))
 		m->version = bpf_ntohs(version);
-	count__shared(value->answers, 1);
+	count__shared(value->answers, weighted(p, 1));
 	value->chosen_version = m->version;
 	NAME(write_cipher)(bpf_ntohs(cipher), value->chosen_cipher);
 }

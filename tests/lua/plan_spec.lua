@@ -59,10 +59,10 @@ describe("a plan", function()
       "tc_templates_alert", "totals_on_packet(p);", "to_on_packet(p);",
       "LEVEL_TC(tc_level_alert, NEED_ADDRESSES | NEED_TRANSPORT, tc_templates_alert)",
       "tc_templates_siege", "totals_on_packet(p);", "LEVEL_TC(tc_level_siege, NEED_ADDRESSES | NEED_TRANSPORT, tc_templates_siege)",
-      'SEC("tc")', "int tc_ingress(struct __sk_buff *ctx)", "case 1:", "LEVEL(tc_level_alert, ctx, state.epoch, ingress);", "case 2:",
-      "LEVEL(tc_level_siege, ctx, state.epoch, ingress);",
-      "default:", "LEVEL(tc_level_calm, ctx, state.epoch, ingress);", "return TC_PASS;",
-      "int tc_egress(struct __sk_buff *ctx)", "LEVEL(tc_level_calm, ctx, state.epoch, egress);", 'SEC("license")' })
+      'SEC("tc")', "int tc_ingress(struct __sk_buff *ctx)", "case 1:", "LEVEL(tc_level_alert, ctx, state, ingress);", "case 2:",
+      "LEVEL(tc_level_siege, ctx, state, ingress);",
+      "default:", "LEVEL(tc_level_calm, ctx, state, ingress);", "return TC_PASS;",
+      "int tc_egress(struct __sk_buff *ctx)", "LEVEL(tc_level_calm, ctx, state, egress);", 'SEC("license")' })
     assert.equal(0, count(source, "LEVEL_XDP"))
     assert.equal(3, count(source, "totals_on_packet(p)"))
   end)

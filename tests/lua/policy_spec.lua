@@ -37,7 +37,7 @@ return policy "p" { always = { counter "all" {}, flows "to" { key = { "src", "dp
   end
 
   it("say what the engine needs to know of them", function()
-    assert.same({ kind = "max", probe = "to", field = "bytes", unit = "size", sampled = true, text = "max to.bytes" },
+    assert.same({ kind = "max", probe = "to", field = "bytes", unit = "size", text = "max to.bytes" },
       decl_of 'max("to.bytes"):above "1kB"')
     assert.same({ kind = "entropy", probe = "to", field = "dport", unit = "share", by = "dport", weight = "packets",
       text = "entropy to.dport" }, decl_of 'entropy("to.dport"):above "50%"')
@@ -46,7 +46,7 @@ return policy "p" { always = { counter "all" {}, flows "to" { key = { "src", "dp
     assert.same({ kind = "distinct", probe = "to", field = "src", unit = "count", text = "distinct to.src" },
       decl_of 'distinct("to.src"):above(5)')
     assert.same({ kind = "rate", probe = "to", field = "syn", where = "dport == 53 and src ~= '10.0.0.1'", unit = "rate",
-      sampled = true, text = "rate to.syn where dport == 53 and src ~= '10.0.0.1'" },
+      text = "rate to.syn where dport == 53 and src ~= '10.0.0.1'" },
       decl_of [[rate("to.syn", "dport == 53 and src ~= '10.0.0.1'"):above "5/s"]])
   end)
 

@@ -76,9 +76,9 @@ static const char kinds_source[] =
 	"{\n"
 	"	union ctl_state state = hook__state();\n"
 	"	if (state.level == 1)\n"
-	"		LEVEL(xdp_level_deep, ctx, state.epoch, ingress);\n"
+	"		LEVEL(xdp_level_deep, ctx, state, ingress);\n"
 	"	else\n"
-	"		LEVEL(xdp_level_base, ctx, state.epoch, ingress);\n"
+	"		LEVEL(xdp_level_base, ctx, state, ingress);\n"
 	"	return XDP_PASS;\n"
 	"}\n"
 	"char LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n";

@@ -44,7 +44,7 @@ SEC("tc") int tc_root(struct __sk_buff *ctx)
 {
 	union ctl_state state = hook__state();
 
-	LEVEL(tc_level_base, ctx, state.epoch, ingress);
+	LEVEL(tc_level_base, ctx, state, ingress);
 	return TC_PASS;
 }
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
