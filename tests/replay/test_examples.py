@@ -144,7 +144,7 @@ def dns_tunnel():
 def latency():
     def connections(server, answer_ms, base):
         out = []
-        for i in range(400):  # ten a second
+        for i in range(800):  # ten a second
             client, port, at = "10.0.0.%d" % (1 + i % 5), base + i, BEGIN + i * 100 * MS
             out += [(at, tcp(client, port, server, 443, SYN)),
                     (at + answer_ms(i) * MS, tcp(server, 443, client, port, SYN_ACK)),
