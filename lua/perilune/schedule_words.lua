@@ -42,8 +42,9 @@ local function between(value)
   if type(value) ~= "table" or #value ~= 2 then return nil, "expected two times of the day", hint end
   local times = {}
   for i = 1, 2 do
-    times[i] = clock(value[i])
-    if not times[i] then return nil, ("%s is no time of the day"):format(units.quote(value[i])), hint end
+    local text = schema.value(value[i], { type = "text" }) or value[i] -- an option stands for its value
+    times[i] = clock(text)
+    if not times[i] then return nil, ("%s is no time of the day"):format(units.quote(text)), hint end
   end
   if times[1] == times[2] or times[1] == 86400 then return nil, "it ends when it begins", hint end
   return { times[1], times[2], text = ("%s to %s"):format(value[1], value[2]) }

@@ -208,7 +208,7 @@ def elephants():
         lab.fail("elephants: sampled rows stand for %d packets of %d" % (estimate, seen))
 
 
-CASES = (netflow, port_scan, dns_tunnel, latency, amplification)
+CASES = (netflow, port_scan, dns_tunnel, latency, amplification, tls_night)
 
 
 def main():
