@@ -80,15 +80,16 @@ local function planned(program, context, calls)
   for i, name in ipairs(program.probes or { program.template }) do
     probes[i] = ('%s "p%d" { features = { %s } }'):format(name, i, quoted(program.features or {}))
   end
-  local text = 'return policy "cost" { attach = { iface = "lo", hook = "xdp" }, always = { %s } }'
+  local text = 'return policy "cost" { attach = { iface = "lo", hook = "xdp" }, always = { %s }, rules = { %s } }'
   local decl = task.check(policy.load {
-    source = text:format(table.concat(probes, ", ")), name = program.name, set = {}, templates = context.templates,
+    source = text:format(table.concat(probes, ", "), program.rules or ""), name = program.name, set = {},
+    templates = context.templates,
   })
   return task.check(build.plan(decl, { share = context.share, calls = calls }))
 end
 
---- Compiles and loads a program: { name, source, args } or { name, template or probes, features }. Sets `program` and
---- `cost`.
+--- Compiles and loads a program: { name, source, args } or { name, template or probes, features, rules (text) }. Sets
+--- `program` and `cost`.
 function cost.load(t, program, context)
   local function load(calls)
     local plan = program.source and program or planned(program, context, calls)

@@ -175,6 +175,10 @@ local HANDS = {
 -- Several templates in one program, against one program each.
 local FUSED = { "counter", "flows", "netflow" }
 
+-- A rule that the kernel tests, on packets that change none of its counters: what every packet pays for it.
+local TRIGGER = { name = "trigger", template = "counter", features = { "tcp_flags" },
+  rules = 'rule "surge" { trigger = "50ms", when = (rate "p1.syn" - rate "p1.syn_ack"):above "1k/s", act = log }' }
+
 -- The ratios to print: { name, numerators, denominators }, the figures of which are added up.
 local RATIOS = {
   { "flows:by_hand", { "flows" }, { "by_hand" } },
@@ -182,6 +186,7 @@ local RATIOS = {
   { "percpu:shared", { "by_hand_percpu" }, { "by_hand" } },
   { "ipv4_key:common_key", { "by_hand_ipv4" }, { "by_hand" } },
   { "fused:separate", { "fused" }, FUSED },
+  { "trigger:without", { "trigger" }, { "counter.tcp_flags" } },
 }
 
 -- All programs: { name, template, feature, source, args, frame }.
@@ -195,6 +200,7 @@ local function programs(context)
     for _, variant in ipairs(cost.variants(manifest)) do list[#list + 1] = variant end
   end
   list[#list + 1] = { name = "fused", probes = FUSED }
+  list[#list + 1] = TRIGGER
   return list
 end
 
