@@ -9,6 +9,7 @@
 
 local evaluate = require "perilune.evaluate"
 local formula = require "perilune.formula"
+local history = require "perilune.history"
 local instances = require "perilune.instances"
 local members = require "perilune.members"
 local units = require "perilune.units"
@@ -45,7 +46,7 @@ end
 local function compile_rule(self, decl)
   local grouping = decl.per and grouping_of(self, decl.per)
   local context = { per = decl.per, slots = self.slots, columns = grouping and grouping.wanted or {},
-    timers = 0 }
+    timers = 0, rule = decl.name, history = self.history }
   local when = evaluate.compile(decl.when, context)
   local clear = decl.clear and evaluate.compile(decl.clear, context)
   local adds = {}
@@ -68,11 +69,12 @@ local function call_here(node, window, key)
 end
 
 -- decl: what policy.load returns. options: instances, most of one rule; call, how a policy's function is called:
--- call(node, window, key) → truth | nil, why there is none, whether it is worth being asked again in the next window.
+-- call(node, window, key) → truth | nil, why there is none, whether it is worth being asked again in the next
+-- window.
 function decide.new(decl, options)
   local self = setmetatable({
-    rules = {}, members = {}, order = {}, groupings = {}, slots = formula.slots(), holds = {}, reported = {},
-    failed = {}, sets_of = decl.sets or {},
+    rules = {}, members = {}, order = {}, groupings = {}, slots = formula.slots(), history = history.new(), holds = {},
+    reported = {}, failed = {}, sets_of = decl.sets or {},
     most = options and options.instances or MOST_INSTANCES, call = options and options.call or call_here,
   }, Decide)
   for i, set in ipairs(decl.sets or {}) do
@@ -111,6 +113,7 @@ local function begin(self, sample)
   function step.text(rule, raw) return sample.text(rule.grouping.probe, rule.grouping.field, raw) end
   local env = {
     seconds = sample.seconds, start = sample.start, finish = sample.finish, totals = self.slots:read(sample),
+    wall = sample.wall or sample.start,
   }
   function env.call(_, node) return call(self, step, node, env.rule, env.raw) end
   step.env = env
@@ -130,7 +133,7 @@ local function rows_of(step, grouping)
     n = n + 1
     keys[n], rows[n] = raw, row
   end
-  known = { by_key = by_key, keys = keys, rows = rows, n = n }
+  known = { by_key = by_key, keys = keys, rows = rows, n = n, zero = grouping.zero }
   step.groups[grouping] = known
   return known
 end
@@ -298,13 +301,38 @@ local function conclude(self, step)
   return step.result
 end
 
+local function rule_named(self, name)
+  for _, rule in ipairs(self.rules) do
+    if rule.name == name then return rule end
+  end
+end
+
+local function history_rows(self, step)
+  return function(name) return rows_of(step, rule_named(self, name).grouping) end
+end
+
+-- Whether a rule fires for a key, or without one for any.
+local function is_firing(self, name, key)
+  local remembered = rule_named(self, name).instances
+  if key then return remembered[key] ~= nil and remembered[key].state == "firing" end
+  for _, instance in pairs(remembered) do
+    if instance.state == "firing" then return true end
+  end
+  return false
+end
+
 -- Judges one closed window. A window that is not decisive (cut short by a change of level) leaves everything
--- as it is. The result's `holds` is the same table until something about it changes.
+-- as it is, but for what is remembered of it. The result's `holds` is the same table until something about it
+-- changes.
 function Decide:step(sample)
-  if sample.decisive == false or sample.seconds <= 0 then
+  local decisive = sample.decisive ~= false and sample.seconds > 0
+  if not decisive and #self.history.list == 0 then
     return { rules = {}, actions = {}, errors = {}, holds = self.holds }
   end
   local step = begin(self, sample)
+  local rows = history_rows(self, step)
+  self.history:observe(sample, step.env, rows)
+  if not decisive then return step.result end
   for _, rule in ipairs(self.rules) do
     local missing = absent(rule, sample)
     if missing then
@@ -314,13 +342,21 @@ function Decide:step(sample)
     end
   end
   expire(self, step)
+  self.history:learn(sample, step.env, rows, function(name, key) return is_firing(self, name, key) end)
   return conclude(self, step)
 end
 
-local function rule_named(self, name)
-  for _, rule in ipairs(self.rules) do
-    if rule.name == name then return rule end
-  end
+-- Windows without packets, of `sample.seconds` in all, in which nothing can be decided (at_rest).
+function Decide:skip(sample)
+  if #self.history.list == 0 then return end
+  local silent = { observed = {} }
+  self.history:skip(sample.seconds, sample, {
+    seconds = sample.window, start = sample.start, finish = sample.start + sample.seconds, wall = sample.wall,
+    totals = self.slots:read(silent),
+  }, function(name)
+    local grouping = rule_named(self, name).grouping
+    return grouping and grouping.zero
+  end)
 end
 
 -- Whether a rule without `per` is firing.
@@ -336,6 +372,7 @@ function Decide:trip(name, slice)
   local step = begin(self, {
     seconds = slice.seconds, start = slice.start, finish = slice.finish, total = slice.total,
     observed = setmetatable({}, { __index = function() return true end }), rows = function() return 0 end,
+    figure = function() return 0 / 0 end,
   })
   local instance = rule.instances[WHOLE]
   if not instance then
@@ -350,8 +387,8 @@ function Decide:trip(name, slice)
   return conclude(self, step)
 end
 
--- The end: takes back what lasts of every instance that fires, and those in sets that others may see. Returns a list of
--- actions.
+-- The end: takes back what lasts of every instance that fires, and those in sets that others may see. Returns a list
+-- of actions.
 function Decide:release(why)
   local step = { result = { actions = {} } }
   for _, rule in ipairs(self.rules) do
@@ -374,6 +411,7 @@ end
 
 -- Whether nothing is remembered: a window without packets would change nothing.
 function Decide:at_rest()
+  if self.history:moving() then return false end
   for _, rule in ipairs(self.rules) do
     if next(rule.instances) ~= nil then return false end
   end
@@ -391,9 +429,9 @@ function Decide:sets()
 end
 
 -- How often something had no room: { rules = { name → keys not remembered }, sets = { name → members refused
--- } }. A key that is refused in ten windows counts ten times.
+-- }, history = { series → keys and values without room } }. A key that is refused in ten windows counts ten times.
 function Decide:overflow()
-  local overflow = { rules = {}, sets = {} }
+  local overflow = { rules = {}, sets = {}, history = self.history:overflow() }
   for _, rule in ipairs(self.rules) do overflow.rules[rule.name] = rule.overflow end
   for name, set in pairs(self.members) do overflow.sets[name] = set.overflow end
   return overflow

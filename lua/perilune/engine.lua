@@ -483,7 +483,10 @@ end
 
 --- Windows without packets, which could change nothing, were not closed: the current one begins that much later.
 function Engine:skip(seconds)
-  local current = self.current
+  local current, observed = self.current, {}
+  for _, probe in ipairs(current.level.probes) do observed[probe] = true end
+  self.decide:skip { seconds = seconds, window = current.level.window, start = current.mono, wall = current.start / 1e6,
+    observed = observed }
   current.start, current.mono = current.start + math.floor(seconds * 1e6 + 0.5), current.mono + seconds
   self.seconds = self.seconds + seconds
   self.seen:skip(current.level, seconds)

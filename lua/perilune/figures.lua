@@ -6,6 +6,7 @@
 -- gives it. Each is a loop or two of the verbs (shape.lua), over the rows that meet its condition.
 
 local entropy = require "perilune.entropy"
+local formula = require "perilune.formula"
 local group = require "perilune.group"
 local histogram = require "perilune.histogram"
 local loops = require "perilune.loops"
@@ -46,13 +47,14 @@ local WHOLE = {}
 function WHOLE.count(v) return v:count() end
 function WHOLE.sum(v, column) return v:sum(column.field) end
 function WHOLE.min(v, column) return v:min(column.field) or NAN end
-function WHOLE.max(v, column) return v:max(column.field) or NAN end
+function WHOLE.max(v, column) return v:max(column.field) or 0 end
 function WHOLE.distinct(v, column) return v:distinct(column.field) end
 
 function WHOLE.quantile(v, column)
-  if not column.classes then return v:quantile(column.field, column.q) or NAN end
+  if not column.classes then return v:quantile(column.field, column.q) or 0 end
   local counts, n = counts_of(v, column.field)
-  return histogram.quantile(counts, n, column.classes.first, column.q)
+  local value = histogram.quantile(counts, n, column.classes.first, column.q)
+  return value == value and value or 0
 end
 
 function WHOLE.entropy(v, column)
@@ -78,6 +80,13 @@ local function within(v, by, column, into)
   for raw, own in pairs(weights) do into(raw, entropy.values(own)) end
 end
 
+--- Calls into(raw key or nil, raw value) for every value that the column's field has, in the rows of every key of
+--- `by`, or without it in all.
+function figures.values(v, column, by, into)
+  local keys = by and { by, column.field } or { column.field }
+  group.each(chosen(v, column), keys, {}, function(raws) into(by and raws[1] or nil, raws[#raws]) end)
+end
+
 --- Calls into(raw key, value) for every key of the field `by` (or of several, a list) that has rows which meet the
 --- column's condition.
 function figures.by_key(v, by, column, into)
@@ -87,7 +96,7 @@ function figures.by_key(v, by, column, into)
   group.each(rows, { by }, { wanted }, function(raws, values)
     local value = values.v
     if classes then value = histogram.quantile(value, #value, classes.first, column.q) end
-    into(raws[1], value)
+    into(raws[1], value == value and value or formula.nothing[column.kind])
   end)
 end
 

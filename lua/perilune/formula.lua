@@ -6,14 +6,14 @@
 -- What it reads are columns: { name =, kind =, field =, where =, … } of a probe. For the probe of the rule's own
 -- key they are fields of `row`, by name; for others, or without a key, env.totals[slot].
 --
--- NaN stands for what is not known (the greatest of no rows): it makes every comparison false.
+-- NaN stands for what is not known (the least of no rows): it makes every comparison false.
 
 local formula = {}
 
 local NAN = 0 / 0
 
 -- What there is without rows, by the kind of column.
-local NOTHING = { count = 0, sum = 0, distinct = 0, min = NAN, max = NAN, quantile = NAN, entropy = NAN }
+local NOTHING = { count = 0, sum = 0, distinct = 0, max = 0, quantile = 0, min = NAN, entropy = NAN }
 formula.nothing = NOTHING
 
 -- Plain sums and the number of rows have short names, since most rows have nothing else.
@@ -130,7 +130,10 @@ function compile(node, context)
   return MEASURES[node.kind](node, context)
 end
 
---- `context`: per ({ probe, field } or nil), slots, columns (receives those of the per-probe that are read, by name).
+require "perilune.formula_history"(MEASURES, { compile = compile, reader = reader, column_of = column_of })
+
+--- `context`: per ({ probe, field } or nil), slots, columns (receives those of the per-probe that are read, by name);
+--- for measures that look back also rule (its name) and history.
 formula.compile = compile
 
 return formula

@@ -4,12 +4,16 @@
 --
 --   rate sum                 of amounts: what a probe counts. A rate is a sum per second of the window.
 --   mean                     of amounts and plain numbers: the sum by the number of rows
---   min max quantile         of amounts and plain numbers, over the rows. A quantile is by nearest rank (quantile.lua),
+--   min max quantile         of amounts and plain numbers, over the rows. A quantile is by nearest rank
+-- (quantile.lua),
 --                            and may also be of a histogram: interpolated within its class (histogram.lua).
 --   distinct                 of any field: how many values it has among the rows
 --   entropy                  of an amount: how evenly it is spread over the rows; of a field of the key: how evenly
 --                            packets are spread over its values (entropy.lua). A share: from 0 to 1.
 --   count                    the rows
+--
+-- Without rows, sum, count, mean, max, quantile and distinct are 0; min and entropy are not known, and conditions on
+-- them false: a `clear` on one of these alone never holds once its rows are gone.
 --
 -- Units: bytes are a size, ns a duration (shown and compared as such), all other amounts a count.
 

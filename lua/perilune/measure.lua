@@ -24,7 +24,7 @@ local value_methods, condition_methods = {}, {}
 
 local fail = sandbox.fail
 
-local LATER = { over = true, ewma = true, baseline = true, delta = true }
+local LATER = { delta = true }
 
 local function kind_of(thing)
   local meta = getmetatable(thing)
@@ -248,6 +248,44 @@ local function comparison(kind)
 end
 
 value_methods.above, value_methods.below = comparison "above", comparison "below"
+
+local function duration_of(word, given)
+  local seconds, message, remedy = schema.value(given, { type = "duration", min = 0.01 })
+  if seconds then return seconds end
+  fail(nil, ("%s: %s"):format(word, message or "expected a duration"), remedy or ('like :%s "1m"'):format(word))
+end
+
+-- A measure that looks back (formula_history.lua).
+local function looking_back(kind)
+  return function(of, given)
+    if of.kind == "number" or of.kind == "value" then
+      fail(nil, ("%s is no measure, so nothing about it can change"):format(described(of)),
+        'like rate("to.packets"):' .. kind .. ' "1m"')
+    end
+    local seconds = duration_of(kind, given)
+    return node { kind = kind, of = of, seconds = seconds,
+      text = ("%s %s %s"):format(bracketed(of), kind, units.print(seconds, "duration")) }
+  end
+end
+
+value_methods.over, value_methods.ewma = looking_back "over", looking_back "ewma"
+
+-- What is learnt may have { warmup = "1d", by = "hour" } as well.
+local LEARNT = schema.new { what = "baseline", keys = {
+  warmup = { type = "duration", min = 0.01 }, by = { type = "text", one_of = { "hour" } },
+} }
+
+for _, kind in ipairs { "baseline", "spread", "deviation" } do
+  local make = looking_back(kind)
+  value_methods[kind] = function(of, period, options)
+    local made = make(of, period)
+    local values, message, remedy = LEARNT:parse(options or {})
+    if not values then fail(nil, message, remedy) end
+    made.warmup, made.hours = values.warmup, values.by == "hour" or nil
+    if values.by then made.text = made.text .. " by hour" end
+    return made
+  end
+end
 
 -- A name for an expression, used in reasons and values instead of its formula.
 function value_methods.named(value, name)

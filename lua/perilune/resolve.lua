@@ -28,8 +28,39 @@ local function leaf(node, look)
   return made
 end
 
+-- What may stand under each measure that looks back.
+local LOOKS_BACK = { over = true, ewma = true, baseline = true, spread = true, deviation = true }
+local NOT_UNDER = {
+  over = {
+    over = true, ewma = true, baseline = true, spread = true, deviation = true, quantile = true, entropy = true,
+  },
+  ewma = { ewma = true, baseline = true, spread = true, deviation = true },
+  baseline = { baseline = true, spread = true, deviation = true },
+}
+
+local function check_under(node, kind, part, not_under)
+  if not_under[part.kind] then
+    sandbox.fail(node.at, ("%s: there is no %s of a measure with %s"):format(node.text, kind, part.kind),
+      kind == "over" and (part.kind == "quantile" or part.kind == "entropy") and "use :ewma, or a longer window"
+        or "leave one of them out")
+  end
+  for _, key in ipairs { "left", "right", "of" } do
+    if part[key] then check_under(node, kind, part[key], not_under) end
+  end
+end
+
+local function look_back(node, look)
+  local of = resolve.measure(node.of, look)
+  check_under(node, node.kind, of, NOT_UNDER[node.kind] or NOT_UNDER.baseline)
+  return {
+    kind = node.kind, of = of, seconds = node.seconds, unit = node.kind == "deviation" and "ratio" or of.unit,
+    warmup = rawget(node, "warmup"), hours = rawget(node, "hours"), text = node.text,
+  }
+end
+
 -- A plain copy of a measure, with its unit.
 function resolve.measure(node, look)
+  if LOOKS_BACK[node.kind] then return look_back(node, look) end
   if node.kind ~= "op" and node.kind ~= "share" then return leaf(node, look) end
   local left, right = resolve.measure(node.left, look), resolve.measure(node.right, look)
   if node.kind == "share" then
@@ -78,7 +109,7 @@ end
 -- Calls visit(measure leaf) for every measure of a plain condition that reads a probe.
 function resolve.each_measure(node, visit)
   if node.probe then visit(node) end
-  for _, key in ipairs { "measure", "threshold", "left", "right", "cond" } do
+  for _, key in ipairs { "measure", "threshold", "left", "right", "cond", "of" } do
     if node[key] then resolve.each_measure(node[key], visit) end
   end
   for _, inner in ipairs(node) do resolve.each_measure(inner, visit) end

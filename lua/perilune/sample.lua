@@ -51,6 +51,7 @@ function sample.new(closed, rows, context)
   local self = {
     seq = closed.seq,
     start = closed.mono,
+    wall = closed.start / 1e6,
     finish = closed.mono + closed.seconds,
     seconds = closed.seconds,
     level = closed.level.name,
@@ -87,6 +88,13 @@ function sample.new(closed, rows, context)
       if not ok then fill(groups, name, NAN) end
     end
     return groups, count
+  end
+
+  --- Calls into(raw key or nil, raw value) for what distinct counts.
+  function self.values(column, by, into)
+    guarded(context, column.probe, column, function()
+      figures.values(rows[column.probe], column, by and key_fields(by), into)
+    end)
   end
 
   function self.text(probe, field, key)

@@ -415,3 +415,97 @@ describe("the end", function()
     assert.same({ "r 10.0.0.1: the run has ended", "seen", "exit" }, { actions[1].reason, actions[2].set, actions[2].why })
   end)
 end)
+
+describe("measures that look back", function()
+  local function last_value(result, text) return result.rules[1] and result.rules[1].values[text] end
+
+  it("judge several windows together, those that were cut short too", function()
+    local d = decider 'rule "r" { when = rate("totals.syn"):over("4s"):above "100/s" }'
+    assert.same({}, states(d:step(window(0, { syn = 50 }))))
+    assert.same({}, states(d:step(window(1, { syn = 120 }))))
+    -- Half a second that is not judged: 400 in 2.5 s, then 450 in 3.5 s.
+    local cut = d:step(window(2, { syn = 230 }, nil, { seconds = 0.5, finish = 2.5, decisive = false }))
+    assert.same({}, states(cut))
+    local result = d:step(window(2.5, { syn = 50 }))
+    assert.same({ "r firing" }, states(result))
+    assert.near(450 / 3.5, last_value(result, "rate totals.syn over 4s"), 1e-9)
+    assert.equal("r: rate totals.syn over 4s 129/s above 100/s", result.rules[1].reason)
+    assert.same({}, states(d:step(window(3.5, { syn = 0 })))) -- 400 in 3.5 s: what begins before 0.5 s is over
+    assert.same({ "r cleared" }, states(d:step(window(4.5, { syn = 0 }))))
+  end)
+
+  it("divide sums, not quotients", function()
+    local d = decider [[rule "r" { when = all { share("totals.syn", "totals.packets"):over("5s"):above "20%",
+      share("totals.syn", "totals.packets"):ewma("5s"):above "20%" } }]]
+    d:step(window(0, { syn = 10, packets = 10 }))
+    local result = d:step(window(1, { syn = 0, packets = 990 }))
+    assert.same({ "r cleared" }, states(result))
+    assert.near(0.01, last_value(result, "share totals.syn/totals.packets over 5s"), 1e-9)
+  end)
+
+  it("have a figure for every key, and forget those that are silent", function()
+    local d = decider 'rule "r" { per = "to.dst", when = rate("to.syn"):over("3s"):above "100/s" }'
+    assert.same({}, states(d:step(window(0, {}, { ["1"] = { syn = 90 }, ["2"] = { syn = 10 } }))))
+    assert.same({ "r 10.0.0.1 firing" }, states(d:step(window(1, {}, { ["1"] = { syn = 150 }, ["2"] = { syn = 90 } }))))
+    assert.is_false(d:at_rest())
+    assert.same({ "r 10.0.0.1 cleared" }, states(d:step(window(2, {}, { ["2"] = { syn = 150 } })))) -- 240 in 3 s
+    assert.same({}, states(d:step(window(3, {}, {}))))
+    for at = 4, 6 do d:step(window(at, {}, {})) end
+    assert.is_true(d:at_rest())
+  end)
+
+  it("leave out windows in which their probe does not run", function()
+    local d = decider 'rule "r" { when = rate("to.syn"):over("10s"):above "100/s" }'
+    d:step(window(0, {}, { ["1"] = { syn = 90 } }))
+    for at = 1, 4 do d:step(window(at, {}, nil)) end
+    assert.near(105, last_value(d:step(window(5, {}, { ["1"] = { syn = 120 } })), "rate to.syn over 10s"), 1e-9)
+  end)
+
+  local LEARNS = [[rule "r" { when = rate("totals.syn"):above(rate("totals.syn"):baseline("100s", { warmup = "20s" }) * 3),
+    clear = rate("totals.syn"):below(rate("totals.syn"):baseline("100s", { warmup = "20s" }) * 2) }]]
+
+  it("know nothing before they have learnt, and learn nothing while the rule fires", function()
+    local d = decider(LEARNS)
+    assert.same({}, states(d:step(window(0, { syn = 90 }))))
+    for at = 1, 19 do assert.same({}, states(d:step(window(at, { syn = at % 2 == 0 and 90 or 110 })))) end
+    local result = d:step(window(20, { syn = 5000 }))
+    assert.same({ "r firing" }, states(result))
+    local learnt = last_value(result, "rate totals.syn baseline 1m40s")
+    assert.is_true(learnt > 99 and learnt < 101, learnt)
+    for at = 21, 60 do assert.same({}, states(d:step(window(at, { syn = 5000 })))) end
+    result = d:step(window(61, { syn = 150 }))
+    assert.same({ "r cleared" }, states(result))
+    assert.equal(learnt, last_value(result, "rate totals.syn baseline 1m40s"))
+  end)
+
+  it("tell how far a figure is from what is normal", function()
+    local d = decider 'rule "r" { when = rate("totals.syn"):deviation("100s", { warmup = "20s" }):above(4) }'
+    for at = 0, 29 do assert.same({}, states(d:step(window(at, { syn = at % 2 == 0 and 90 or 110 })))) end
+    assert.same({}, states(d:step(window(30, { syn = 130 }))))
+    assert.same({ "r firing" }, states(d:step(window(31, { syn = 160 }))))
+  end)
+
+  it("freeze what is learnt of a key that fires, and go on with the others", function()
+    local d = decider [[rule "r" { per = "to.dst",
+      when = rate("to.syn"):above(rate("to.syn"):baseline("100s", { warmup = "10s" }) * 3) }]]
+    for at = 0, 11 do d:step(window(at, {}, { ["1"] = { syn = 100 }, ["2"] = { syn = 100 } })) end
+    assert.same({ "r 10.0.0.1 firing" }, states(d:step(window(12, {}, { ["1"] = { syn = 1000 }, ["2"] = { syn = 100 } }))))
+    for at = 13, 80 do
+      assert.same({}, states(d:step(window(at, {}, { ["1"] = { syn = 1000 }, ["2"] = { syn = 250 }, ["3"] = { syn = 9 } }))))
+    end
+    assert.same({ "r 10.0.0.1 cleared" }, states(d:step(window(81, {}, { ["1"] = { syn = 290 }, ["2"] = { syn = 290 } }))))
+  end)
+
+  it("are refused where they make no sense", function()
+    for condition, expected in pairs {
+      ['quantile("to.bytes", 0.9):over("1m"):above "1kB"'] = "there is no over of a measure with quantile (use :ewma, or a longer window)",
+      ['rate("to.syn"):over("1m"):over("2m"):above "1/s"'] = "there is no over of a measure with over (leave one of them out)",
+      ['rate("to.syn"):baseline("7d"):ewma("2m"):above "1/s"'] = "there is no ewma of a measure with baseline (leave one of them out)",
+    } do
+      local decl, message = policy.load { source = ('return policy "p" { always = { flows "to" { features = { "tcp_flags" } } },'
+        .. ' rules = { rule "r" { when = %s } } }'):format(condition), name = "p.lua", templates = templates }
+      assert.is_nil(decl)
+      assert.truthy(message:find(expected, 1, true), message)
+    end
+  end)
+end)

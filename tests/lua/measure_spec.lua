@@ -85,7 +85,11 @@ describe("measures", function()
     fails('rate takes the text "probe.field", got "sy-n" (like rate "totals.packets")', function() rate "sy-n" end)
     fails('count takes the name of a probe, got "to.syn" (like count "to": its rows)', function() words.count "to.syn" end)
     fails('a measure has no abov (did you mean "above"?)', function() rate("a.b"):abov "2/s" end)
-    fails("baseline is not built yet (leave it out)", function() rate("a.b"):baseline "7d" end)
+    fails("delta is not built yet (leave it out)", function() rate("a.b"):delta "7d" end)
+    fails('over: expected a duration, got 5, which is a count (write it like "10s")', function() rate("a.b"):over(5) end)
+    fails("the option \"surge\" is no measure, so nothing about it can change (like rate(\"to.packets\"):ewma \"1m\")",
+      function() measure.number(1, "rate", "surge"):ewma "5s" end)
+    fails("baseline has no key \"warm\" (known: by, warmup)", function() rate("a.b"):baseline("7d", { warm = "1d" }) end)
     fails('rate a.b above: "2k/sec" is not a number with a unit (like "10s", "2k/s", "64kB", "60%" or a bare count)',
       function() rate("a.b"):above "2k/sec" end)
     fails('rate a.b: above lacks a threshold (like :above "2k/s")', function() rate("a.b"):above() end)

@@ -11,7 +11,7 @@ import lab  # noqa: E402
 
 WHOLE = {
     "min flows.bytes": lambda rows: min((r["bytes"] for r in rows), default=None),
-    "max flows.bytes": lambda rows: max((r["bytes"] for r in rows), default=None),
+    "max flows.bytes": lambda rows: max((r["bytes"] for r in rows), default=0),
     "mean flows.bytes": lambda rows: sum(r["bytes"] for r in rows) / len(rows) if rows else 0,
     "sum flows.packets": lambda rows: sum(r["packets"] for r in rows),
     "count flows": len,
@@ -35,7 +35,7 @@ WHERE = {
 def rank(values, q):
     """The q-quantile by nearest rank, in exact arithmetic."""
     if not values:
-        return None
+        return 0
     return sorted(values)[max(1, math.ceil(q * len(values))) - 1]
 
 
@@ -43,7 +43,7 @@ def histogram(counts, first, q):
     """By linear interpolation between the ends of a class, in exact arithmetic."""
     total, before = sum(counts), 0
     if not total:
-        return None
+        return 0
     for k, count in enumerate(counts):
         low = 0 if k == 0 else first * 2 ** (k - 1)
         if count and before + count >= q * total:
