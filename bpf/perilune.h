@@ -36,6 +36,8 @@
 
 #include "trigger.h"
 
+#include "tap.h"
+
 #include "tcp_flags.h"
 
 #include "server.h"

@@ -5,6 +5,7 @@
 --   add "set"                         the instance's key is a member
 --   log, log "text"                   says it once
 --   emit "name" { field = value, … }  an event of the policy's own, once; fields are text, numbers and booleans
+--   capture { packets =, lasting = }   writes the packets of the suspects to a file (capture_act.lua)
 --   notify "receiver"                 tells it, and tells it again when it is over
 --   function(w, key) … end            is called once
 --
@@ -12,6 +13,7 @@
 --   { kind =, lasts = true when clearing takes it back, outside = true when it is done outside of the engine
 --     (performers.lua), text = what an event says of it, … }
 
+local capture_act = require "perilune.capture_act"
 local form = require "perilune.form"
 local measure = require "perilune.measure"
 local sandbox = require "perilune.sandbox"
@@ -24,7 +26,7 @@ local acts = {}
 local Act = {}
 
 local MOST_FIELDS = 32 -- of an emit
-local EXAMPLE = 'add "set", log, log "text", emit "name", notify "receiver", function(w, key)'
+local EXAMPLE = 'add "set", log, log "text", emit "name", notify "receiver", capture { … }, function(w, key)'
 
 local function is_act(thing) return getmetatable(thing) == Act end
 
@@ -68,6 +70,12 @@ local function emit(name)
   return new { kind = "emit", name = name, text = name, fields = {} }
 end
 
+local function capture(body)
+  local values, message, remedy = capture_act.SPEC:parse(body)
+  if not values then sandbox.fail(nil, message, remedy) end
+  return new { kind = "capture", values = values }
+end
+
 local function notify(name)
   if type(name) ~= "string" then
     sandbox.fail(nil, "notify takes the name of a receiver", 'like notify "soc"')
@@ -90,7 +98,9 @@ end
 
 --- The words of the language that make acts.
 function acts.words()
-  return { add = add, emit = emit, notify = notify, log = setmetatable({ kind = "log", at = false }, Act) }
+  return {
+    add = add, emit = emit, notify = notify, capture = capture, log = setmetatable({ kind = "log", at = false }, Act),
+  }
 end
 
 --- A schema type: the acts of a rule, as a list.
@@ -153,10 +163,12 @@ function checked.notify(act, rule, _, declared)
   return { kind = "notify", receiver = act.receiver, text = act.receiver, lasts = true, outside = true }
 end
 
+checked.capture = capture_act.check
+
 function checked.call(act) return act end
 
---- The acts of a rule as plain data. `per`: { probe, field } or nil; `declared`: forms by name, { sets =, receivers =
---- }.
+--- The acts of a rule as plain data. `per`: { probe, field } or nil; `declared`: forms by name, { sets =,
+--- set_list =, receivers = }.
 function acts.check(rule, per, declared)
   local list = {}
   for i, act in ipairs(rule.values.act) do list[i] = checked[act.kind](act, rule, per, declared) end

@@ -5,6 +5,7 @@
 local acts = require "perilune.acts"
 local budget_form = require "perilune.budget_form"
 local flow = require "perilune.flow"
+local capture_act = require "perilune.capture_act"
 local form = require "perilune.form"
 local measurable = require "perilune.measurable"
 local predicate = require "perilune.predicate"
@@ -286,13 +287,14 @@ function check.declare(policy, file, options)
   local by_set = by_name(values.sets, "set")
   decl.sets = sets.declare(values.sets)
   for _, probe in ipairs(list) do sets.limit(probe, by_set, decl.sets) end
-  local declared = { sets = by_set, receivers = by_name(values.receivers, "receiver") }
+  local declared = { sets = by_set, set_list = decl.sets, receivers = by_name(values.receivers, "receiver") }
   decl.receivers = receivers.declare(values.receivers)
   by_name(values.rules, "rule")
   for i, rule in ipairs(values.rules) do decl.rules[i] = rule_of(rule, map, decl.levels, declared) end
   decl.triggers = triggers_of(values.rules, decl.rules, map, decl.levels)
   by_name(values.schedules, "schedule")
   decl.schedules = schedule_words.list(values.schedules, decl.levels)
+  decl.taps, decl.captures = capture_act.needs(decl.rules), policy.captures
   by_name(values.exports, "records")
   decl.records = records_of(values.exports, map)
   budget_form.declare(decl, policy, map)

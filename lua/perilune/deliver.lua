@@ -219,7 +219,7 @@ end
 
 --- `decl`: a policy's declaration; `emit`: function(event). nil when it has no receivers.
 function deliver.new(decl, emit)
-  if #decl.receivers == 0 then return nil end
+  if #(decl.receivers or {}) == 0 then return nil end
   local self = setmetatable({ policy = decl.name, emit = emit, host = host_name(), senders = {}, list = {} }, Deliver)
   for i, receiver in ipairs(decl.receivers) do
     local sender = new_sender(receiver, self)

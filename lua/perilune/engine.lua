@@ -141,7 +141,7 @@ local function open_views(planned, batches, closed)
       elseif declared.role == "totals" then
         views.totals = opened
       else
-        views[declared.role][declared.probe or ""] = opened -- the policy's own have no probe
+        views[declared.role][declared.probe or declared.map] = opened -- the policy's own have no probe
       end
     end
   end
@@ -329,7 +329,7 @@ function Engine:act_all(actions, seq, time)
     self:act(action, seq, time)
     if self.scoped[action.set] and not self.dry_run then self:change_scope(action, time) end
   end
-  if self.performers then self.performers:flush() end
+  if self.performers then self.performers:flush(time) end
 end
 
 -- Says what is done; an event of the policy's own says it by itself.

@@ -97,7 +97,7 @@ event.head = {
 }
 
 event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "budget", "emit",
-  "delivery", "error", "summary" }
+  "capture", "delivery", "error", "summary" }
 
 event.fields = {
   start = {
@@ -185,6 +185,17 @@ event.fields = {
     { "reason", "text", nil, "why, for people" },
     { "values", "values", nil, "the measures that decided" },
     { "fields", "fields", nil, "what the policy adds" },
+  },
+  capture = {
+    { "rule", "text", nil, "the rule that fired" },
+    { "key", "text?", nil, "the instance of a rule with `per`" },
+    { "file", "text", nil, "where the packets are" },
+    { "start", "time", nil, "when it began" },
+    { "end", "time", nil, "when it ended", key = "finish" },
+    { "packets", "count", "packets", "in the file" },
+    { "bytes", "count", "bytes", "of the file, without its statistics" },
+    { "lost", "count", "packets", "that found no room in the ring meanwhile, of this and other captures" },
+    { "why", { "packets", "bytes", "time", "error", "cleared" }, nil, "what ended it" },
   },
   delivery = {
     { "receiver", "text", nil, "who was told" },

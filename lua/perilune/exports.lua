@@ -30,7 +30,7 @@ end
 --- For a run of `decl`; nil when it exports nothing; nil, message, code when it cannot.
 function exports.open(decl)
   local list = {}
-  for _, set in ipairs(decl.sets) do
+  for _, set in ipairs(decl.sets or {}) do
     if set.export then list[#list + 1] = set end
   end
   if #list == 0 then return nil end

@@ -5,6 +5,7 @@
 
 local acts = require "perilune.acts"
 local budget_form = require "perilune.budget_form"
+local capture_act = require "perilune.capture_act"
 local form = require "perilune.form"
 local limits = require "perilune.limits"
 local measure = require "perilune.measure"
@@ -20,7 +21,7 @@ local language = {}
 
 -- Words of the language that are not built yet, so that using one says so.
 local LATER = {
-  "metrics", "capture", "source",
+  "metrics", "source",
   "cap", "drop",
 }
 
@@ -60,7 +61,7 @@ local POLICY = schema.new {
     sets = { type = form.list "set", default = {} }, rules = { type = form.list "rule", default = {} },
     exports = { type = form.list "records", default = {} }, limits = { type = "table", default = {} },
     budget = { later = true }, schedules = { type = form.list "schedule", default = {} },
-    receivers = { type = form.list "receiver", default = {} },
+    receivers = { type = form.list "receiver", default = {} }, captures = { type = "table", default = {} },
     state = { later = true },
   },
 }
@@ -101,6 +102,7 @@ local function policy_word()
     local values = form.parse(POLICY, body, at)
     return form.new {
       form = "policy", name = name, at = at, values = values, attach = form.parse(ATTACH, values.attach, at),
+      captures = form.parse(capture_act.WHERE, values.captures, at),
       limits = limits.of(form.parse(limits.SPEC, values.limits, at), at),
       budget = values.budget and form.parse(budget_form.SPEC, values.budget, at),
     }

@@ -15,6 +15,7 @@ local engine = require "perilune.engine"
 local exports = require "perilune.exports"
 local loop = require "perilune.core.loop"
 local performers = require "perilune.performers"
+local tapper = require "perilune.tapper"
 local triggers = require "perilune.triggers"
 
 local live = {}
@@ -87,7 +88,11 @@ function Live:start()
     self.planned = info.planned
     self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
       info.cached and ", from the cache" or ""))
-    self.performers = performers.new { notify = not self.dry_run and deliver.new(decl, self:emitter()) or nil }
+    local tap, message, failure = self:tapper(probe)
+    if message then return self:fail(message, failure) end
+    self.performers = performers.new {
+      notify = not self.dry_run and deliver.new(decl, self:emitter()) or nil, capture = tap,
+    }
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
       scope = build.scope(probe), calls = calls.new(decl), performers = self.performers }
     self.engine.claimed = function() self:reconsider() end
@@ -96,11 +101,19 @@ function Live:start()
   end)
 end
 
+function Live:tapper(probe)
+  if self.dry_run then return nil end
+  local message, code
+  self.tap, message, code = tapper.new(self.decl, probe, self:emitter())
+  return self.tap, message, code
+end
+
 -- For those who have something to say while windows go on.
 function Live:emitter()
-  return function(event)
+  return function(event, wall)
     if self.ended then return end
-    self.engine:emit(event, loop.wall())
+    if event.event == "attach" and self.tap then self.tap:interface(event.ifindex, event.iface) end
+    self.engine:emit(event, wall or loop.wall())
     self:check_sink()
   end
 end

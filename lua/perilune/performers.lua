@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Who does what acts want done outside of the engine, by kind of act: each has perform(action, wall), flush() after a
--- window's acts, close(seconds, finished) at the end, and finish(), which ends it at once. A kind that nobody performs,
--- as in a replay, is only said.
+-- Who does what acts want done outside of the engine, by kind of act: each has perform(action, wall), flush(wall) after
+-- a window's acts, close(seconds, finished) at the end, and finish(), which ends it at once. A kind that nobody
+-- performs, as in a replay, is only said.
 
 local performers = {}
 
@@ -22,8 +22,8 @@ function Performers:perform(action, wall)
   self.by_kind[action.act]:perform(action, wall)
 end
 
-function Performers:flush()
-  for _, performer in pairs(self.by_kind) do performer:flush() end
+function Performers:flush(wall)
+  for _, performer in pairs(self.by_kind) do performer:flush(wall) end
 end
 
 --- What is under way may go on for `seconds`; finished() is called once, when all is over.

@@ -4,6 +4,7 @@
 -- nothing here touches the kernel.
 --
 -- The source is written to be read: `perilune check --source` prints it.
+local capture_act = require "perilune.capture_act"
 local gates = require "perilune.plan_gates"
 local patterns = require "perilune.patterns"
 local scopes = require "perilune.scopes"
@@ -162,6 +163,7 @@ local function templates_source(level, index, kind, tests)
     out[#out + 1] = ("%s\t%s_on_packet(p);"):format(#all > 0 and "\t" or "", c_name(name))
   end
   for _, line in ipairs(after) do out[#out + 1] = line end
+  for _, line in ipairs(tests.capture_lines) do out[#out + 1] = line end
   out[#out + 1] = "}"
   return table.concat(out, "\n")
 end
@@ -182,6 +184,7 @@ local function needs_of(level, tests)
     if probe.scope then take(scopes.needs(tests.sets[probe.scope])) end
     if gates.is_sampled(probe) then take { "transport" } end -- SYN, FIN and RST are always looked at
   end
+  take(tests.capture_needs)
   local list = words.keys(needed)
   return #list > 0 and table.concat(list, " | ") or "NEED_NOTHING", needed.NEED_TUNNEL
 end
@@ -245,6 +248,9 @@ local function windows_of(decl)
   if #(decl.triggers or {}) > 0 then
     windows[2] = { map = "trigger_events_lost", kind = "array", entries = 1, role = "lost" }
   end
+  if decl.taps then
+    windows[#windows + 1] = { map = "tap_events_lost", kind = "array", entries = 1, role = "lost" }
+  end
   for _, probe in ipairs(decl.probes) do
     for _, declared in ipairs(template.windows(probe.manifest, probe.features)) do
       local size = declared.entries
@@ -301,13 +307,15 @@ function plan.build(decl, options)
   local tests, tunnels = { probes = {}, sets = {}, bits = gates.bits(decl), triggers = decl.triggers or {} }, false
   for _, probe in ipairs(decl.probes) do tests.probes[probe.name] = probe end
   for _, set in ipairs(decl.sets or {}) do tests.sets[set.name] = set end
+  tests.capture_lines = capture_act.lines(decl, plan.scope_map)
+  tests.capture_needs = capture_act.parsing(decl)
   for _, level in ipairs(decl.levels) do tunnels = tunnels or select(2, needs_of(level, tests)) end
   local source = {
     ("/* Generated for the policy %s. */\n"):format(decl.name:gsub("[*/]", "_")),
     used.xdp and "#define HOOK_XDP\n" or "",
     options.replay and "#define HOOK_REPLAY\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "",
     #tests.triggers > 0 and "#define HOOK_TRIGGERS\n" or "",
-    gates.defines(decl),
+    gates.defines(decl), decl.taps and "#define HOOK_TAP\n" or "",
     "#include <perilune.h>\n",
   }
   for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end

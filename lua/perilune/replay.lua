@@ -9,6 +9,8 @@ local calls = require "perilune.calls"
 local engine = require "perilune.engine"
 local loop = require "perilune.core.loop"
 local net = require "perilune.net"
+local performers = require "perilune.performers"
+local tapper = require "perilune.tapper"
 local triggers = require "perilune.triggers"
 
 local replay = {}
@@ -20,13 +22,13 @@ local A_TURN = 5000 -- frames between two looks at the loop, where signals come 
 
 --- `options`: decl, share, sink, source (traffic.lua: the frames), file (what it is called), local_net (text) or nil,
 --- until_wall (µs since the epoch) or seconds (after the first frame): frames from then on are not run, and windows go
---- on until then; least_seconds: windows go on for so long at least, though there are no frames; finished =
---- function(message or nil, code).
+--- on until then; captures: whether acts that capture do; least_seconds: windows go on for so long at least, though
+--- there are no frames; finished = function(message or nil, code).
 function replay.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, source = options.source, file = options.file,
     until_wall = options.until_wall, seconds = options.seconds, least_seconds = options.least_seconds,
-    finished = options.finished,
+    finished = options.finished, captures = options.captures,
   }, Replay)
   if options.local_net then self.is_local = net.matcher(options.local_net) end
   return self
@@ -39,16 +41,29 @@ function Replay:start()
     if self.stopping or not probe then return self:finish(not self.stopping and info or nil, code) end
     self.probe = probe
     self.planned = info.planned
+    local tap, message, failure = self:tapper()
+    if message then return self:finish(message, failure) end
     self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink, scope = build.scope(probe),
-      calls = calls.new(self.decl) }
-    local ok, message, failure = self:listen()
+      calls = calls.new(self.decl), performers = performers.new { capture = tap } }
+    local ok
+    ok, message, failure = self:listen()
     if not ok then return self:finish(message, failure) end
     self.timer = loop.timer(function() self:turn() end)
     self.timer:start(loop.now())
   end)
 end
 
+-- Captures of the capture, if they are wanted.
+function Replay:tapper()
+  if not self.captures then return nil end
+  local message, code
+  self.tap, message, code = tapper.new(self.decl, self.probe, function(event, wall) self.engine:emit(event, wall) end)
+  if self.tap then self.tap:interface(1, "replay") end -- the programs see frames of a replay on lo
+  return self.tap, message, code
+end
+
 function Replay:finish(message, code)
+  if self.tap then self.tap:finish() end
   if self.timer then self.timer:close() end
   if self.trips then self.trips:close() end
   if self.probe then self.probe:close() end
@@ -180,6 +195,7 @@ function Replay:frame(wall)
   self.idle = false
   ok, message, code = self.probe:run(root.program, self.source.capture)
   if not ok then return nil, message, code end
+  if self.tap then self.tap:consume(self.source.capture) end
   return self:follow(wall)
 end
 
@@ -199,6 +215,7 @@ function Replay:conclude(last)
     ok, message, code = self:close("clock", self:due())
     if not ok then return nil, message, code end
   end
+  self.engine:release(self.engine.current.start)
   self.engine:summary(self.engine.current.start, nil)
   return true
 end

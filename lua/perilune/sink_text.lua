@@ -171,6 +171,12 @@ function say.emit(e)
   return { table.concat(parts, "  ") }
 end
 
+function say.capture(e)
+  local lost = e.lost > 0 and (", %s lost"):format(count(e.lost)) or ""
+  return { ("captured %s packets%s  %s  (rule %s%s, ended by %s)"):format(count(e.packets), lost, clean(e.file),
+    clean(e.rule), e.key and " " .. clean(e.key) or "", clean(e.why)) }
+end
+
 function say.delivery(e)
   local parts = { e.firing > 0 and count(e.firing) .. " firing" or nil }
   if e.resolved > 0 then parts[#parts + 1] = count(e.resolved) .. " resolved" end

@@ -32,12 +32,12 @@ nowhere='//'
 	only 'Lua is for lua_* and main.c' "$(include '[<"](luajit-2\.1/)?(lua|lauxlib|lualib|luajit)\.h')" \
 		'runtime/(lua_[a-z_]+\.[ch]|main\.c):' $runtime
 	only 'libbpf is for the kernel side' "$(include '<bpf/')" \
-		'runtime/(probe|attach|twin|window|extract|gather|layout|kernel|event|replay|bench|map|pins|scope|statistics)(_[a-z_]+)?\.[ch]:' $runtime
+		'runtime/(probe|attach|twin|window|extract|gather|layout|kernel|event|replay|bench|map|pins|scope|tap|statistics)(_[a-z_]+)?\.[ch]:' $runtime
 	only 'libuv is for the loop' "$(include '[<"]uv')" 'runtime/loop(_[a-z_]+)?\.[ch]:' $runtime
 	only 'libmicrohttpd and GnuTLS are for http' "$(include '<(microhttpd|gnutls/.*)\.h>')" \
 		'runtime/http(_[a-z_]+)?\.[ch]:' $runtime
-	only 'of bpf/ and templates/, the runtime may include bpf/ctl.h' "$(include '"(\.\./)?(bpf|templates)/')" \
-		'.*bpf/ctl\.h"' $runtime
+	only 'of bpf/ and templates/, the runtime may include ctl.h and tap_format.h' "$(include '"(\.\./)?(bpf|templates)/')" \
+		'.*bpf/(ctl|tap_format)\.h"' $runtime
 	only 'what runs in the kernel knows nothing of the runtime' "$(include '[<"](.*/)?runtime/')" "$nowhere" $kernel
 	only 'the engine alone sequences the stages (levels is its part that has the ladder)' "$(require '(shape|decide|ladder)["'\'']')" \
 		'lua/perilune/(engine|levels|bench/[a-z_]+)\.lua:' $lua

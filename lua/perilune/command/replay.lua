@@ -142,7 +142,8 @@ function replay.run(parsed, context)
   local status = session.drive(function(finished)
     return replay_driver.new {
       decl = decl, share = context.share, sink = sink, source = source, file = table.concat(parsed, " ", first),
-      local_net = parsed["local"], until_wall = when.until_wall, seconds = when.seconds, finished = finished,
+      captures = true, local_net = parsed["local"], until_wall = when.until_wall, seconds = when.seconds,
+      finished = finished,
     }
   end, context, sink)
   source:close()
