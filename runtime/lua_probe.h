@@ -23,7 +23,7 @@
  *	                                done({ [position] = batch }, { swap =, grace =, read =, skew = 0 }), in seconds
  *	probe:drain_now(maps)           without grace period, rows sorted: for replays; → { [position] = batch }
  *	probe:member(set, member, in)   puts an address or subnet into a set that limits probes, or takes it out
- *	probe:renew()                   leases of levels run anew; before the first time they do not run
+ *	probe:renew(mono)               leases of levels run anew, from now or from an earlier time (s); before the first time they do not run
  *	probe:clock()                   sets the programs' wall clock right
  *	probe:run(program, capture)     replays the capture's current frame through an XDP program
  *	probe:events(map, type, fn)     after load: fn(batch) whenever events have come into the ring buffer `map` (bpf/ring.h), as records

@@ -228,8 +228,10 @@ static int probe_member(lua_State *L)
 static int probe_renew(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
+	lua_Number at = luaL_optnumber(L, 2, (lua_Number)loop__now() / 1e9);
 
-	__atomic_store_n(&probe__ctl(p->probe)->renewed, loop__now(), __ATOMIC_RELEASE);
+	luaL_argcheck(L, at > 0, 2, "a time expected");
+	__atomic_store_n(&probe__ctl(p->probe)->renewed, (uint64_t)(at * 1e9), __ATOMIC_RELEASE);
 	return 0;
 }
 

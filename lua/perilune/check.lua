@@ -113,8 +113,11 @@ local function level_of(policy, level, base)
         "make it several windows long")
     end
   end
+  -- The kernel keeps to `longest` as well, should nobody be there to do so.
+  local lease = math.min(values.lease or math.huge, values.longest or math.huge)
   return {
-    name = level.name, window = window, probes = names, lease = values.lease, longest = values.longest,
+    name = level.name, window = window, probes = names, lease = lease < math.huge and lease or nil,
+    longest = values.longest,
     line = level.at.line, file = level.at.file,
   }
 end

@@ -13,6 +13,7 @@ local sample = require "perilune.sample"
 local schedules = require "perilune.schedules"
 local shape = require "perilune.shape"
 local thrift = require "perilune.thrift"
+local units = require "perilune.units"
 local view = require "perilune.view"
 
 local engine = {}
@@ -379,6 +380,13 @@ end
 
 function Engine:unpin() self:claim("pin", {}) end
 
+--- From when on the lease of level() may run, when it is renewed at `mono`.
+function Engine:renewed(mono) return self.levels:renewed(mono) end
+
+--- Nobody has renewed the lease of the current window's level for too long: for so many seconds of it the kernel
+--- ran the base level.
+function Engine:lapse(seconds) self.current.lapsed = seconds end
+
 --- Between two windows' ends, when something was claimed or alarm() has come: whether the level changes for it.
 --- Returns the word that the driver is to cut the window with, which then ends at once, and the next one is at
 --- level(); or nil.
@@ -448,6 +456,14 @@ function Engine:change_level(result, closed, finish, time)
   return cut
 end
 
+function Engine:emit_lapse(closed, time)
+  if not closed.lapsed then return end
+  self:emit({ event = "error",
+    message = ("window %d: the lease of %s ran out, and %s ran for its last %s"):format(closed.seq, closed.level.name,
+      self.decl.levels[1].name, units.print(closed.lapsed, "duration")),
+    hint = "perilune was stopped or starved; every packet is counted, but deeper probes have not seen those" }, time)
+end
+
 --- The current window has ended and its maps are read. `cut`: why it ended ("clock", "level", "exit"); wall
 --- and mono: when; `batches`: by position in planned.windows; `cost`: what that took, { swap =, skew =, grace =,
 --- read = } in seconds, if it is known. Emits everything that follows from it. Returns the word to
@@ -461,11 +477,14 @@ function Engine:close(cut, wall, mono, batches, cost)
   closed.cut = cut
   -- A window that a level change cut short is too short to judge by; it is counted like any other. The budget changes
   -- nothing that rules see, so what it cuts is judged, if it is not too short.
-  closed.decisive = cut == "clock" or cut == "budget" and closed.seconds >= closed.level.window / 2
+  -- One that had two levels is no better: what of it was deep is not known.
+  closed.decisive = (cut == "clock" or cut == "budget" and closed.seconds >= closed.level.window / 2)
+    and not closed.lapsed
   local views = open_views(self.planned, batches, closed)
   closed.unused = self:unused(closed, views)
   local totals = read_totals(views, self.directions)
   self:emit_window(closed, views, totals, wall)
+  self:emit_lapse(closed, wall)
   local seen = self:sample(closed, views, wall)
   if closed.decisive then self.thrift:follow(loads_of(self, seen, views)) end
   local result = self.decide:step(seen)

@@ -115,6 +115,13 @@ function Levels:take()
   return list
 end
 
+-- From when on the lease of the level in force may run, of a time `now`: not so late that it would outlast the
+-- level's longest.
+function Levels:renewed(now)
+  local due, level = self.ladder:due(), self.list[self:index()]
+  return due and level.lease and math.min(now, due - level.lease) or now
+end
+
 -- When the level may change by itself: a claim ends, or a level has lasted its longest. math.huge: never.
 function Levels:due()
   return math.min(self.claims:due() or math.huge, self.ladder:due() or math.huge)

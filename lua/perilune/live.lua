@@ -209,6 +209,16 @@ function Live:follow()
   return true
 end
 
+-- Leases run anew. Where one has run out since the last time, the kernel has fallen back, and the window says so.
+function Live:renew()
+  local now = loop.now()
+  local level = self.engine.current and self.engine.current.level
+  local out = self.renewed and level and level.lease and now - self.renewed - level.lease or 0
+  if out > 0 and not self.taken_down then self.engine:lapse(out) end
+  self.renewed = self.engine:renewed(now)
+  self.probe:renew(self.renewed)
+end
+
 -- Ends the window: one store, or a trigger's that was earlier. Its maps are then drained on a worker.
 function Live:flip(cut)
   self.flipping = true
@@ -216,7 +226,7 @@ function Live:flip(cut)
   self.flipping = false
   local _, index = self.engine:level()
   local spare = self.engine:spare()
-  self.probe:renew()
+  self:renew()
   local wall, mono, began = self.probe:flip(index, spare.thin, spare.mask)
   if not wall then
     if began == "EBUSY" then return end -- it is still draining; settle() comes back to it

@@ -412,6 +412,17 @@ describe("a claim", function()
   end)
 end)
 
+describe("a window whose lease ran out", function()
+  it("is counted and told, and nothing is judged by it", function()
+    local self, out = made()
+    self:lapse(3.5)
+    assert.is_nil(close(self, 5, simple(5000, 5000)))
+    assert.same({ 5000, 1, 0 }, { of(out, "window")[1].packets, #of(out, "error"), #of(out, "rule") })
+    assert.equal("window 1: the lease of calm ran out, and calm ran for its last 3.5s", of(out, "error")[1].message)
+    assert.equal("level", close(self, 1, simple(500, 500)))
+  end)
+end)
+
 describe("what goes wrong", function()
   it("in a sink is kept for the driver, the first of it", function()
     local self, out = made { sink = { failing = true } }
