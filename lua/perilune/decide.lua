@@ -428,6 +428,11 @@ function Decide:sets()
   return sets
 end
 
+-- What is learnt for good, and back (history.lua). probes: name → text that tells what it is.
+function Decide:learnt(probes) return self.history:export(probes) end
+
+function Decide:relearn(data, probes, wall) return self.history:import(data, probes, wall) end
+
 -- How often something had no room: { rules = { name → keys not remembered }, sets = { name → members refused
 -- }, history = { series → keys and values without room } }. A key that is refused in ten windows counts ten times.
 function Decide:overflow()

@@ -38,8 +38,8 @@ end
 
 --- `decl`: a policy's declaration; `planned`: plan.build's result; `sink`: where events go (sink:event(e);
 --- sink.wants_records and sink.wants_top say what it can use; without them that work is not done;
---- sink:keep(window, views, close), if it has that, gets each window's views and calls close(views) when it needs them
---- no more); `dry_run`:
+--- sink:keep(window, views, close), if it has that, gets each window's views and calls close(views) when it needs
+--- them no more); `dry_run`:
 --- rules are evaluated, levels and acts are not; scope(set, member, in): puts a member into a set in the kernel, or
 --- takes it out; nil, message when that fails; calls: how the policy's functions are called (calls.lua), in this
 --- process when nil; performers: who does what acts want done outside (performers.lua), nobody when nil.
@@ -95,8 +95,8 @@ function Engine:spare(began)
   return spare
 end
 
---- A window begins, at the level and in the state that the kernel has run since the flip. Times: wall in whole µs since
---- the epoch; mono in seconds of one steady clock.
+--- A window begins, at the level and in the state that the kernel has run since the flip. Times: wall in whole µs
+--- since the epoch; mono in seconds of one steady clock.
 function Engine:begin(wall, mono, level, spare)
   self.seq = self.seq + 1
   self.current = { seq = self.seq, start = wall, mono = mono, level = level, spare = spare or self:spare() }
@@ -396,8 +396,9 @@ function Engine:reconsider(wall, mono)
   return self.levels:reconsider(mono) or self.thrift:cut(self.current.spare)
 end
 
---- A trigger has tripped in the kernel: { trigger (from 0), mono (seconds), by (what its counters were in the slice, in
---- their order) }. Its rule fires now. Returns the word to cut the window with, or nil when the level does not change.
+--- A trigger has tripped in the kernel: { trigger (from 0), mono (seconds), by (what its counters were in the slice,
+--- in their order) }. Its rule fires now. Returns the word to cut the window with, or nil when the level does not
+--- change.
 function Engine:trip(trip, wall)
   local trigger = self.decl.triggers[trip.trigger + 1]
   if self.decide:is_firing(trigger.rule) then return nil end
@@ -438,8 +439,8 @@ function Engine:alarm(wall, mono)
   return math.min(self.levels:due(), mono + (schedule - wall) / 1e6)
 end
 
--- Tells of the changes that cut this window short, and sees what the window itself changes. Returns the word to cut by
--- when it does.
+-- Tells of the changes that cut this window short, and sees what the window itself changes. Returns the word to cut
+-- by when it does.
 function Engine:change_level(result, closed, finish, time)
   local list, cut = self.levels:take(), nil
   if not self.dry_run and closed.cut ~= "exit" then
@@ -511,13 +512,36 @@ function Engine:skip(seconds)
   self.seen:skip(current.level, seconds)
 end
 
+-- What tells that a probe counts the same as before.
+local function probe_signatures(probes)
+  local out = {}
+  for _, probe in ipairs(probes) do
+    out[probe.name] = ("%s %s (%s) %s %s"):format(probe.template, probe.name, table.concat(probe.key or {}, ","),
+      probe.filter or "", probe.scope or "")
+  end
+  return out
+end
+
+--- What outlives a run (kept.lua), as plain data, and whether the policy has any.
+function Engine:kept()
+  local learnt, any = self.decide:learnt(probe_signatures(self.decl.probes))
+  return { history = learnt }, any
+end
+
+--- Takes what kept() gave in an earlier run. wall: now, seconds since the epoch. Returns how many series were taken,
+--- and the names of those that do not fit.
+function Engine:restore(data, wall)
+  return self.decide:relearn(type(data.history) == "table" and data.history or {}, probe_signatures(self.decl.probes),
+    wall)
+end
+
 --- Whether windows without packets can change nothing until alarm(): no rule has something left to clear.
 function Engine:at_rest()
   return self.decide:at_rest()
 end
 
--- Probes whose maps were read only in case the kernel had fallen back to the base level, or been raised to another, and
--- those that were shed.
+-- Probes whose maps were read only in case the kernel had fallen back to the base level, or been raised to another,
+-- and those that were shed.
 function Engine:unused(closed, views)
   local unused = {}
   for _, probe in ipairs(self.decl.probes) do

@@ -139,22 +139,33 @@ function History:overflow()
   return out
 end
 
---- What baselines have learnt: { series → plain data }, and whether there are any.
-function History:export()
+-- What the probes of a series are: one that has changed counts something else.
+local function signature(entry, probes)
+  local parts = {}
+  for i, name in ipairs(entry.probes) do parts[i] = probes[name] or name end
+  table.sort(parts)
+  return table.concat(parts, "; ")
+end
+
+--- What baselines have learnt, as plain data, and whether there are any. probes: name → text that tells what it is.
+function History:export(probes)
   local out, any = {}, false
   for _, entry in ipairs(self.list) do
-    if entry.stage == "learnt" then out[entry.id], any = entry.series:export(), true end
+    if entry.stage == "learnt" then
+      out[entry.id], any = { of = signature(entry, probes), keys = entry.series:export() }, true
+    end
   end
   return out, any
 end
 
---- Takes what export() gave. Returns how many series were found, and the names of those that no rule has any more.
-function History:import(data, wall)
+--- Takes what export() gave. Returns how many series were found, and the names of those that do not fit any more.
+function History:import(data, probes, wall)
   local found, gone = 0, {}
   for _, id in ipairs(words.keys(data)) do
-    local entry = self.by_id[id]
-    if entry and entry.stage == "learnt" and type(data[id]) == "table" then
-      entry.series:import(data[id], wall)
+    local entry, kept = self.by_id[id], data[id]
+    if entry and entry.stage == "learnt" and type(kept) == "table" and kept.of == signature(entry, probes)
+      and type(kept.keys) == "table" then
+      entry.series:import(kept.keys, wall)
       found = found + 1
     else
       gone[#gone + 1] = id

@@ -13,6 +13,7 @@ local calls = require "perilune.calls"
 local deliver = require "perilune.deliver"
 local engine = require "perilune.engine"
 local exports = require "perilune.exports"
+local kept = require "perilune.kept"
 local loop = require "perilune.core.loop"
 local performers = require "perilune.performers"
 local tapper = require "perilune.tapper"
@@ -50,6 +51,7 @@ function Live:finish(message, code)
   if self.performers then self.performers:finish() end
   self.ended = true
   self.timer:close()
+  if self.kept then self.kept:close() end
   self.bound:close()
   self.alarm:close()
   if self.steps then self.steps:close() end
@@ -150,8 +152,21 @@ function Live:check_sink()
   self:stop()
 end
 
+-- What the policy learnt in earlier runs.
+function Live:remember()
+  self.kept = kept.new(self.decl.name, self.engine, function(message, hint)
+    self.engine:emit({ event = "error", message = message, hint = hint }, loop.wall())
+  end)
+  local found = self.kept and self.kept:restore(loop.wall() / 1e6) or 0
+  if found > 0 then
+    self.sink:status(("%d baseline%s of earlier runs, from %s"):format(found, found == 1 and "" or "s",
+      self.kept:path()))
+  end
+end
+
 function Live:begin()
   self.engine:start(loop.wall(), loop.now())
+  self:remember()
   if self.exports then self.exports:tell(self:emitter(), false) end
   local ok, message, code = self.attachments:begin()
   self:check_sink()
@@ -257,6 +272,7 @@ function Live:settle(flipped, batches, cost, code)
   end
   local changed = self.engine:close(flipped.cut, flipped.wall, flipped.mono, batches, cost)
   if flipped.cut == "exit" then return self:ended_well(flipped.wall) end
+  if self.kept and not self.dry_run then self.kept:tick(flipped.mono) end
   self.engine:begin(flipped.wall, flipped.mono, flipped.level, flipped.spare)
   self:take_trips()
   if self.stopping then
@@ -317,6 +333,7 @@ function Live:ended_well(wall)
         ifindex = attachment.ifindex, netns = attachment.netns,
       }, wall)
     end
+    if self.kept and not self.dry_run then self.kept:save() end
     self.engine:summary(wall, self.detached)
     self:finish(unpack(self.failure or {}, 1, 2))
   end)

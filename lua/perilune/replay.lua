@@ -7,6 +7,7 @@
 local build = require "perilune.build"
 local calls = require "perilune.calls"
 local engine = require "perilune.engine"
+local kept = require "perilune.kept"
 local loop = require "perilune.core.loop"
 local net = require "perilune.net"
 local performers = require "perilune.performers"
@@ -28,7 +29,7 @@ function replay.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, source = options.source, file = options.file,
     until_wall = options.until_wall, seconds = options.seconds, least_seconds = options.least_seconds,
-    finished = options.finished, captures = options.captures,
+    finished = options.finished, captures = options.captures, seed = options.seed,
   }, Replay)
   if options.local_net then self.is_local = net.matcher(options.local_net) end
   return self
@@ -215,9 +216,20 @@ function Replay:conclude(last)
     ok, message, code = self:close("clock", self:due())
     if not ok then return nil, message, code end
   end
+  if self.seed then self:keep() end
   self.engine:release(self.engine.current.start)
   self.engine:summary(self.engine.current.start, nil)
   return true
+end
+
+-- What was learnt becomes what the next run begins with.
+function Replay:keep()
+  local memory = kept.new(self.decl.name, self.engine, function(message, hint)
+    self.engine:emit({ event = "error", message = message, hint = hint }, self.engine.current.start)
+  end)
+  if not memory then return self.sink:status "--seed: the policy has no baseline, so nothing is kept" end
+  if memory:save() then self.sink:status(("what was learnt is in %s"):format(memory:path())) end
+  memory:close()
 end
 
 -- The next frame: true | nil when there is none to be run, and then perhaps why: message, code.

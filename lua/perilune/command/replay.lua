@@ -15,10 +15,11 @@ local words = require "perilune.words"
 
 local replay = {
   usage = "perilune replay (POLICY.lua | --template NAME [--features A,B]) FILE.pcap … "
-    .. "[--set NAME=VALUE]… [--until TIME] [--pps N] [--local NET] [--windows] [--json] [--trusted]",
+    .. "[--set NAME=VALUE]… [--until TIME] [--pps N] [--local NET] [--windows] [--seed] [--json] [--trusted]",
   summary = "run a policy or a template over captures, on their clock",
   options = { set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text",
-    trusted = "flag", ["until"] = "text", pps = "text", windows = "flag" },
+    trusted = "flag", ["until"] = "text", pps = "text", windows = "flag",
+    seed = "flag" },
   help = [[
 Every frame of the captures runs through the real programs (BPF_PROG_TEST_RUN); windows, rules and levels follow the
 captures' time stamps. The same captures give the same output. What happened is printed as a timeline, which ends with
@@ -34,6 +35,7 @@ ends is moved to that end, and standard error says so.
   --features A,B    features of that template
   --local NET,…     frames from these networks are outgoing (10.0.0.0/8); without it all are incoming
   --windows         prints every window too, as run does
+  --seed            keeps what baselines have learnt: a run of the policy then begins with it (PERILUNE_STATE)
   --json            one JSON object a line, as event.schema.json describes
   --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
@@ -143,7 +145,7 @@ function replay.run(parsed, context)
     return replay_driver.new {
       decl = decl, share = context.share, sink = sink, source = source, file = table.concat(parsed, " ", first),
       captures = true, local_net = parsed["local"], until_wall = when.until_wall, seconds = when.seconds,
-      finished = finished,
+      finished = finished, seed = parsed.seed,
     }
   end, context, sink)
   source:close()
