@@ -28,9 +28,14 @@ return policy "syn-flood" {
     set "attackers" { of = "src", max = 10000, ttl = "5m" },
   },
   rules = {
-    rule "surge" {                                               -- tested in the kernel, between windows
-      trigger = "50ms",
-      when = attempts("totals"):above(surge), clear = attempts("totals"):below(surge / 4):lasting(quiet),
+    rule "surge" {
+      trigger = "50ms",                                          -- tested in the kernel, between windows
+      -- Visitors go on after their SYN, be there ever so many of them; so many attempts are worth a look in any case.
+      when = any {
+        all { attempts("totals"):above(surge), attempts("totals"):above(rate("totals.packets") * 0.55) },
+        attempts("totals"):above(surge * 10),
+      },
+      clear = attempts("totals"):below(surge / 4):lasting(quiet),
       hold = "alert",
     },
     rule "victim" {                                              -- one instance per destination
