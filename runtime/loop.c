@@ -277,10 +277,16 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 int loop_watch__new(struct loop *loop, int fd, loop_timer_fn fn, void *arg, struct loop_watch **out)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3), flags, err;
 
-	return own < 0 ? -errno
-		       : new_poll(loop, own, on_readable, fn, arg, (struct loop_timer **)out);
+	if (own < 0)
+		return -errno;
+	flags = fcntl(own, F_GETFL);
+	err = new_poll(loop, own, on_readable, fn, arg, (struct loop_timer **)out);
+	/* libuv makes it non-blocking, and so it would be for everybody who has the same: a shell behind us, say. */
+	if (!err && flags >= 0)
+		fcntl(own, F_SETFL, flags);
+	return err;
 }
 
 void loop_watch__free(struct loop_watch *watch)
