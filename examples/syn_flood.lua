@@ -11,6 +11,9 @@ local function attempts(probe)
   return (rate(probe .. ".syn") - rate(probe .. ".syn_ack")):named("attempts " .. probe)
 end
 
+local more         = attempts("totals") - attempts("totals"):ewma "5m"
+local more_packets = rate "totals.packets" - rate("totals.packets"):ewma "5m"
+
 local to   = flows "to"   { key = "dst", features = { "tcp_flags" } }
 local from = flows "from" { key = "src", features = { "tcp_flags" }, scope = "victims" }
 
@@ -28,15 +31,17 @@ return policy "syn-flood" {
     set "attackers" { of = "src", max = 10000, ttl = "5m" },
   },
   rules = {
-    rule "surge" {
-      trigger = "50ms",                                          -- tested in the kernel, between windows
-      -- Visitors go on after their SYN, be there ever so many of them; so many attempts are worth a look in any case.
+    rule "surge" {                           -- visitors go on after their SYN, be there ever so many of them
+      trigger = "50ms",                      -- tested in the kernel, between windows
       when = any {
         all { attempts("totals"):above(surge), attempts("totals"):above(rate("totals.packets") * 0.55) },
         attempts("totals"):above(surge * 10),
       },
-      clear = attempts("totals"):below(surge / 4):lasting(quiet),
-      hold = "alert",
+      clear = attempts("totals"):below(surge / 4):lasting(quiet), hold = "alert",
+    },
+    rule "hidden" {                          -- the same of what has come beside what is usual
+      when = all { more:above(surge), more:above(more_packets * 0.55) },
+      clear = attempts("totals"):below(surge / 4):lasting(quiet), hold = "alert",
     },
     rule "victim" {                                              -- one instance per destination
       per = "to.dst",

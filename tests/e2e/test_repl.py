@@ -45,6 +45,8 @@ class Net:
 
     def __exit__(self, *_):
         for name in (self.here, self.there):
+            for pid in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout.split():
+                os.kill(int(pid), signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", name], check=False)
 
     def send(self, packets):
