@@ -69,13 +69,15 @@ local function call_here(node, window, key)
 end
 
 -- decl: what policy.load returns. options: instances, most of one rule; call, how a policy's function is called:
--- call(node, window, key) → truth | nil, why there is none, whether it is worth being asked again in the next
--- window.
+-- call(node, window, key) → truth | nil, why there is none, whether it is worth being asked again in the next window;
+-- notice(rule, instance, row, when, clear, env): hears of every instance judged, as instances.judge says, and of those
+-- forgotten unseen (without row).
 function decide.new(decl, options)
   local self = setmetatable({
     rules = {}, members = {}, order = {}, groupings = {}, slots = formula.slots(), history = history.new(), holds = {},
     reported = {}, failed = {}, sets_of = decl.sets or {},
     most = options and options.instances or MOST_INSTANCES, call = options and options.call or call_here,
+    notice = options and options.notice,
   }, Decide)
   for i, set in ipairs(decl.sets or {}) do
     self.members[set.name] = members.new(set)
@@ -115,6 +117,11 @@ local function begin(self, sample)
     seconds = sample.seconds, start = sample.start, finish = sample.finish, totals = self.slots:read(sample),
     wall = sample.wall or sample.start,
   }
+  env.recorded = sample.recorded
+  local notice = self.notice
+  if notice then
+    function env.notice(rule, instance, row, now, over) notice(rule, instance, row, now, over, env) end
+  end
   function env.call(_, node) return call(self, step, node, env.rule, env.raw) end
   step.env = env
   return step
@@ -257,6 +264,7 @@ local function clear_unobserved(self, step, rule, probe)
     and ("not observed (probe %s is off, for the budget)"):format(probe)
     or ("not observed (probe %s does not run at level %s)"):format(probe, tostring(step.sample.level))
   for _, instance in pairs(rule.instances) do
+    if step.env.notice then step.env.notice(rule, instance) end
     if instance.state then
       changes[#changes + 1] = { instance = instance, state = "cleared", text = text, why = "not observed" }
     else
@@ -366,19 +374,25 @@ function Decide:is_firing(name)
 end
 
 -- The kernel has found the condition of this rule, which is not firing, to hold in a slice between windows. `slice`:
--- seconds, start, finish, and total(probe, field) → what was counted in it. Returns what step returns.
+-- seconds, start, finish, and total(probe, field) → what was counted in it, or `recorded` in its place. Returns what
+-- step returns.
 function Decide:trip(name, slice)
   local rule = rule_named(self, name)
   local step = begin(self, {
     seconds = slice.seconds, start = slice.start, finish = slice.finish, total = slice.total,
     observed = setmetatable({}, { __index = function() return true end }), rows = function() return 0 end,
     figure = function() return 0 / 0 end,
+    recorded = slice.recorded,
   })
   local instance = rule.instances[WHOLE]
   if not instance then
     instance = { raw = WHOLE, since = {} }
     rule.instances[WHOLE] = instance
     rule.count = rule.count + 1
+  end
+  if step.env.notice then
+    instance.moved = true -- worth noticing in any case
+    step.env.notice(rule, instance, ONLY.rows[1], evaluate.YES, false)
   end
   apply(self, step, rule, {
     instance = instance, state = "firing", condition = rule.when, how = "yes", row = ONLY.rows[1], why = "trigger",

@@ -42,7 +42,8 @@ end
 --- them no more); `dry_run`:
 --- rules are evaluated, levels and acts are not; scope(set, member, in): puts a member into a set in the kernel, or
 --- takes it out; nil, message when that fails; calls: how the policy's functions are called (calls.lua), in this
---- process when nil; performers: who does what acts want done outside (performers.lua), nobody when nil.
+--- process when nil; performers: who does what acts want done outside (performers.lua), nobody when nil; audit:
+--- hears of all that decides (audit.lua).
 function engine.new(options)
   local self = setmetatable({
     decl = options.decl,
@@ -52,7 +53,10 @@ function engine.new(options)
     scope = options.scope,
     calls = options.calls,
     performers = options.performers,
-    decide = decide.new(options.decl, { call = options.calls and options.calls:caller() }),
+    audit = options.audit,
+    decide = decide.new(options.decl, {
+      call = options.calls and options.calls:caller(), notice = options.audit and options.audit:noticer(),
+    }),
     levels = levels.new(options.decl.levels),
     thrift = thrift.new(options.decl),
     seen = levels_seen.new(options.decl.levels),
@@ -79,6 +83,17 @@ function Engine:emit(event, time)
   event.time = time
   local ok, message, code = self.sink:event(event)
   if ok == nil and code then self.sink_failure = self.sink_failure or { message, code } end
+  if self.audit then self.audit:event(event) end
+end
+
+-- A disk that is full ends no run, and stays no secret.
+function Engine:begin_audit(time)
+  if not self.audit then return end
+  function self.audit.failed(message, when)
+    self:emit({ event = "error", message = "the audit log lacks lines from now on: " .. message,
+      hint = "it goes on when it can be written again" }, when)
+  end
+  self.audit:begin(self.decide, self.levels, time)
 end
 
 --- The level in force, as declared, and its index in the kernel (from 0).
@@ -107,6 +122,7 @@ function Engine:start(wall, mono)
   local decl, names = self.decl, {}
   for i, level in ipairs(decl.levels) do names[i] = level.name end
   self:begin(wall, mono, decl.levels[1])
+  self:begin_audit(wall)
   self:emit({ event = "start", file = decl.file, levels = names, window = decl.levels[1].window }, wall)
 end
 
@@ -366,6 +382,7 @@ end
 --- driver's clock. The driver is told (`claimed`), so that it need not wait for the window's end. `anew`: though
 --- it may have held that level for the longest that it may be in force.
 function Engine:claim(who, claim, anew)
+  if self.audit then self.audit:claimed(who, claim, anew, self.current and self.current.start) end
   if self.levels:claim(who, claim, anew) and self.claimed and not self.closing then self.claimed() end
 end
 
@@ -393,7 +410,10 @@ function Engine:lapse(seconds) self.current.lapsed = seconds end
 function Engine:reconsider(wall, mono)
   if self.dry_run or not self.current then return nil end
   self:see_schedules(wall)
-  return self.levels:reconsider(mono) or self.thrift:cut(self.current.spare)
+  local told = self.audit and self.levels:pending(mono)
+  local cut = self.levels:reconsider(mono)
+  if self.audit and (told or cut) then self.audit:reconsidered(mono, wall) end
+  return cut or self.thrift:cut(self.current.spare)
 end
 
 --- A trigger has tripped in the kernel: { trigger (from 0), mono (seconds), by (what its counters were in the slice,
@@ -408,6 +428,7 @@ function Engine:trip(trip, wall)
     seconds = trigger.slice, start = trip.mono - trigger.slice, finish = trip.mono,
     total = function(probe, field) return sums[probe .. "." .. field] or 0 end,
   })
+  if self.audit then self.audit:tripped(trigger.rule, trip.mono, trigger.slice, wall) end
   self:emit_decisions(result, self.current, wall)
   return not self.dry_run and self.levels:trip(trip.mono, result.holds, result.rules) or nil
 end
@@ -428,7 +449,9 @@ end
 -- What schedules claim at this time.
 function Engine:see_schedules(wall)
   if not self.schedules then return end
-  self.schedules:see(wall, function(who, claim) self.levels:claim(who, claim) end)
+  self.schedules:see(wall, function(who, claim)
+    if self.levels:claim(who, claim) and self.audit then self.audit:claimed(who, claim, false, wall) end
+  end)
 end
 
 --- When to reconsider though nothing is claimed anew, in seconds of the driver's clock, which reads `mono` when the
@@ -444,15 +467,15 @@ end
 function Engine:change_level(result, closed, finish, time)
   local list, cut = self.levels:take(), nil
   if not self.dry_run and closed.cut ~= "exit" then
-    self:see_schedules(time)
+    if self.audit and self.levels:pending(finish) then self.audit:tell() end
     local change = self.levels:judge(finish, result.holds, result.rules)
     list[#list + 1], cut = change, change and change.cut
   end
   for _, change in ipairs(list) do
     self.transitions = self.transitions + 1
-    self.seen:entered(change.to)
     self:emit({ event = "transition", seq = closed.seq, from = change.from, to = change.to, rule = change.rule,
-      held_by = change.held_by, capped_by = change.capped_by, values = change.values, reason = change.reason }, time)
+      held_by = change.held_by, capped_by = change.capped_by, values = change.values, reason = change.reason,
+      after = self.seen:entered(change.to), loss = self.loss }, time)
   end
   return cut
 end
@@ -487,9 +510,11 @@ function Engine:close(cut, wall, mono, batches, cost)
   self:emit_window(closed, views, totals, wall)
   self:emit_lapse(closed, wall)
   local seen = self:sample(closed, views, wall)
+  if not self.dry_run and cut ~= "exit" then self:see_schedules(wall) end
   if closed.decisive then self.thrift:follow(loads_of(self, seen, views)) end
   local result = self.decide:step(seen)
   if self.calls then self.calls:finish() end
+  if self.audit then self.audit:judged(closed, mono, result, seen.text, wall) end
   self:emit_decisions(result, closed, wall)
   local changed = self:change_level(result, closed, mono, wall)
   if self.sink.keep then
@@ -497,6 +522,7 @@ function Engine:close(cut, wall, mono, batches, cost)
   else
     close_views(views)
   end
+  if self.audit then self.audit:closed(self.decide, self.levels, wall) end
   self.closing = false
   return changed
 end

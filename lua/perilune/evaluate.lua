@@ -11,6 +11,10 @@
 --   env.seconds, env.start, env.finish, env.totals[slot] (see formula.slots), env.call(fn, node) → truth of a
 --     policy's function.
 -- `instance.since[i]` remembers since when the inner condition of the i-th `lasting` holds.
+--
+-- What a test reads (both sides of comparisons, truths of functions), in the order in which they are written, are its
+-- inputs. A condition can be made of recorded inputs too (audit_condition.lua):
+-- env.recorded[rule's name][raw key][slot].
 
 local formula = require "perilune.formula"
 local units = require "perilune.units"
@@ -26,9 +30,9 @@ local EPSILON = 1e-6
 local compile
 
 -- The measures whose values are worth reporting: those that read a probe, and what is compared.
-local function note_values(node, context)
+local function note_values(node, context, get)
   if node.kind == "number" then return end
-  context.values[#context.values + 1] = { text = node.text, get = formula.compile(node, context) }
+  context.values[#context.values + 1] = { text = node.text, get = get or formula.compile(node, context) }
   if node.kind == "op" then
     note_values(node.left, context)
     note_values(node.right, context)
@@ -37,11 +41,43 @@ end
 
 local CONDITIONS = {}
 
+-- What a record holds for this rule and key.
+local function recorded(slot)
+  return function(_, env)
+    local of_rule = env.recorded[env.rule.name]
+    local inputs = of_rule and of_rule[env.raw]
+    return inputs and inputs[slot]
+  end
+end
+
+local NOTHING = 0 / 0 -- neither above nor below anything
+
+-- One side of a comparison.
+local function side(node, context)
+  local get
+  if node.kind == "recorded" then
+    local read = recorded(node.slot)
+    get = function(row, env) return read(row, env) or NOTHING end
+  else
+    get = formula.compile(node, context)
+  end
+  if node.kind ~= "number" then context.inputs[#context.inputs + 1] = get end
+  return get
+end
+
+function CONDITIONS.recorded(node)
+  local truth, says = recorded(node.slot), node.text
+  return {
+    test = function(row, env) return truth(row, env) and YES or NO end,
+    say = function(_, _, how) return says .. (how == "no" and " does not hold" or " holds") end,
+  }
+end
+
 local function comparison(node, context)
-  local left, right = formula.compile(node.measure, context), formula.compile(node.threshold, context)
+  local left, right = side(node.measure, context), side(node.threshold, context)
   local measured, bound, kind = node.measure, node.threshold, node.kind
-  note_values(measured, context)
-  note_values(bound, context)
+  note_values(measured, context, left)
+  note_values(bound, context, right)
   local function say(row, env, how)
     local against = units.print(right(row, env), bound.unit)
     if bound.kind ~= "number" then against = bound.text .. " " .. against end
@@ -68,10 +104,10 @@ function CONDITIONS.lasting(node, context)
     test = function(row, env, instance)
       local now, since = test(row, env, instance), instance.since
       if now ~= YES then
-        if since[index] then since[index] = nil end
+        if since[index] then since[index], instance.moved = nil, true end
         return now
       end
-      since[index] = since[index] or env.start
+      if not since[index] then since[index], instance.moved = env.start, true end
       return long_enough(since[index], env)
     end,
     say = function(row, env, how)
@@ -84,10 +120,20 @@ end
 
 CONDITIONS["function"] = function(node, context)
   local fn = node.fn
+  context.inputs[#context.inputs + 1] = function(_, _, instance)
+    return instance.truths and instance.truths[node] or false
+  end
   context.calls = true
   local where = node.line and ("function of line %d"):format(node.line) or "function"
   return {
-    test = function(_, env) return env.call(fn, node) and YES or NO end,
+    test = function(_, env, instance)
+      local truth = env.call(fn, node) and true or false
+      if env.notice then
+        instance.truths = instance.truths or {}
+        instance.truths[node] = truth
+      end
+      return truth and YES or NO
+    end,
     say = function(_, _, how) return where .. (how == "no" and " does not hold" or " holds") end,
   }
 end
@@ -133,12 +179,12 @@ end
 
 -- Compiles one condition of a rule. `context`, shared by a rule's conditions: per ({ probe, field } or nil),
 -- slots, columns (receives those of the per-probe that are read, by name), timers (number so far). Returns {
--- test, say, values }: values is a list of { text, get(row, env) }; context.calls is set when a policy's
--- function takes part.
+-- test, say, values, inputs }: values is a list of { text, get(row, env) }, inputs of get(row, env, instance);
+-- context.calls is set when a policy's function takes part.
 function evaluate.compile(node, context)
-  context.values = {}
+  context.values, context.inputs = {}, {}
   local compiled = compile(node, context)
-  return { test = compiled.test, say = compiled.say, values = context.values }
+  return { test = compiled.test, say = compiled.say, values = context.values, inputs = context.inputs }
 end
 
 return evaluate

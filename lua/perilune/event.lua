@@ -3,6 +3,7 @@
 --
 -- Sinks get events as plain tables; encode() makes the JSON line of one. event.schema.json says the same to
 -- others.
+local audit_event = require "perilune.audit_event"
 local event_json = require "perilune.event_json"
 
 local event = { version = 1 }
@@ -15,6 +16,7 @@ local event = { version = 1 }
 --   time                 whole µs since the epoch; in JSON, RFC 3339 in UTC with nanoseconds
 --   values               name → number; in JSON sorted by name, null for what is no number
 --   fields               name → text, number or boolean; in JSON sorted by name
+--   exact                a number to the last bit; data: texts, numbers (to the last bit), booleans, lists and objects
 --   rows                 JSON text of an array of objects, or a list of tables
 --   { "a", "b" }         one of these words (optional = true)
 --   { object = fields }  an object;  { list = fields }  a list of objects (optional = true)
@@ -75,6 +77,13 @@ local LEVEL_SEEN = {
   COUNTS[1], COUNTS[2], COUNTS[3],
   { "entered", "count", "times", "how often it was entered" },
 }
+
+-- What a level has seen since it was entered.
+local STAY = { optional = true, object = {
+  { "windows", "count", "windows", "windows closed" },
+  { "seconds", "seconds", "s", "how long it was in force" },
+  { "packets", "count", "packets", "segments on the wire" },
+} }
 
 local function fields(...)
   local list = {}
@@ -150,6 +159,10 @@ event.fields = {
     { "capped_by", "texts", nil, "all that cap the level" },
     { "values", "values", nil, "the measures that decided" },
     { "reason", "text", nil, "why, for people" },
+    { "after", STAY, nil, "what the level left has seen since it was entered" },
+    { "loss", { optional = true, object = LOSS.object }, nil, "of the run so far" },
+    { "cost_before", "number?", "ns", "a packet, at the level left, if it is known" },
+    { "cost_after", "number?", "ns", "a packet, at the level entered, if it is known" },
   },
   action = {
     { "seq", "count?", nil, "number of the window" },
@@ -247,6 +260,11 @@ event.fields.tests = {
   { "passed", "count", "tests", "tests that passed" },
   { "failed", "count", "tests", "tests that failed" },
 }
+
+for _, name in ipairs(audit_event.names) do
+  event.names[#event.names + 1] = name
+  event.fields[name] = audit_event.fields[name]
+end
 
 -- Fields of the Lua tables that are for the eye only and no part of the JSON line.
 --   top   of each probe, the deepest last: { probe =, key_fields = { "src" }, rows = { { src =, … }, … },

@@ -166,6 +166,43 @@ function scalar.rows(value)
   return #value > 0 and any(value) or "[]"
 end
 
+-- Numbers to the last bit, so that reading them again gives the same; JSON has no infinity, but 1e999 is one.
+local function exact(value)
+  if value ~= value then return "null" end
+  if value == math.huge or value == -math.huge then return value > 0 and "1e999" or "-1e999" end
+  if value == math.floor(value) and math.abs(value) <= LIMIT then return ("%.0f"):format(value) end
+  for digits = 15, 17 do
+    local text = ("%%.%dg"):format(digits):format(value):gsub(",", ".")
+    if tonumber(text) == value then return text end
+  end
+end
+
+-- Plain data as it is: an empty table is a list; keys of objects are texts.
+local function data(value)
+  local kind = type(value)
+  if kind == "number" then return exact(value) end
+  if kind == "string" then return quote(value) end
+  if kind == "boolean" then return tostring(value) end
+  if kind ~= "table" then error("no data: a " .. kind, 0) end
+  local out = {}
+  if #value > 0 or next(value) == nil then
+    for i, item in ipairs(value) do out[i] = data(item) end
+    return "[" .. table.concat(out, ",") .. "]"
+  end
+  for i, key in ipairs(sorted_keys(value)) do out[i] = quote(tostring(key)) .. ":" .. data(value[key]) end
+  return "{" .. table.concat(out, ",") .. "}"
+end
+
+function scalar.data(value)
+  local ok, text = pcall(data, value)
+  return ok and text or nil, text
+end
+
+function scalar.exact(value)
+  if type(value) ~= "number" or value ~= value then return nil, "must be a number" end
+  return exact(value)
+end
+
 local encode_fields
 
 -- Every declared field with its `encode`, made once.
@@ -307,5 +344,8 @@ function event_json.encode(declarations, e)
   end
   return "{" .. table.concat(out, ",") .. "}"
 end
+
+--- A number as it is written in values: whole ones exactly, others with nine digits; nil when JSON has none.
+event_json.number = number
 
 return event_json

@@ -25,8 +25,10 @@ local function judge_one(rule, instance, row, env, changes, seen)
   env.rule, env.raw = rule, instance.raw
   local when, clear = rule.when, rule.clear
   local now = when.test(row, env, instance)
+  local over = instance.state == "firing" and clear and clear.test(row, env, instance)
+  if env.notice then env.notice(rule, instance, row, now, over) end
   if instance.state == "firing" then
-    if clear and clear.test(row, env, instance) == YES then
+    if over == YES then
       changes[#changes + 1] = { instance = instance, state = "cleared", condition = clear, how = "yes",
         row = row }
     elseif not clear and now ~= YES then
@@ -77,7 +79,7 @@ local function newcomers(rule, rows, env)
   return fresh
 end
 
-local function admit(rule, fresh, most, changes)
+local function admit(rule, fresh, env, most, changes)
   local when = rule.when
   for _, instance in ipairs(fresh) do
     if rule.count >= most then
@@ -85,6 +87,8 @@ local function admit(rule, fresh, most, changes)
     else
       rule.instances[instance.raw] = instance
       rule.count = rule.count + 1
+      env.raw = instance.raw
+      if env.notice then env.notice(rule, instance, instance.row, instance.result, false) end
       if instance.result ~= NO then
         local firing = instance.result == YES
         changes[#changes + 1] = {
@@ -97,9 +101,10 @@ local function admit(rule, fresh, most, changes)
   end
 end
 
--- Judges every instance and every key of a window. rows: { by_key, keys, rows, n }; most: how many instances
--- there may be. Returns the changes, and appends to `seen` the instances that fire on and whose reason still
--- holds.
+-- Judges every instance and every key of a window. rows: { by_key, keys, rows, n }; most: how many instances there
+-- may be. Returns the changes, and appends to `seen` the instances that fire on and whose reason still holds.
+-- env.notice(rule, instance, row, when, clear), if it is there, hears of every instance that is remembered and of
+-- what its conditions came to (clear: false when it was not asked).
 function instances.judge(rule, rows, env, most, seen)
   local changes, zero = {}, rule.grouping and rule.grouping.zero
   local fresh = newcomers(rule, rows, env)
@@ -112,7 +117,7 @@ function instances.judge(rule, rows, env, most, seen)
       judge_one(rule, instance, rows.by_key[raw] or zero, env, changes, seen)
     end
   end
-  admit(rule, fresh, most, changes)
+  admit(rule, fresh, env, most, changes)
   return changes
 end
 

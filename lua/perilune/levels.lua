@@ -122,6 +122,12 @@ function Levels:renewed(now)
   return due and level.lease and math.min(now, due - level.lease) or now
 end
 
+-- Whether claims have changed since levels were looked at last, or end by `now`.
+function Levels:pending(now)
+  local due = self.claims:due()
+  return next(self.claims.changed) ~= nil or due ~= nil and due <= now
+end
+
 -- When the level may change by itself: a claim ends, or a level has lasted its longest. math.huge: never.
 function Levels:due()
   return math.min(self.claims:due() or math.huge, self.ladder:due() or math.huge)

@@ -13,6 +13,7 @@ function levels_seen.new(levels)
     self.levels[i], self.by_name[level.name] = one, one
   end
   self.levels[1].entered = 1
+  self.current = { windows = 0, seconds = 0, packets = 0 }
   return self
 end
 
@@ -21,17 +22,24 @@ function Seen:add(closed, totals)
   local one = self.by_name[closed.level.name]
   one.windows, one.seconds = one.windows + 1, one.seconds + closed.seconds
   for _, name in ipairs { "packets", "skbs", "bytes" } do one[name] = one[name] + totals[name] end
+  local current = self.current
+  current.windows, current.seconds = current.windows + 1, current.seconds + closed.seconds
+  current.packets = current.packets + totals.packets
 end
 
 --- Time in which nothing came, and for which no window was closed.
 function Seen:skip(level, seconds)
   local one = self.by_name[level.name]
   one.seconds = one.seconds + seconds
+  self.current.seconds = self.current.seconds + seconds
 end
 
+--- Another level is entered. → what the one before has seen since it was: { windows, seconds, packets }
 function Seen:entered(name)
-  local one = self.by_name[name]
+  local one, left = self.by_name[name], self.current
   one.entered = one.entered + 1
+  self.current = { windows = 0, seconds = 0, packets = 0 }
+  return left
 end
 
 --- Of every level { level, windows, seconds, packets, skbs, bytes, entered }, cheapest first.

@@ -27,12 +27,12 @@ local Live = {}
 Live.__index = Live
 
 --- `options`: decl, share, sink, interfaces (list of { name, index } that must be there), dry_run, seconds (ends by
---- itself after that long), finished = function(message, code): called once, when everything is detached; with a
---- message when it failed.
+--- itself after that long), audit (audit.lua) or nil, finished = function(message, code): called once, when
+--- everything is detached; with a message when it failed.
 function live.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, interfaces = options.interfaces,
-    dry_run = options.dry_run, seconds = options.seconds, finished = options.finished,
+    dry_run = options.dry_run, seconds = options.seconds, audit = options.audit, finished = options.finished,
     draining = false, waiting = {},
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
@@ -96,7 +96,7 @@ function Live:start()
       notify = not self.dry_run and deliver.new(decl, self:emitter()) or nil, capture = tap,
     }
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
-      scope = build.scope(probe), calls = calls.new(decl), performers = self.performers }
+      scope = build.scope(probe), calls = calls.new(decl), performers = self.performers, audit = self.audit }
     self.engine.claimed = function() self:reconsider() end
     if not self:listen() then return end
     self:attach()

@@ -24,12 +24,12 @@ local A_TURN = 5000 -- frames between two looks at the loop, where signals come 
 --- `options`: decl, share, sink, source (traffic.lua: the frames), file (what it is called), local_net (text) or nil,
 --- until_wall (µs since the epoch) or seconds (after the first frame): frames from then on are not run, and windows go
 --- on until then; captures: whether acts that capture do; least_seconds: windows go on for so long at least, though
---- there are no frames; finished = function(message or nil, code).
+--- there are no frames; audit (audit.lua) or nil; finished = function(message or nil, code).
 function replay.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, source = options.source, file = options.file,
     until_wall = options.until_wall, seconds = options.seconds, least_seconds = options.least_seconds,
-    finished = options.finished, captures = options.captures, seed = options.seed,
+    audit = options.audit, finished = options.finished, captures = options.captures, seed = options.seed,
   }, Replay)
   if options.local_net then self.is_local = net.matcher(options.local_net) end
   return self
@@ -45,7 +45,8 @@ function Replay:start()
     local tap, message, failure = self:tapper()
     if message then return self:finish(message, failure) end
     self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink, scope = build.scope(probe),
-      calls = calls.new(self.decl), performers = performers.new { capture = tap } }
+      calls = calls.new(self.decl), performers = performers.new { capture = tap },
+      audit = self.audit }
     local ok
     ok, message, failure = self:listen()
     if not ok then return self:finish(message, failure) end

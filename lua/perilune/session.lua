@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What run, check and replay share: loading a policy as the command line names it, choosing how to print, and
 -- ending on signals.
+local audit = require "perilune.audit"
+local audit_file = require "perilune.audit_file"
 local files = require "perilune.core.files"
 local interfaces = require "perilune.interfaces"
 local kernel = require "perilune.core.kernel"
@@ -109,6 +111,19 @@ function session.sink(parsed)
   if parsed.json then return require("perilune.sink_json").new() end
   if term.isatty(1) then return require("perilune.screen").new { now = loop.now } end
   return require("perilune.sink_text").new()
+end
+
+--- A recorder for the engine, of what decides, into the file that --audit names; nil without --audit | nil, message,
+--- code. In a directory, the file has the policy's name.
+function session.audit(parsed, decl)
+  local path = parsed.audit
+  if not path then return nil end
+  if files.kind(path) == "directory" then
+    path = ("%s/%s.audit"):format(path:gsub("/+$", ""), (decl.name:gsub("[^%w_.-]", "_")))
+  end
+  local file, message, code = audit_file.open(path)
+  if not file then return nil, "--audit: " .. message, code end
+  return audit.new { decl = decl, dry_run = parsed["dry-run"], file = file }
 end
 
 --- Runs the loop until `driver` (start, stop, and its `finished` callback set by `make`) has ended or

@@ -13,6 +13,7 @@
 --   kept:log(name)                                a file of lines that only grows: log:write(text) → its bytes,
 --                                                 log:sync(), log:size(), log:rotate(keep), log:close(); EBUSY while
 --                                                 another process has it
+--   store.log_at(path)                            the same, in a place that somebody else has chosen
 --   kept:lock(name)                               a claim to a name until lock:close() or the process ends; EBUSY
 --   kept:remove(name), kept:path(name)
 --
@@ -103,8 +104,10 @@ function Store:lock(name) return core.lock(self:path(name)) end
 
 function Store:remove(name) return core.remove(self:path(name)) end
 
-function Store:log(name)
-  local path = self:path(name)
+function Store:log(name) return store.log_at(self:path(name)) end
+
+--- A log that is elsewhere.
+function store.log_at(path)
   local log, message, code = core.log(path)
   if not log then return nil, message, code end
   return setmetatable({ path = path, log = log }, Log)

@@ -71,6 +71,7 @@ local function argv_of(program, one, parsed)
   for _, flag in ipairs { "json", "dry-run", "trusted" } do
     if parsed[flag] then argv[#argv + 1] = "--" .. flag end
   end
+  if parsed.audit then argv[#argv + 1] = "--audit=" .. parsed.audit end
   if parsed["for"] then argv[#argv + 1] = "--for=" .. parsed["for"] end
   for _, name in ipairs(words.keys(parsed.set or {})) do
     if one.options and one.options[name] then argv[#argv + 1] = ("--set=%s=%s"):format(name, parsed.set[name]) end

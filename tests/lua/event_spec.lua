@@ -183,6 +183,8 @@ local function whole_schema()
     bool = { type = "boolean" },
     count = { type = "integer", minimum = 0, maximum = 2 ^ 53 },
     seconds = { type = "number", minimum = 0 },
+    exact = { type = "number" },
+    data = {},
     number = { type = "number", minimum = 0 },
     time = { type = "string",
       pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{9}Z$" },

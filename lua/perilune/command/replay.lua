@@ -15,11 +15,11 @@ local words = require "perilune.words"
 
 local replay = {
   usage = "perilune replay (POLICY.lua | --template NAME [--features A,B]) FILE.pcap … "
-    .. "[--set NAME=VALUE]… [--until TIME] [--pps N] [--local NET] [--windows] [--seed] [--json] [--trusted]",
+    .. "[--set NAME=VALUE]… [--until TIME] [--pps N] [--local NET] [--windows] [--seed] [--audit FILE] [--json] "
+    .. "[--trusted]",
   summary = "run a policy or a template over captures, on their clock",
   options = { set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text",
-    trusted = "flag", ["until"] = "text", pps = "text", windows = "flag",
-    seed = "flag" },
+    trusted = "flag", audit = "text", ["until"] = "text", pps = "text", windows = "flag", seed = "flag" },
   help = [[
 Every frame of the captures runs through the real programs (BPF_PROG_TEST_RUN); windows, rules and levels follow the
 captures' time stamps. The same captures give the same output. What happened is printed as a timeline, which ends with
@@ -34,6 +34,7 @@ ends is moved to that end, and standard error says so.
   --template NAME   one probe of this template instead of a policy; --set gives its key, knobs, sample and window
   --features A,B    features of that template
   --local NET,…     frames from these networks are outgoing (10.0.0.0/8); without it all are incoming
+  --audit FILE      appends all that decides to FILE, for perilune explain
   --windows         prints every window too, as run does
   --seed            keeps what baselines have learnt: a run of the policy then begins with it (PERILUNE_STATE)
   --json            one JSON object a line, as event.schema.json describes
@@ -140,12 +141,15 @@ function replay.run(parsed, context)
   local source
   source, message, code = open_captures(parsed, first, when.pps, context)
   if not source then return context.fail(message, code) end
+  local audit
+  audit, message, code = session.audit(parsed, decl)
+  if message then return context.fail(message, code) end
   local sink = sink_of(parsed)
   local status = session.drive(function(finished)
     return replay_driver.new {
       decl = decl, share = context.share, sink = sink, source = source, file = table.concat(parsed, " ", first),
       captures = true, local_net = parsed["local"], until_wall = when.until_wall, seconds = when.seconds,
-      finished = finished, seed = parsed.seed,
+      audit = audit, finished = finished, seed = parsed.seed,
     }
   end, context, sink)
   source:close()

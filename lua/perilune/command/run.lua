@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune run: attach a policy and watch.
 local child = require "perilune.core.child"
+local files = require "perilune.core.files"
 local live = require "perilune.live"
 local session = require "perilune.session"
 local supervise = require "perilune.supervise"
@@ -8,10 +9,10 @@ local units = require "perilune.units"
 
 local run = {
   usage = "perilune run [NAME=]POLICY.lua … [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
-    .. "[--trusted]",
+    .. "[--audit FILE] [--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
   options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
-    trusted = "flag", parent = "text" },
+    audit = "text", trusted = "flag", parent = "text" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
 detached at the end.
@@ -23,6 +24,8 @@ one file can run twice. A value set goes to every policy that declares such an o
   --for TIME        ends after that time ("10s", "5m")
   --json            one JSON object a line, as event.schema.json describes
   --dry-run         evaluates the rules, but stays at the base level and takes no action
+  --audit FILE      appends all that decides to FILE, for perilune explain; of several policies each to a file
+                    of its name in the directory FILE
   --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
 
@@ -43,7 +46,13 @@ function run.run(parsed, context)
       return context.fail(("--for %s: %s (write it like --for 10s)"):format(parsed["for"], message))
     end
   end
-  if #parsed > 1 then return supervise.run(parsed, context) end
+  if #parsed > 1 then
+    if parsed.audit and files.kind(parsed.audit) ~= "directory" then
+      return context.fail(("--audit %s: not a directory, and each of several policies has a log of its own (make one)")
+        :format(parsed.audit))
+    end
+    return supervise.run(parsed, context)
+  end
   local decl
   decl, message, code = session.load(parsed, context)
   if not decl then return context.fail(message, code) end
@@ -51,11 +60,14 @@ function run.run(parsed, context)
   local interfaces
   interfaces, message, code = session.interfaces(decl)
   if not interfaces then return context.fail(message, code) end
+  local audit
+  audit, message, code = session.audit(parsed, decl)
+  if message then return context.fail(message, code) end
   local sink = session.sink(parsed)
   return session.drive(function(finished)
     return live.new {
       decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
-      seconds = seconds, finished = finished,
+      seconds = seconds, audit = audit, finished = finished,
     }
   end, context, sink)
 end
