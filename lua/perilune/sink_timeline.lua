@@ -21,8 +21,8 @@ end
 function sink:write(lines) return self.out:write(table.concat(lines, "\n") .. "\n") end
 
 -- "    after 3.1 s at calm: 4 windows, 420 packets"
-function sink:stretch(level)
-  local since = self.since
+function sink:stretch(level, after)
+  local since = after or self.since
   self.since = nothing()
   return ("    after %s at %s: %s window%s, %s packet%s"):format(format.duration(since.seconds), format.clean(level),
     count(since.windows), since.windows == 1 and "" or "s", count(since.packets), since.packets == 1 and "" or "s")
@@ -37,7 +37,7 @@ function sink:event(e)
   end
   local lines = sink_text.lines(e, self.opts)
   if e.event == "start" then lines[1] = lines[1] .. "  " .. os.date(self.opts.utc and "!%F" or "%F", e.time / 1e6) end
-  if e.event == "transition" then lines[#lines + 1] = self:stretch(e.from) end
+  if e.event == "transition" then lines[#lines + 1] = self:stretch(e.from, e.after) end
   return self:write(lines)
 end
 
