@@ -46,7 +46,8 @@ static const char source[] =
 	"LEVEL_XDP(xdp_level_base, NEED_BASE, send)\n"
 	"SEC(\"xdp.frags\") int xdp_root(struct xdp_md *ctx)\n"
 	"{\n"
-	"	LEVEL(xdp_level_base, ctx, hook__state().epoch, ingress);\n"
+	"	union ctl_state state = hook__state();\n"
+	"	LEVEL(xdp_level_base, ctx, state, ingress);\n"
 	"	return XDP_PASS;\n"
 	"}\n"
 	"char LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n";

@@ -86,9 +86,9 @@ SEC("tc") int tc_root(struct __sk_buff *ctx)
 	union ctl_state state = hook__state();
 
 	if (state.level)
-		LEVEL(tc_level_deep, ctx, state.epoch, ingress);
+		LEVEL(tc_level_deep, ctx, state, ingress);
 	else
-		LEVEL(tc_level_base, ctx, state.epoch, ingress);
+		LEVEL(tc_level_base, ctx, state, ingress);
 	return TC_PASS;
 }
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
