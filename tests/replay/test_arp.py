@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """Who claims which address, by ARP and by neighbour discovery, is what tshark reads, on every capture and on made ones: two MACs that
 claim one address, tags, SNAP, probes, announcements, what cannot be read."""
 import ipaddress

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """What counter's features say of every capture is what tshark's packets add up to; and none changes what another counts."""
 import os
 import sys

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """Sessions, their server and how it was found, and each way's packets and bits are what tshark's packets say by the rules of the
 manifest, on every capture; and sessions that were idle start anew, also when their windows are apart."""
 import ipaddress

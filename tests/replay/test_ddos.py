@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """The first packets of every session, in order, field by field as tshark reads them; and records + what was left out = packets."""
 import os
 import sys

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """DNS messages, field by field, are what tshark reads, on every capture and on made ones; response times are its own."""
 import os
 import struct

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 # ctest: timeout 600
 """Features and keys of flows agree with tshark, and switching one on changes no other field, on every capture.
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """Filters of probes agree with tcpdump on every Ethernet capture, and at TC with tags that the kernel keeps beside the frame.
 
 One policy has a counter for each expression; what it counts is what `tcpdump -r FILE --count EXPRESSION` counts.

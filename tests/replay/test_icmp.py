@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """ICMP and ICMPv6 messages, the flows that errors quote, MTUs and echo's response times are what tshark reads, on every capture and on
 made ones."""
 import ipaddress

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """Flow records are what tshark reads, on every capture; and what nfdump's own collector makes of a capture, record by record."""
 import os
 import subprocess

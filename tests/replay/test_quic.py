@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """QUIC's long headers are what tshark reads, on every capture; and made ones of both versions, every type, and broken ids."""
 import os
 import struct

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 # ctest: timeout 600
 """Probes limited by sets of every kind see the packets that tshark says are in them, on every capture: sets that have members from the
 start, and sets of flows that a rule fills and empties from window to window."""

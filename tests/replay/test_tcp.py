@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """Connections as tshark reads them, on every capture: flags, zero windows, times from SYN to SYN/ACK and round trips by time stamps from
 the packets it shows; retransmissions beside its own analysis."""
 import os

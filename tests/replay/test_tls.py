@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """What ClientHellos say is what tshark reads, on every capture and on made ones: in pieces, behind other records, with GREASE, with
 lengths that cannot be, of SSL 2; JA4's first part is made of what tshark reads, as its description says."""
 import os
