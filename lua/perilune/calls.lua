@@ -3,7 +3,8 @@
 -- Calls of a policy's own functions, in a child that can be killed. It is forked at the first call in a window and so
 -- sees the window's records without any copying; it ends with the window.
 --
---   whatever a function changes (locals around it, tables) is gone when the window ends
+--   whatever a function changes (locals around it, tables) is gone when the window ends; but for w.state, which comes
+--   back with the answer
 --   w.sets are as they were at the window's first call
 --   print goes to standard error, at most limits.output bytes a window
 --
@@ -13,6 +14,7 @@
 local confine = require "perilune.core.confine"
 local limits = require "perilune.limits"
 local loop = require "perilune.core.loop"
+local pack = require "perilune.pack"
 local sandbox = require "perilune.sandbox"
 local units = require "perilune.units"
 
@@ -68,6 +70,8 @@ end
 
 function Calls:start(window)
   local list, room = self.list, self.room
+  local state = self.state
+  local known, unfinished = state and state:text(), false -- unfinished: a function failed, and changes nothing
   local diverted = false
   return confine.fork {
     memory = self.limits.memory,
@@ -78,7 +82,15 @@ function Calls:start(window)
         diverted = true
       end
       local number, given, key = message:match "^(%d+)(=?)(.*)$"
-      return list[tonumber(number)](window, given ~= "" and key or nil) and "1" or "0"
+      if unfinished then state:put(known) end
+      unfinished = state ~= nil
+      local truth = list[tonumber(number)](window, given ~= "" and key or nil) and "1" or "0"
+      if not state then return truth end
+      local text = state:text()
+      unfinished = false
+      if text == known then return truth end
+      known = text
+      return truth .. text
     end,
   }
 end
@@ -126,7 +138,10 @@ function Calls:ask(node, key, allowed)
       io.stderr:write(text)
     end)
   self.used = self.used + loop.now() - begun
-  if reply then return reply == "1" end
+  if reply then
+    if #reply > 1 then self.state:take((pack.decode(reply:sub(2)))) end
+    return reply:sub(1, 1) == "1"
+  end
   if code ~= "ECANCELED" then self:close() end
   return nil, self:blame(allowed, message, code, had)
 end

@@ -282,7 +282,7 @@ function check.declare(policy, file, options)
   local list, map = gather_probes(policy, written, attach)
   local decl = {
     name = policy.name, file = file, line = policy.at.line, options = options, attach = attach,
-    window = values.window, limits = policy.limits,
+    window = values.window, limits = policy.limits, state = values.state, history = values.history,
     probes = {}, levels = {}, rules = {},
   }
   for i, probe in ipairs(list) do decl.probes[i] = plain_probe(probe) end

@@ -442,6 +442,17 @@ function Decide:sets()
   return sets
 end
 
+-- Whether a policy's own functions take part.
+function Decide:has_functions()
+  for _, rule in ipairs(self.rules) do
+    if rule.calls then return true end
+    for _, what in ipairs(rule.decl.act or {}) do
+      if what.kind == "call" then return true end
+    end
+  end
+  return false
+end
+
 -- What is learnt for good, and back (history.lua). probes: name → text that tells what it is.
 function Decide:learnt(probes) return self.history:export(probes) end
 

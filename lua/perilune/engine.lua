@@ -9,9 +9,11 @@
 local decide = require "perilune.decide"
 local levels = require "perilune.levels"
 local levels_seen = require "perilune.levels_seen"
+local past = require "perilune.past"
 local sample = require "perilune.sample"
 local schedules = require "perilune.schedules"
 local shape = require "perilune.shape"
+local state = require "perilune.state"
 local thrift = require "perilune.thrift"
 local units = require "perilune.units"
 local view = require "perilune.view"
@@ -72,7 +74,11 @@ function engine.new(options)
     directions = {},
     scoped = {},
     failed_figures = {},
+    state = options.decl.state and state.new(options.decl.state),
+    silent = 0,
   }, Engine)
+  self.past = past.new(self.decide:has_functions() and options.decl.history or 0)
+  if self.calls then self.calls.state = self.state end
   for _, set in ipairs(options.decl.sets or {}) do self.scoped[set.name] = set.scope or set.export end
   for _, root in ipairs(self.planned.roots) do self.directions[root.direction] = zeros(COUNTS) end
   return self
@@ -216,7 +222,8 @@ end
 -- What decide gets to see of a window.
 function Engine:sample(closed, views, time)
   return sample.new(closed, views.rows, {
-    probes = self.decl.probes, decider = self.decide, failed = self.failed_figures,
+    probes = self.decl.probes, decider = self.decide, failed = self.failed_figures, state = self.state,
+    past = self.past,
     report = function(message, hint) self:emit({ event = "error", message = message, hint = hint }, time) end,
   })
 end
@@ -515,6 +522,8 @@ function Engine:close(cut, wall, mono, batches, cost)
   local result = self.decide:step(seen)
   if self.calls then self.calls:finish() end
   if self.audit then self.audit:judged(closed, mono, result, seen.text, wall) end
+  self.past:add(closed, views.rows)
+  self.silent = totals.packets == 0 and self.silent + 1 or 0
   self:emit_decisions(result, closed, wall)
   local changed = self:change_level(result, closed, mono, wall)
   if self.sink.keep then
@@ -551,18 +560,20 @@ end
 --- What outlives a run (kept.lua), as plain data, and whether the policy has any.
 function Engine:kept()
   local learnt, any = self.decide:learnt(probe_signatures(self.decl.probes))
-  return { history = learnt }, any
+  return { history = learnt, state = self.state and self.state:export() }, any or self.state ~= nil
 end
 
 --- Takes what kept() gave in an earlier run. wall: now, seconds since the epoch. Returns how many series were taken,
 --- and the names of those that do not fit.
 function Engine:restore(data, wall)
+  if self.state and type(data.state) == "table" then self.state:take(data.state) end
   return self.decide:relearn(type(data.history) == "table" and data.history or {}, probe_signatures(self.decl.probes),
     wall)
 end
 
 --- Whether windows without packets can change nothing until alarm(): no rule has something left to clear.
 function Engine:at_rest()
+  if self.past.most > 0 and (self.state or self.silent <= self.past.most) then return false end
   return self.decide:at_rest()
 end
 

@@ -16,6 +16,7 @@ local sandbox = require "perilune.sandbox"
 local schedule_words = require "perilune.schedule_words"
 local schema = require "perilune.schema"
 local sets = require "perilune.sets"
+local state = require "perilune.state"
 
 local language = {}
 
@@ -62,7 +63,7 @@ local POLICY = schema.new {
     exports = { type = form.list "records", default = {} }, limits = { type = "table", default = {} },
     budget = { later = true }, schedules = { type = form.list "schedule", default = {} },
     receivers = { type = form.list "receiver", default = {} }, captures = { type = "table", default = {} },
-    state = { later = true },
+    state = { type = state.declare }, history = { type = "count", min = 0, max = 1000, default = 16 },
   },
 }
 

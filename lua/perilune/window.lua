@@ -6,6 +6,8 @@
 --   w.to                                             the records of the probe `to` (perilune.view), while it is open
 --   w:rate "to.syn", w:sum("to.syn", "dport == 53"), w:count "to", w:quantile("to.bytes", 0.99) …
 --                                                    as in conditions; nil when it is not known
+--   w:ago(1):rate "to.syn"                           figures of the last windows (past.lua)
+--   w.state.alarms                                   what the policy's `state` declares; may be set (state.lua)
 --   w.sets.victims                                   the members of a set, a list of texts
 --
 -- A field that does not exist is an error that names the nearest one. Functions usually run in a child that ends with
@@ -93,18 +95,22 @@ local function by_name(probes)
 end
 
 --- `closed`: the engine's window; `views`: by probe; `sample`: as decide gets it; `about`: decider (for its sets),
---- probes (as declared).
+--- probes (as declared), state, past (or nil).
 function window.new(closed, views, sample, about)
   local context = { sample = sample, probes = by_name(about.probes) }
   local plain = {
     seq = closed.seq, start = closed.mono, seconds = closed.seconds, level = closed.level.name, cut = closed.cut,
     loss = closed.loss,
   }
-  local known = { "seq", "start", "seconds", "level", "cut", "loss", "sets", unpack(KINDS) }
+  local known = { "seq", "start", "seconds", "level", "cut", "loss", "sets", "state", "ago", unpack(KINDS) }
   for name in pairs(views) do known[#known + 1] = name end
   return setmetatable({}, {
     __index = function(_, name)
       if plain[name] ~= nil then return plain[name] end
+      if name == "state" and about.state then return about.state:proxy() end
+      if name == "ago" and about.past then
+        return function(_, n) return about.past:ago(n) end
+      end
       if name == "sets" then return members(about.decider) end
       if methods[name] then
         return function(_, ...) return methods[name](context, ...) end

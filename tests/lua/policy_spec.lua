@@ -288,3 +288,27 @@ describe("the sandbox", function()
     end
   end)
 end)
+
+describe("state of a policy", function()
+  local function of(text) return load_text(('return policy "p" { always = { counter "all" {} }, %s }'):format(text)) end
+
+  it("is plain data with first values", function()
+    assert.same({ n = 0, seen = { a = { 1, 2 } }, on = false, text = "" },
+      assert(of 'state = { n = 0, seen = { a = { 1, 2 } }, on = false, text = "" }').state)
+    assert.equal(16, assert(of "").history)
+    assert.is_nil(of "".state)
+  end)
+
+  it("is refused when it is not", function()
+    for text, expected in pairs {
+      ["state = { 5 }"] = "policy: state: 1 is no name (like state = { alarms = 0 })",
+      ["state = { f = print }"] = "policy: state: f: a function cannot be kept (a number, a text, true, false or a table)",
+      ['state = { t = ("x"):rep(20000) }'] = "policy: state: it takes more than 16384 bytes (it is for a few figures)",
+      ["state = 5"] = "policy: state: expected names with first values (like state = { alarms = 0 })",
+    } do
+      local decl, message = of(text)
+      assert.is_nil(decl)
+      assert.equal("p.lua:1: " .. expected, message)
+    end
+  end)
+end)
