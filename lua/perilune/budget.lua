@@ -32,7 +32,7 @@ local SOON = 10 -- seconds: what is taken again within them was given back too e
 local LONGEST = 32 -- times PATIENCE and TRIAL
 local AVERAGE = 1 -- seconds over which the process's own share is taken, or a window's length
 local LONGEST_AVERAGE = 10
-local BUSY, IDLE = 0.1, 1 -- seconds to the next sample
+local BUSY, IDLE = 0.05, 1 -- seconds to the next sample
 
 --- `options`: cost (ns) and cpu (share), one of them or both; shed (list of probes, in order); levels (list of { name,
 --- window, probes = list }, cheapest first); thin (probe → how many times its rate may be halved, for those that may).
@@ -182,7 +182,7 @@ local function give_back(self, s, m, trial)
   local given, added = 0, 0
   while #self.steps > 0 do
     local step = self.steps[#self.steps]
-    local more = price(self, step, s, m)
+    local more = price(self, step, s, m) or not m.cost and 0 or nil -- of few packets none costs too much
     local fits = more and load_of(self.limits, {
       cost = m.cost and m.cost + added + more, cpu = m.cpu + (added + more) * m.rate / 1e9,
     }) <= ROOM

@@ -393,6 +393,16 @@ function Engine:claim(who, claim, anew)
   if self.levels:claim(who, claim, anew) and self.claimed and not self.closing then self.claimed() end
 end
 
+--- The budget gives up, or back: from now on thin (halvings), shed (list of probes), cap (name of a level, or nil).
+function Engine:give(thin, shed, cap, why)
+  self.thrift:give(thin, shed)
+  self.levels:claim("budget", { cap = cap, cut = "budget", why = why })
+  if self.claimed and not self.closing then self.claimed() end
+end
+
+--- The index (from 1) of the highest level that is held, whatever its caps.
+function Engine:wanted() return self.levels:wanted() end
+
 --- A person wants this level and no other, for `seconds` from `mono` on (nil: until unpin). nil, message when
 --- there is no such level.
 function Engine:pin(level, mono, seconds)

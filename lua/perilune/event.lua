@@ -122,7 +122,7 @@ event.fields = {
     { "start", "time", nil, "when it began" },
     { "end", "time", nil, "when it ended", key = "finish" },
     { "seconds", "seconds", "s", "its length" },
-    { "cut", { "clock", "trigger", "level", "schedule", "exit" }, nil, "what ended it" },
+    { "cut", { "clock", "trigger", "level", "schedule", "budget", "exit" }, nil, "what ended it" },
     { "deepest", "text?", nil, "a trigger may have raised the level up to this one before the window could be ended" },
   }, COUNTS, {
     { "loss", LOSS, nil, "what was not counted where it belongs" },

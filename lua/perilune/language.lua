@@ -61,7 +61,7 @@ local POLICY = schema.new {
     always = { type = form.list "probe", default = {} }, levels = { type = form.list "level" },
     sets = { type = form.list "set", default = {} }, rules = { type = form.list "rule", default = {} },
     exports = { type = form.list "records", default = {} }, limits = { type = "table", default = {} },
-    budget = { later = true }, schedules = { type = form.list "schedule", default = {} },
+    budget = { type = "table" }, schedules = { type = form.list "schedule", default = {} },
     receivers = { type = form.list "receiver", default = {} }, captures = { type = "table", default = {} },
     state = { type = state.declare }, history = { type = "count", min = 0, max = 1000, default = 16 },
   },

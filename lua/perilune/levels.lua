@@ -20,6 +20,15 @@ function levels.new(list)
   }, Levels)
 end
 
+--- The index of the highest level that is held, whatever caps there are.
+function Levels:wanted()
+  local holds = self.claims:merge(self.held)
+  for i = #self.list, 2, -1 do
+    if #(holds[self.list[i].name] or {}) > 0 then return i end
+  end
+  return 1
+end
+
 function Levels:index() return self.ladder:index() end
 
 -- nil, message when there is no such level.

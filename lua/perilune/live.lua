@@ -15,6 +15,7 @@ local engine = require "perilune.engine"
 local exports = require "perilune.exports"
 local kept = require "perilune.kept"
 local loop = require "perilune.core.loop"
+local meter = require "perilune.meter"
 local performers = require "perilune.performers"
 local tapper = require "perilune.tapper"
 local triggers = require "perilune.triggers"
@@ -54,6 +55,7 @@ function Live:finish(message, code)
   if self.kept then self.kept:close() end
   self.bound:close()
   self.alarm:close()
+  if self.meter then self.meter:stop() end
   if self.steps then self.steps:close() end
   if self.trips then self.trips:close() end
   if self.exports then self.exports:close() end
@@ -167,15 +169,29 @@ end
 function Live:begin()
   self.engine:start(loop.wall(), loop.now())
   self:remember()
+  self.force = { level = 1, spare = self.engine.current.spare } -- what the kernel runs
   if self.exports then self.exports:tell(self:emitter(), false) end
   local ok, message, code = self.attachments:begin()
   self:check_sink()
   if self.stopping then return end
   if not ok then return self:fail(message, code) end
   self:arm()
+  self:watch_budget()
   self.timer:start(self.engine:due())
   if self.seconds then self.bound:start(loop.now() + self.seconds) end
   self:reconsider()
+end
+
+-- Measures what the policy costs, if it has a budget. A dry run gives nothing up, so it measures nothing.
+function Live:watch_budget()
+  if not self.decl.budget or self.dry_run then return end
+  local programs = {}
+  for i, root in ipairs(self.planned.roots) do programs[i] = root.program end
+  self.meter = meter.new {
+    decl = self.decl, probe = self.probe, programs = programs, engine = self.engine, emit = self:emitter(),
+    force = function() return self.force end,
+  }
+  self.meter:start()
 end
 
 -- Whether the level changes for what is not a rule's: then the window ends at once. Also sees to be called again.
@@ -248,6 +264,9 @@ function Live:flip(cut)
     return self:fail(mono, began)
   end
   spare = self.engine:spare(began)
+  if began.level + 1 ~= self.force.level or spare ~= self.force.spare then
+    self.force = { level = began.level + 1, spare = spare }
+  end
   self.probe:clock()
   self.draining, self.due = true, false
   local level = self.decl.levels[began.level + 1]
@@ -309,6 +328,7 @@ function Live:take_down()
   if self.taken_down then return end
   self.taken_down = true
   self.timer:stop()
+  if self.meter then self.meter:stop() end
   local function detached(attached, message, code)
     self.detached = attached
     if message then self.failure = self.failure or { message, code } end

@@ -185,6 +185,14 @@ describe("a budget with room", function()
     assert.truthy(p.events[#p.events].reason:find "nothing given up$")
   end)
 
+  it("does not wait for what is not known where few packets pass", function()
+    local b, p = new { cost = 60, shed = { "from", "to" } }, plant {}
+    run(p, b, 1)
+    p.rate = 100 -- before it is measured what the last step saved
+    run(p, b, 8)
+    assert.same({}, b:shed_list())
+  end)
+
   it("gives a level back when its rule no longer wants it, and when it fits", function()
     local b, p = new { cpu = 0.015 }, plant {}
     run(p, b, 4)
