@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune check: everything that can be wrong with a policy, without attaching it.
+local advise = require "perilune.advise"
 local build = require "perilune.build"
 local kernel = require "perilune.core.kernel"
 local session = require "perilune.session"
@@ -10,7 +11,8 @@ local check = {
   options = { set = "pairs", source = "flag", trusted = "flag" },
   help = [[
 Checks the policy, compiles it and has the kernel verify every level for every hook. Nothing is attached. Without
-privileges it does all but the verifier and says so.
+privileges it does all but the verifier and says so. What is allowed but hardly meant is a warning: levels that nothing
+leads to, rules that cannot fire, rules that would fire and clear in turn.
 
   --set NAME=VALUE  sets an option that the policy declares
   --source          prints the C that is generated instead
@@ -48,6 +50,12 @@ local function checker(decl, context, finished)
   return driver
 end
 
+local function warn(decl, context)
+  for _, one in ipairs(advise.policy(decl)) do
+    context.err(("perilune: %s:%d: warning: %s (%s)"):format(one.file, one.line, one.message, one.hint))
+  end
+end
+
 function check.run(parsed, context)
   if #parsed == 0 then return context.fail "check needs a policy (perilune check POLICY.lua)" end
   local worst = context.exit.done
@@ -62,6 +70,7 @@ function check.run(parsed, context)
       if planned then context.out(planned.source) end
     else
       session.warn(decl, context)
+      warn(decl, context)
       status = session.drive(function(finished) return checker(decl, context, finished) end, context)
     end
     worst = math.max(worst, status)
