@@ -109,7 +109,7 @@ end
 -- Some of what one has written: the lines that it ends, and the beginning of the next.
 function Supervisor:take(one, fd, bytes)
   local kept = one.kept[fd]
-  local rest = bytes:match ".*\n()"
+  local rest = bytes:match "^.*\n()" -- anchored: once, not from every byte
   if rest then
     kept[#kept + 1] = bytes:sub(1, rest - 1)
     self:lines(one, fd, table.concat(kept))
