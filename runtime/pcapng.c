@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define INTERFACES_MAX 256
+#define BUFFERED 65536 /* bytes */
 #define TEXT_MAX 1024	   /* bytes of an option's text */
 #define BLOCK_OVERHEAD 512 /* bytes of a packet's block beside its own, and of a new interface's */
 
@@ -146,6 +147,7 @@ int pcapng__create(const char *path, const char *comment, uint32_t snap, struct 
 		free(file);
 		return error__set(error, -ENOMEM, "out of memory");
 	}
+	setvbuf(file->out, NULL, _IOFBF, BUFFERED); /* a write every many packets */
 	file->snap = snap;
 	err = write_section(file, comment);
 	if (err) {

@@ -254,6 +254,34 @@ def test_bounds():
     run.stop()
 
 
+def test_loss():
+    """What finds no room in the ring is counted: in the file, in the event, in the windows."""
+    fresh()
+    source = v4("10.0.0.1")
+    run = Run('packets = 100000, bytes = "1GB"')
+    send([frame(source, 0)])
+    run.begun(1)
+    os.kill(run.process.pid, signal.SIGSTOP)
+    sent = [frame(source, number, size=1400) for number in range(1, 6001)]
+    send(sent)  # about twice what there is room for
+    os.kill(run.process.pid, signal.SIGCONT)
+    run.more(3)
+    end = run.stop()["10.0.0.1"]
+    got = [one for _, one, _ in read(end["file"])]
+    if not end["lost"]:
+        fail("nothing is said to be lost of %d packets, %d are there" % (len(sent), len(got)))
+    equal(len(sent), len(got) + end["lost"], "what is there and what is lost")
+    equal(sent[:len(got)], got, "the frames that found room")
+    equal(end["lost"], sum(event["loss"]["ring_full"] for event in run.of("window")), "the windows' loss")
+    info = subprocess.run(["tshark", "-r", end["file"], "-q", "-z", "io,stat,0"], capture_output=True, check=True)
+    equal(0, info.returncode, "tshark")
+    with open(end["file"], "rb") as file:
+        data = file.read()
+    # isb_ifdrop (5), 8 octets, in the last block
+    at = data.rfind(struct.pack("<HH", 5, 8))
+    equal(end["lost"], struct.unpack("<Q", data[at + 4:at + 12])[0], "the file's statistics")
+
+
 def test_set_and_everything():
     fresh()
     run = Run('set = "net"', per="")
