@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define INTERFACES_MAX 256
-#define BUFFERED 65536 /* bytes */
+#define BUFFERED 65536	   /* bytes */
 #define TEXT_MAX 1024	   /* bytes of an option's text */
 #define BLOCK_OVERHEAD 512 /* bytes of a packet's block beside its own, and of a new interface's */
 
