@@ -534,6 +534,7 @@ function Engine:close(cut, wall, mono, batches, cost)
   if self.audit then self.audit:judged(closed, mono, result, seen.text, wall) end
   self.past:add(closed, views.rows)
   self.silent = totals.packets == 0 and self.silent + 1 or 0
+  self:tell_overflow(wall)
   self:emit_decisions(result, closed, wall)
   local changed = self:change_level(result, closed, mono, wall)
   if self.sink.keep then
@@ -579,6 +580,17 @@ function Engine:restore(data, wall)
   if self.state and type(data.state) == "table" then self.state:take(data.state) end
   return self.decide:relearn(type(data.history) == "table" and data.history or {}, probe_signatures(self.decl.probes),
     wall)
+end
+
+-- Says once of each series that there are more keys than it remembers.
+function Engine:tell_overflow(time)
+  for what, count in pairs(self.decide:overflow().history) do
+    if not self.failed_figures[what] then
+      self.failed_figures[what] = true
+      self:emit({ event = "error", message = ("%s: no room for %d keys or values"):format(what, count),
+        hint = "for them the measure is not known; a filter or a coarser key makes fewer" }, time)
+    end
+  end
 end
 
 --- Whether windows without packets can change nothing until alarm(): no rule has something left to clear.

@@ -15,6 +15,8 @@
 --
 -- All of + - * / are taken of what looks back: (a / b):over "1m" is a:over "1m" / b:over "1m".
 
+local FARTHEST = 1e6 -- spreads from the mean; a number, so that every log can hold it
+
 local function divide(a, b)
   return b == 0 and 0 or a / b
 end
@@ -180,8 +182,8 @@ return function(measures, tools)
     return function(row, env)
       local mean, spread = known(env)
       local above = get(row, env) * (per_window and env.seconds or 1) - mean
-      if spread == 0 then return above == 0 and 0 or above * math.huge end
-      return above / spread
+      if above == 0 then return 0 end
+      return math.max(-FARTHEST, math.min(FARTHEST, above / spread)) -- of what never changed, anything is far
     end
   end
 
