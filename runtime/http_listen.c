@@ -74,6 +74,18 @@ static int group_of(const char *name, gid_t *gid, struct error *error)
 	return 0;
 }
 
+/* The directory that it is in, if that is all that is missing: everybody may look for the socket, and see whether they may connect. */
+static void make_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+
+	if (!slash || slash == path)
+		return;
+	snprintf(directory, sizeof(directory), "%.*s", (int)(slash - path), path);
+	mkdir(directory, 0755); /* what is wrong with it, bind() will say */
+}
+
 /* The mode comes last, so that it is open to nobody before it has its group. */
 static int bind_path(int fd, const struct sockaddr_un *address, const struct http_listen *listen,
 		     gid_t gid)
@@ -103,6 +115,7 @@ static int open_path(const struct http_listen *spec, int *out, struct error *err
 				  "%s: the path of a socket has at most %zu bytes", spec->path,
 				  sizeof(address.sun_path) - 1);
 	strcpy(address.sun_path, spec->path);
+	make_directory(spec->path);
 	err = group_of(spec->group, &gid, error);
 	if (!err)
 		err = clear_path(&address, error);

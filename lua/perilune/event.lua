@@ -103,6 +103,8 @@ event.head = {
   { "time", "time", nil, "when" },
   { "event", "text", nil, "which event" },
   { "policy", "text", nil, "name of the policy or template" },
+  { "host", "text?", nil, "the machine, as it is labelled" },
+  { "site", "text?", nil, "where it is, as it is labelled" },
 }
 
 event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "budget", "emit",
@@ -122,7 +124,7 @@ event.fields = {
     { "start", "time", nil, "when it began" },
     { "end", "time", nil, "when it ended", key = "finish" },
     { "seconds", "seconds", "s", "its length" },
-    { "cut", { "clock", "trigger", "level", "schedule", "budget", "exit" }, nil, "what ended it" },
+    { "cut", { "clock", "trigger", "level", "schedule", "budget", "request", "exit" }, nil, "what ended it" },
     { "deepest", "text?", nil, "a trigger may have raised the level up to this one before the window could be ended" },
   }, COUNTS, {
     { "loss", LOSS, nil, "what was not counted where it belongs" },

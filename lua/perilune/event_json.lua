@@ -335,6 +335,9 @@ function event_json.encode(declarations, e)
   elseif e.policy ~= nil or not declarations.without_policy[name] then
     return nil, ("event %s: the field 'policy' must be a string"):format(name)
   end
+  for _, label in ipairs { "host", "site" } do
+    if e[label] ~= nil then out[#out + 1] = ('"%s":%s'):format(label, quote(tostring(e[label]))) end
+  end
   extras[name] = extras[name] or extra_names(declarations, name)
   local values = e.rows_json and name == "records" and with_rows_json(e) or e
   local done

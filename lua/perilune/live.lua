@@ -92,6 +92,7 @@ function Live:start()
     self.planned = info.planned
     self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
       info.cached and ", from the cache" or ""))
+    if self.sink.loaded then self.sink:loaded { seconds = info.seconds, cached = info.cached or false } end
     local tap, message, failure = self:tapper(probe)
     if message then return self:fail(message, failure) end
     self.performers = performers.new {
@@ -268,7 +269,7 @@ function Live:flip(cut)
     self.force = { level = began.level + 1, spare = spare }
   end
   self.probe:clock()
-  self.draining, self.due = true, false
+  self.draining, self.due, self.cut_asked = true, false, false
   local level = self.decl.levels[began.level + 1]
   if began.by_trigger and cut ~= "exit" then cut = "trigger" end
   local ok, message, code = self.probe:drain(self.engine:maps(began.deepest), function(batches, cost, failure_code)
@@ -300,6 +301,8 @@ function Live:settle(flipped, batches, cost, code)
     self:flip(changed) -- the window that has begun meanwhile is at the old level: cut, so that every window has one
   elseif self:follow() then
     return
+  elseif self.cut_asked then
+    self:flip "request"
   elseif self.due then
     self:tick()
   else
@@ -311,6 +314,15 @@ function Live:tick()
   if self.stopping then return end
   self.due = self.draining
   if not self.draining then self:flip "clock" end
+end
+
+--- Ends the window at once, for somebody who asks. Returns whether the one before it is still being read.
+function Live:cut_now()
+  if self.stopping then return self.draining end
+  local before = self.draining
+  self.cut_asked = true
+  if not before then self:flip "request" end
+  return before
 end
 
 --- Ends the run: detaches, reads what is left, reports. May be called at any time, more than once.

@@ -7,13 +7,14 @@ local output = require "perilune.output"
 local sink = { wants_records = true }
 sink.__index = sink
 
--- target: what output.new takes; standard output by default.
-function sink.new(target)
-  return setmetatable({ out = output.new(target or 1) }, sink)
+-- target: what output.new takes; standard output by default. labels: { host =, site = } for every event.
+function sink.new(target, labels)
+  return setmetatable({ out = output.new(target or 1), labels = labels or {} }, sink)
 end
 
 -- true | nil, message, code; "EPIPE" says that nobody reads any more, and the run ends well.
 function sink:event(e)
+  e.host, e.site = self.labels.host, self.labels.site
   return self.out:write(event.encode(e) .. "\n")
 end
 

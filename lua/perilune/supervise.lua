@@ -24,8 +24,8 @@ local SIGNALS = { "SIGINT", "SIGTERM", "SIGHUP" }
 local Supervisor = {}
 Supervisor.__index = Supervisor
 
--- Who is to run: { word, file, name, options = set of names, or nil when the policy cannot be read, message }.
-local function members(parsed, context)
+--- Who is to run: list of { word, file, name, options = set of names, or nil when the policy cannot be read, message }.
+function supervise.members(parsed, context)
   local list, by_name = {}, {}
   for i, word in ipairs(parsed) do
     local name, file = session.name_and_file(word)
@@ -48,8 +48,8 @@ local function members(parsed, context)
   return list
 end
 
--- A value for an option that no policy declares: nil, message.
-local function check_set(list, set)
+--- A value for an option that no policy declares: nil, message.
+function supervise.check_set(list, set)
   for _, name in ipairs(words.keys(set)) do
     local known, unread, found = {}, nil, false
     for _, one in ipairs(list) do
@@ -71,8 +71,9 @@ local function argv_of(program, one, parsed)
   for _, flag in ipairs { "json", "dry-run", "trusted" } do
     if parsed[flag] then argv[#argv + 1] = "--" .. flag end
   end
-  if parsed.audit then argv[#argv + 1] = "--audit=" .. parsed.audit end
-  if parsed["for"] then argv[#argv + 1] = "--for=" .. parsed["for"] end
+  for _, option in ipairs { "audit", "for", "host", "site" } do
+    if parsed[option] then argv[#argv + 1] = ("--%s=%s"):format(option, parsed[option]) end
+  end
   for _, name in ipairs(words.keys(parsed.set or {})) do
     if one.options and one.options[name] then argv[#argv + 1] = ("--set=%s=%s"):format(name, parsed.set[name]) end
   end
@@ -201,9 +202,9 @@ end
 --- Runs the policies that `parsed` names until all have ended. → exit status: the highest of theirs; one that a signal
 --- has ended counts as failed
 function supervise.run(parsed, context)
-  local list, message = members(parsed, context)
+  local list, message = supervise.members(parsed, context)
   local ok, program, code = list ~= nil, nil, nil
-  if ok then ok, message = check_set(list, parsed.set or {}) end
+  if ok then ok, message = supervise.check_set(list, parsed.set or {}) end
   if ok then program, message, code = child.program() end
   if not program then return context.fail(message, code) end
   local self = setmetatable({

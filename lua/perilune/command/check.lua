@@ -2,6 +2,7 @@
 -- perilune check: everything that can be wrong with a policy, without attaching it.
 local advise = require "perilune.advise"
 local build = require "perilune.build"
+local configuration = require "perilune.serve.configuration"
 local kernel = require "perilune.core.kernel"
 local session = require "perilune.session"
 
@@ -13,6 +14,7 @@ local check = {
 Checks the policy, compiles it and has the kernel verify every level for every hook. Nothing is attached. Without
 privileges it does all but the verifier and says so. What is allowed but hardly meant is a warning: levels that nothing
 leads to, rules that cannot fire, rules that would fire and clear in turn.
+The daemon's configuration (perilune serve) is checked too.
 
   --set NAME=VALUE  sets an option that the policy declares
   --source          prints the C that is generated instead
@@ -56,13 +58,26 @@ local function warn(decl, context)
   end
 end
 
+-- A daemon's configuration; the policies that it names are checked by themselves.
+local function check_configuration(path, context)
+  local found, message = require "perilune.serve.resolve"(path, {}, function() end)
+  if not found then return context.fail(message) end
+  context.out(("%s: a configuration: %d to listen at, %d polic%s"):format(path, #found.listen, #found.members,
+    #found.members == 1 and "y" or "ies"))
+  return context.exit.done
+end
+
 function check.run(parsed, context)
   if #parsed == 0 then return context.fail "check needs a policy (perilune check POLICY.lua)" end
   local worst = context.exit.done
   for index = 1, #parsed do
-    local decl, message, code = session.load(parsed, context, index)
     local status
-    if not decl then
+    local configured = configuration.is(parsed[index])
+    local decl, message, code
+    if not configured then decl, message, code = session.load(parsed, context, index) end
+    if configured then
+      status = check_configuration(parsed[index], context)
+    elseif not decl then
       status = context.fail(message, code)
     elseif parsed.source then
       local planned, why = build.plan(decl, { share = context.share })

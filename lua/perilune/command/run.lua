@@ -3,6 +3,7 @@
 local child = require "perilune.core.child"
 local files = require "perilune.core.files"
 local live = require "perilune.live"
+local remote = require "perilune.remote"
 local session = require "perilune.session"
 local supervise = require "perilune.supervise"
 local units = require "perilune.units"
@@ -12,7 +13,7 @@ local run = {
     .. "[--audit FILE] [--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
   options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
-    audit = "text", trusted = "flag", parent = "text" },
+    audit = "text", trusted = "flag", host = "text", site = "text", parent = "text", channel = "flag" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
 detached at the end.
@@ -26,6 +27,7 @@ one file can run twice. A value set goes to every policy that declares such an o
   --dry-run         evaluates the rules, but stays at the base level and takes no action
   --audit FILE      appends all that decides to FILE, for perilune explain; of several policies each to a file
                     of its name in the directory FILE
+  --host, --site    labels that every event has, with --json
   --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
 
@@ -46,6 +48,8 @@ function run.run(parsed, context)
       return context.fail(("--for %s: %s (write it like --for 10s)"):format(parsed["for"], message))
     end
   end
+  -- --channel: the daemon's, spoken to by its standard input.
+  local far = parsed.channel and remote.new { host = parsed.host, site = parsed.site }
   if #parsed > 1 then
     if parsed.audit and files.kind(parsed.audit) ~= "directory" then
       return context.fail(("--audit %s: not a directory, and each of several policies has a log of its own (make one)")
@@ -63,12 +67,14 @@ function run.run(parsed, context)
   local audit
   audit, message, code = session.audit(parsed, decl)
   if message then return context.fail(message, code) end
-  local sink = session.sink(parsed)
+  local sink = far or session.sink(parsed)
   return session.drive(function(finished)
-    return live.new {
+    local driver = live.new {
       decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
       seconds = seconds, audit = audit, finished = finished,
     }
+    if far then far:serve(driver) end
+    return driver
   end, context, sink)
 end
 

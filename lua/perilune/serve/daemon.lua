@@ -1,0 +1,165 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The daemon: listeners, policies, and the clock that both go by.
+--
+--   clients ─▶ http ─▶ router ─▶ route ─▶ policies ─▶ worker ─▶ channel ─▶ perilune run
+--                                  ▲                     │
+--                                  └──── hub ◀── events ─┘
+--
+-- Nothing in here touches a packet or a window: a client that is slow, hostile or many costs this process time, and the
+-- policies' processes none.
+local auth = require "perilune.serve.auth"
+local http = require "perilune.core.http"
+local loop = require "perilune.core.loop"
+local policies = require "perilune.serve.policies"
+local router = require "perilune.serve.router"
+local secret = require "perilune.core.secret"
+local stream = require "perilune.serve.stream"
+local vm = require "perilune.core.vm"
+
+local daemon = {}
+local Daemon = {}
+Daemon.__index = Daemon
+
+local TICK_SECONDS = 0.1
+
+local function all_routes()
+  local list = {}
+  for _, part in ipairs { "service", "policies" } do
+    for _, route in ipairs(require("perilune.serve.routes_" .. part)) do list[#list + 1] = route end
+  end
+  return list
+end
+
+--- settings: listen (list of listeners, as settings.lua has them), credentials, labels, limits, members (policies to
+--- start: { name, file, set, trusted, origin }); log, store, version, share, templates,
+--- reread() → settings | nil, message: for reload.
+function daemon.new(settings)
+  local self = setmetatable({ settings = settings, log = settings.log, servers = {}, status = 0 }, Daemon)
+  self.auth = auth.new { credentials = settings.credentials, secret = secret, uid = secret.uid() }
+  self.hub = stream.new(function() self:consider_records() end)
+  self.policies = policies.new {
+    store = settings.store, log = settings.log, labels = settings.labels,
+    on_event = function(one, name, text) self.hub:publish(one.name, name, text) end,
+  }
+  self.context = {
+    policies = self.policies, hub = self.hub, log = self.log, labels = settings.labels, version = settings.version,
+    share = settings.share, templates = settings.templates, began = loop.now(), now = loop.now, dumps = 0,
+    routes = all_routes(), reload = function(done) self:reload(done) end,
+  }
+  self.router = router.new {
+    routes = self.context.routes, auth = self.auth, context = self.context,
+    over = function(call) self:over(call) end,
+  }
+  self.timer = loop.timer(function() self:tick() end)
+  return self
+end
+
+-- A request is answered.
+function Daemon:over(call)
+  local level = call.status >= 500 and "warn" or "debug"
+  self.log[level](self.log, "request", {
+    method = call.request:method(), path = call.route and call.route.path or "?", status = call.status,
+    by = call.who and call.who.name, seconds = ("%.6f"):format(loop.now() - call.began),
+  })
+end
+
+-- Records are made only while somebody wants them.
+function Daemon:consider_records()
+  self.policies:each(function(one) one:want_records(self.hub:wants_records(one.name)) end)
+end
+
+local function where(listener)
+  return listener.path and "unix:" .. listener.path or ("%s:%d"):format(listener.host, listener.port)
+end
+
+--- nil, message, code when one cannot be listened at.
+function Daemon:listen()
+  for _, listener in ipairs(self.settings.listen) do
+    local server, message, code = http.serve {
+      path = listener.path, mode = listener.mode, group = listener.group, host = listener.host, port = listener.port,
+      tls = listener.tls, limits = self.settings.limits,
+      head = function(request) self.router:head(request, listener) end,
+      request = function(request) self.router:run(request) end,
+      log = function(text) self.log:debug("a client", { says = text }) end,
+    }
+    if not server then return nil, message, code end
+    self.servers[#self.servers + 1] = server
+    if listener.host and listener.port == 0 then listener.port = server:port() end
+    self.log:info("listening", { at = where(listener), tls = listener.tls and true or nil })
+    if listener.no_auth then
+      self.log:warn("NO CREDENTIAL IS ASKED FOR: every program of this machine may inject code here",
+        { at = where(listener) })
+    end
+  end
+  return true
+end
+
+function Daemon:tick()
+  local now = loop.now()
+  self.policies:tick(now)
+  self.hub:tick(now)
+  self.timer:start(now + TICK_SECONDS)
+end
+
+--- Reads credentials again. done(problems)
+function Daemon:reload(done)
+  local problems = {}
+  local fresh, message = self.settings.reread()
+  if fresh then
+    self.auth:replace(fresh.credentials)
+  else
+    problems[1] = message
+  end
+  self.log:info("reloaded", { problems = #problems })
+  done(problems)
+end
+
+function Daemon:stop()
+  if self.stopping then return end
+  self.stopping = true
+  self.log:info("stopping", {})
+  self.hub:close()
+  self.policies:stop(function()
+    self.timer:close()
+    loop.stop()
+  end)
+end
+
+local SIGNALS = { SIGINT = "stop", SIGTERM = "stop", SIGHUP = "reload" }
+
+--- Runs until it is told to stop. → exit status
+function Daemon:run(context)
+  local handles = {}
+  vm.on_error(function(traceback)
+    self.log:error("an error in perilune itself", { error = traceback })
+    self.status = context.exit.failed
+  end)
+  for name, what in pairs(SIGNALS) do
+    handles[#handles + 1] = loop.signal(name, function()
+      if what == "reload" then return self:reload(function() end) end
+      self:stop()
+    end)
+  end
+  local ok, message, code = self:listen()
+  if not ok then
+    self.log:error(message, { code = code })
+    self:close(handles)
+    return context.fail(message, code)
+  end
+  for _, member in ipairs(self.settings.members) do self.policies:add(member) end
+  self.policies:restore()
+  self:tick()
+  loop.run()
+  self:close(handles)
+  return self.status
+end
+
+function Daemon:close(handles)
+  for _, handle in ipairs(handles) do handle:close() end
+  for _, server in ipairs(self.servers) do server:close() end
+  self.servers = {}
+  self.timer:close()
+end
+
+return daemon
