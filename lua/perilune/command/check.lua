@@ -3,48 +3,48 @@
 local advise = require "perilune.advise"
 local build = require "perilune.build"
 local configuration = require "perilune.serve.configuration"
+local format = require "perilune.format"
 local kernel = require "perilune.core.kernel"
+local level_cost = require "perilune.level_cost"
 local session = require "perilune.session"
+local show = require "perilune.repl.show"
 
 local check = {
-  usage = "perilune check POLICY.lua … [--set NAME=VALUE]… [--source] [--trusted]",
+  usage = "perilune check POLICY.lua … [--set NAME=VALUE]… [--source] [--no-cost] [--json] [--trusted]",
   summary = "compile and verify every level of a policy; attach nothing",
-  options = { set = "pairs", source = "flag", trusted = "flag" },
+  options = { set = "pairs", source = "flag", ["no-cost"] = "flag", json = "flag", trusted = "flag" },
   help = [[
 Checks the policy, compiles it and has the kernel verify every level for every hook. Nothing is attached. Without
-privileges it does all but the verifier and says so. What is allowed but hardly meant is a warning: levels that nothing
-leads to, rules that cannot fire, rules that would fire and clear in turn.
+privileges it does all but the verifier and says so. Warns of levels that nothing leads to, of rules that cannot fire or
+never clear, and of those that would swing; and says what each level costs a packet (ns on a frame in memory, net of a
+program that only passes it), how much of the verifier's patience it takes, and the memory of its maps.
 The daemon's configuration (perilune serve) is checked too.
 
   --set NAME=VALUE  sets an option that the policy declares
+  --no-cost         does not measure what the levels cost
+  --json            one JSON object a policy: levels with their costs, warnings
   --source          prints the C that is generated instead
   --trusted         loads a policy that needs all of Lua (io, os, ffi …), without limits]],
 }
 
--- A driver for session.drive: builds one policy and reports.
-local function checker(decl, context, finished)
-  local permitted = kernel.effective().bpf
+-- A driver for session.drive: builds one policy; `found` receives what is known of it then.
+local function checker(decl, context, found, finished)
   local driver = {}
-  local function report(info, verified)
-    local names = {}
-    for i, level in ipairs(decl.levels) do names[i] = level.name end
-    context.out(("%s: %s: level%s %s: compiled in %.0f ms%s, %s"):format(decl.file, decl.name,
-      #names == 1 and "" or "s", table.concat(names, ", "), info.seconds * 1000,
-      info.cached and " (cached)" or "",
-      verified and "verified" or "not verified (needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"))
+  local function done(info, verified)
+    found.seconds, found.cached, found.verified = info.seconds, info.cached, verified
     finished()
   end
   function driver.start()
-    if permitted then
+    if kernel.effective().bpf then
       driver.work = build.start(decl, { share = context.share }, function(probe, info, code)
         if not probe then return finished(info, code) end
         probe:close()
-        report(info, true)
+        done(info, true)
       end)
     else
       driver.work = build.compile(decl, { share = context.share }, function(object, info, code)
         if not object then return finished(info, code) end
-        report(info, false)
+        done(info, false)
       end)
     end
   end
@@ -52,10 +52,53 @@ local function checker(decl, context, finished)
   return driver
 end
 
-local function warn(decl, context)
-  for _, one in ipairs(advise.policy(decl)) do
+local function headroom(cost) return 1 - cost.verified / level_cost.VERIFIER_MOST end
+
+local function report_text(decl, found, context)
+  local names = {}
+  for i, level in ipairs(decl.levels) do names[i] = level.name end
+  context.out(("%s: %s: level%s %s: compiled in %.0f ms%s, %s"):format(decl.file, decl.name, #names == 1 and "" or "s",
+    table.concat(names, ", "), found.seconds * 1000, found.cached and " (cached)" or "",
+    found.verified and "verified" or "not verified (needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"))
+  if not found.costs then return end
+  local rows = {}
+  for i, cost in ipairs(found.costs) do
+    rows[i] = { cost.level, ("%.0f ns"):format(cost.ns), format.count(cost.instructions),
+      ("%.1f %%"):format(headroom(cost) * 100), format.bytes(cost.map_bytes) }
+  end
+  local lines = format.table({ { title = "level" }, { title = "a packet", right = true },
+    { title = "instructions", right = true }, { title = "verifier's room", right = true },
+    { title = "maps", right = true } }, rows, 120)
+  for _, line in ipairs(lines) do context.out("  " .. line) end
+end
+
+local function report_json(decl, found, context)
+  local levels = {}
+  for i, level in ipairs(decl.levels) do
+    local cost = found.costs and found.costs[i] or {}
+    levels[i] = { level = level.name, ns = cost.ns, instructions = cost.instructions, verified = cost.verified,
+      headroom = cost.verified and headroom(cost), map_bytes = cost.map_bytes }
+  end
+  context.out(show.json { v = 1, file = decl.file, policy = decl.name, verified = found.verified, levels = levels,
+    seconds = found.seconds, warnings = found.warnings })
+end
+
+local function check_one(decl, parsed, context)
+  local found = { warnings = advise.policy(decl) }
+  session.warn(decl, context)
+  for _, one in ipairs(not parsed.json and found.warnings or {}) do
     context.err(("perilune: %s:%d: warning: %s (%s)"):format(one.file, one.line, one.message, one.hint))
   end
+  local status = session.drive(function(finished) return checker(decl, context, found, finished) end, context)
+  if status ~= context.exit.done or not found.seconds then return status end
+  if found.verified and not parsed["no-cost"] then
+    local message, code, ended
+    found.costs, message, code, ended = level_cost.measure(decl, context)
+    if not found.costs then return ended or context.broke(message, code) end
+  end
+  local report = parsed.json and report_json or report_text
+  report(decl, found, context)
+  return status
 end
 
 -- A daemon's configuration; the policies that it names are checked by themselves.
@@ -84,9 +127,7 @@ function check.run(parsed, context)
       status = planned and context.exit.done or context.fail(why)
       if planned then context.out(planned.source) end
     else
-      session.warn(decl, context)
-      warn(decl, context)
-      status = session.drive(function(finished) return checker(decl, context, finished) end, context)
+      status = check_one(decl, parsed, context)
     end
     worst = math.max(worst, status)
   end
