@@ -194,7 +194,7 @@ def tls_night():
 
 
 def elephants():
-    mice = browsing(40, clients=50)
+    mice = browsing(70, clients=50)
     lab.equal([], steps(replay("elephants", mice)), "elephants: mice")
     big = [(BEGIN + 5 * lab.NS + i * lab.NS // 8000, tcp("10.9.9.9", 5001, "192.0.2.200", 443, ACK, b"e" * 1400))
            for i in range(80000)]  # 92 Mbit/s for 10 s
@@ -206,9 +206,12 @@ def elephants():
     seen = sum(w["packets"] for w in lab.of(events, "window") if w["level"] == "busy")
     if not 0.9 * seen < estimate < 1.1 * seen:
         lab.fail("elephants: sampled rows stand for %d packets of %d" % (estimate, seen))
+    rates = {e["sample_rate"] for e in lab.of(events, "records", probe="flow")}
+    if 1 not in rates or max(rates) < 4:
+        lab.fail("elephants: the sampling does not follow the load: one in %s" % sorted(rates))
 
 
-CASES = (netflow, port_scan, dns_tunnel, latency, amplification, tls_night)
+CASES = (netflow, port_scan, dns_tunnel, latency, amplification, tls_night, elephants)
 
 
 def main():
