@@ -11,7 +11,7 @@ local term = require "perilune.core.term"
 
 local serve = {
   usage = "perilune serve [--config FILE] [--listen ADDRESS,…] [[NAME=]POLICY.lua …] [OPTION…]",
-  summary = "the daemon: policies that go on for months, with a REST interface, metrics and a stream of events",
+  summary = "the daemon: policies that go on for months, with a REST interface and a stream of events",
   options = {
     config = "text", listen = "text", credentials = "text", ["no-auth"] = "flag", host = "text", site = "text",
     log = "text", set = "pairs", trusted = "flag",
