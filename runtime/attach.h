@@ -14,6 +14,7 @@
 #include "error.h"
 
 enum hook { HOOK_XDP, HOOK_TC_INGRESS, HOOK_TC_EGRESS };
+#define HOOKS 3 /* how many there are */
 
 enum attach_mode {
 	ATTACH_AUTO,	/* XDP: native, then generic. TC: TCX, then clsact */

@@ -68,6 +68,15 @@ static int probe_entries(lua_State *L)
 	return 1;
 }
 
+static int take_over(struct lua_probe *p, struct error *error)
+{
+	const char *programs[HOOKS];
+
+	for (int hook = 0; hook < HOOKS; hook++)
+		programs[hook] = *p->programs[hook] ? p->programs[hook] : NULL;
+	return probe__take_over(p->probe, p->from->probe, programs, error);
+}
+
 static void work(void *arg)
 {
 	struct lua_probe_work *w = arg;
@@ -87,6 +96,9 @@ static void work(void *arg)
 						 : probe__release(p->probe, p->place.ifindex);
 		if (w->code < 0)
 			error__set(error, w->code, "detaching failed: %s", strerror(-w->code));
+		break;
+	case WORK_TAKE_OVER:
+		w->code = take_over(p, error);
 		break;
 	case WORK_ALIVE:
 		w->code = probe__alive(p->probe, p->place.ifindex);
@@ -121,6 +133,9 @@ static int push_result(lua_State *L, struct lua_probe_work *w, int anchor)
 		return 1;
 	case WORK_ALIVE:
 		lua_pushboolean(L, w->code);
+		return 1;
+	case WORK_TAKE_OVER:
+		lua_pushboolean(L, 1);
 		return 1;
 	case WORK_MEASURE:
 		lua_probe__push_span(L, &p->meter);
@@ -249,6 +264,28 @@ static int probe_detach(lua_State *L)
 	return lua_probe__start(L, &lua_probe__check(L)->object, WORK_DETACH, 2);
 }
 
+/* probe:take_over(from, programs, done) */
+static int probe_take_over(lua_State *L)
+{
+	static const char *const hooks[HOOKS] = {"xdp", "tc.ingress", "tc.egress"};
+	struct lua_probe *p = lua_probe__check(L);
+	struct lua_probe *from = luaL_checkudata(L, 2, PROBE_TYPE);
+
+	luaL_argcheck(L, from->probe && from != p, 2, "another probe expected");
+	luaL_checktype(L, 3, LUA_TTABLE);
+	if (p->object.busy || from->object.busy)
+		return lua_probe__fail(L, -EBUSY, "the probe is busy");
+	for (int hook = 0; hook < HOOKS; hook++) {
+		const char *program = lua_table__string(L, 3, hooks[hook]);
+
+		luaL_argcheck(L, !program || strlen(program) < sizeof(p->programs[hook]), 3,
+			      "program");
+		strcpy(p->programs[hook], program ? program : "");
+	}
+	p->from = from;
+	return lua_probe__start(L, &p->object, WORK_TAKE_OVER, 4);
+}
+
 static int probe_netns(lua_State *L)
 {
 	struct lua_probe *p = lua_probe__check(L);
@@ -298,11 +335,17 @@ static int probe_gc(lua_State *L)
 int luaopen_perilune_core_probe(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"entries", probe_entries},    {"load", probe_load},
-		{"netns", probe_netns},	       {"attach", probe_attach},
-		{"release", probe_release},    {"alive", probe_alive},
-		{"detach", probe_detach},      {"close", probe_close},
-		{"events", lua_probe__events}, {NULL, NULL},
+		{"entries", probe_entries},
+		{"load", probe_load},
+		{"netns", probe_netns},
+		{"attach", probe_attach},
+		{"release", probe_release},
+		{"alive", probe_alive},
+		{"detach", probe_detach},
+		{"take_over", probe_take_over},
+		{"close", probe_close},
+		{"events", lua_probe__events},
+		{NULL, NULL},
 	};
 	static const luaL_Reg functions[] = {{"open", probe_open}, {NULL, NULL}};
 

@@ -24,6 +24,7 @@ enum work_kind {
 	WORK_RELEASE,
 	WORK_ALIVE,
 	WORK_DETACH,
+	WORK_TAKE_OVER,
 	WORK_DRAIN,
 	WORK_MEASURE,
 };
@@ -64,6 +65,8 @@ struct lua_probe {
 	char name[IF_NAMESIZE];
 	struct probe_place place;
 	const char *mode_name;
+	struct lua_probe *from; /* take_over: whose attachments, which are busy too */
+	char programs[HOOKS][64];
 	/* Of `drain`. */
 	uint64_t maps;
 	double swap, grace, read; /* seconds */

@@ -281,6 +281,61 @@ bool probe__alive(struct probe *probe, int ifindex)
 	return netns__call(probe->netns, alive, &job, NULL) > 0;
 }
 
+/* For netns__call. */
+struct take_over {
+	struct probe *from;
+	int fds[HOOKS], before[HOOKS]; /* programs by hook, after it and before */
+	struct error *error;
+};
+
+static int take_over(void *arg)
+{
+	struct take_over *job = arg;
+	struct attachment **list = job->from->attachments;
+	size_t i;
+	int err = 0;
+
+	for (i = 0; !err && i < job->from->attached; i++)
+		if (attach__alive(list[i])) /* else its interface has gone, which will be told */
+			err = attach__replace(list[i], job->fds[list[i]->hook], job->error);
+	if (err)
+		for (i--; i--;)
+			attach__replace(list[i], job->before[list[i]->hook], NULL);
+	return err;
+}
+
+int probe__take_over(struct probe *probe, struct probe *from, const char *const programs[HOOKS],
+		     struct error *error)
+{
+	struct take_over job = {.from = from, .error = error};
+	int err;
+
+	if (probe->attached)
+		return error__set(error, -EBUSY, "%s: it is attached already", probe->name);
+	for (int hook = 0; hook < HOOKS; hook++) {
+		job.fds[hook] = programs[hook] ? probe__program(probe, programs[hook]) : -ENOENT;
+		job.before[hook] = programs[hook] ? probe__program(from, programs[hook]) : -ENOENT;
+	}
+	for (size_t i = 0; i < from->attached; i++)
+		if (job.fds[from->attachments[i]->hook] < 0)
+			return error__set(error, -ENOENT, "%s: there is no program for %s",
+					  probe->name, hook__name(from->attachments[i]->hook));
+	err = netns__call(from->netns, take_over, &job, error);
+	if (err)
+		return err;
+	free(probe->attachments);
+	probe->attachments = from->attachments;
+	probe->attached = from->attached;
+	probe->room = from->room;
+	if (probe->netns >= 0)
+		close(probe->netns);
+	probe->netns = from->netns;
+	from->attachments = NULL;
+	from->attached = from->room = 0;
+	from->netns = NETNS_OWN;
+	return 0;
+}
+
 void probe__free(struct probe *probe)
 {
 	if (!probe)

@@ -75,6 +75,14 @@ bool probe__alive(struct probe *probe, int ifindex);
 /* Detaches from everything, last attached first. Returns how many attachments there were, or the first -errno. */
 int probe__detach(struct probe *probe);
 
+/*
+ * Puts the programs of `probe`, which is attached to nothing, in the place of those of `from`, everywhere `from` is attached: each in
+ * one step, so that a packet is seen by one of the two. programs[hook]: its program there, NULL where it has none. When one cannot be
+ * replaced, all are as before.
+ */
+int probe__take_over(struct probe *probe, struct probe *from, const char *const programs[HOOKS],
+		     struct error *error);
+
 /* Detaches and unloads. NULL-safe. */
 void probe__free(struct probe *probe);
 

@@ -345,6 +345,22 @@ function Attachments:last_of()
   return list
 end
 
+--- Puts the programs of another probe, with these roots, in the place of ours everywhere. done(true) or done(nil,
+--- message, code), and then all is as before.
+function Attachments:take_over(probe, roots, done)
+  local programs = {}
+  for _, root in ipairs(roots) do programs[root.hook] = root.program end
+  self:enqueue(function(finished)
+    local function taken(ok, message, code)
+      if ok then self.probe, self.roots = probe, roots end
+      finished()
+      done(ok, message, code)
+    end
+    local ok, message, code = probe:take_over(self.probe, programs, taken)
+    if not ok then taken(nil, message, code) end
+  end)
+end
+
 --- Ends it: detaches from everything. done(list of what was attached and said to be, message, code), with a message
 --- when not all could be detached.
 function Attachments:stop(done)

@@ -401,6 +401,23 @@ function Decide:trip(name, slice)
   return conclude(self, step)
 end
 
+-- Takes over, from another declaration's, the instances of rules and the members of sets that mean the same
+-- (sameness.lua): what fires goes on, with its timers. The other has them no more. What rules remember of windows
+-- past is not among it.
+function Decide:inherit(old, same)
+  local owners = {}
+  for _, rule in ipairs(self.rules) do
+    if same.rules[rule.name] then
+      local before = rule_named(old, rule.name)
+      rule.instances, rule.count, rule.overflow = before.instances, before.count, before.overflow
+      before.instances, before.count = {}, 0
+      for _, instance in pairs(rule.instances) do owners[instance] = true end
+    end
+  end
+  for name in pairs(same.sets) do self.members[name]:inherit(old.members[name], owners) end
+  self.holds = holds_of(self)
+end
+
 -- The end: takes back what lasts of every instance that fires, and those in sets that others may see. Returns a list
 -- of actions.
 function Decide:release(why)

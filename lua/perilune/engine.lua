@@ -123,6 +123,26 @@ function Engine:begin(wall, mono, level, spare)
   self.current = { seq = self.seq, start = wall, mono = mono, level = level, spare = spare or self:spare() }
 end
 
+--- Goes on where another declaration's engine of the same run has come to, with what means the same in both
+--- (`same`, see sameness.lua): numbers and totals, instances, members, the level in force, a person's pin. The
+--- other's level is kept in the first place: what holds it is seen with the first window. Returns whether the
+--- level is the same.
+function Engine:inherit(old, same)
+  for _, name in ipairs {
+    "seq", "windows", "transitions", "seconds", "totals", "loss", "not_parsed_by", "flawed_by",
+  } do
+    self[name] = old[name]
+  end
+  for direction, counts in pairs(old.directions) do self.directions[direction] = counts end
+  self.decide:inherit(old.decide, same)
+  for _, set in ipairs(self.decl.sets or {}) do
+    for _, member in ipairs(self.scoped[set.name] and self.decide:sets()[set.name] or {}) do
+      self.scope(set.name, member.member, true)
+    end
+  end
+  return self.levels:inherit(old.levels, self.decide.holds, { "pin" })
+end
+
 --- The run begins, at the base level, and says so.
 function Engine:start(wall, mono)
   local decl, names = self.decl, {}

@@ -108,9 +108,14 @@ event.head = {
 }
 
 event.names = { "start", "attach", "detach", "window", "records", "rule", "transition", "action", "budget", "emit",
-  "capture", "delivery", "error", "summary" }
+  "capture", "delivery", "reload", "error", "summary" }
 
 event.fields = {
+  reload = {
+    { "file", "text?", nil, "the policy's file" },
+    { "kept", "texts", nil, "what still means the same and goes on: level, sets, rules" },
+    { "lost", "texts", nil, "what was there and is not, or means something else" },
+  },
   start = {
     { "file", "text?", nil, "the policy's file" },
     { "levels", "texts", nil, "the ladder, cheapest first" },
@@ -124,7 +129,7 @@ event.fields = {
     { "start", "time", nil, "when it began" },
     { "end", "time", nil, "when it ended", key = "finish" },
     { "seconds", "seconds", "s", "its length" },
-    { "cut", { "clock", "trigger", "level", "schedule", "budget", "request", "exit" }, nil, "what ended it" },
+    { "cut", { "clock", "trigger", "level", "schedule", "budget", "request", "reload", "exit" }, nil, "what ended it" },
     { "deepest", "text?", nil, "a trigger may have raised the level up to this one before the window could be ended" },
   }, COUNTS, {
     { "loss", LOSS, nil, "what was not counted where it belongs" },

@@ -139,6 +139,9 @@ function Ladder:let_off(holder)
   for _, waiting in pairs(self.barred) do waiting[holder] = nil end
 end
 
+-- Goes on at a level (its position) that was entered then.
+function Ladder:resume(index, entered) self.current, self.entered = index, entered end
+
 -- The name of the level in force, and its position.
 function Ladder:level() return self.levels[self.current].name end
 function Ladder:index() return self.current end

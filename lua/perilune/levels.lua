@@ -101,6 +101,21 @@ function Levels:reconsider(now)
   return change.cut
 end
 
+-- Takes over from the levels of another declaration: the level in force, if there is one of that name, and the
+-- claims of those named. `held`: what rules hold. Returns whether the level is the same.
+function Levels:inherit(old, held, claimants)
+  self.held = held
+  local name = old.list[old:index()].name
+  for i, level in ipairs(self.list) do
+    if level.name == name then self.ladder:resume(i, old.ladder.entered) end
+  end
+  for _, who in ipairs(claimants) do
+    local claim = old.claims:get(who)
+    if claim and self.claims:knows(claim.hold or claim.cap) then self.claims:put(who, claim) end
+  end
+  return self.list[self:index()].name == name
+end
+
 -- Rules have changed between windows, as for judge. Returns nil, or the word to cut the window by.
 function Levels:trip(now, holds, rules)
   self.held = holds

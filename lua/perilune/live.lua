@@ -17,6 +17,7 @@ local kept = require "perilune.kept"
 local loop = require "perilune.core.loop"
 local meter = require "perilune.meter"
 local performers = require "perilune.performers"
+local reload = require "perilune.reload"
 local tapper = require "perilune.tapper"
 local triggers = require "perilune.triggers"
 
@@ -58,6 +59,7 @@ function Live:finish(message, code)
   if self.meter then self.meter:stop() end
   if self.steps then self.steps:close() end
   if self.trips then self.trips:close() end
+  if self.next and self.next.compilation then self.next.compilation:cancel() end
   if self.exports then self.exports:close() end
   if self.probe then self.probe:close() end
   self.finished(message, code)
@@ -101,7 +103,9 @@ function Live:start()
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
       scope = build.scope(probe), calls = calls.new(decl), performers = self.performers, audit = self.audit }
     self.engine.claimed = function() self:reconsider() end
-    if not self:listen() then return end
+    local ok
+    ok, message, failure = self:listen(probe, decl)
+    if not ok then return self:fail(message, failure) end
     self:attach()
   end)
 end
@@ -123,16 +127,24 @@ function Live:emitter()
   end
 end
 
--- Listens to the triggers, if there are any. False when that fails.
-function Live:listen()
-  if #self.decl.triggers == 0 then return true end
+-- Listens to the triggers of a declaration, if it has any. nil, message, code when that fails.
+function Live:listen(probe, decl)
+  if #decl.triggers == 0 then return true end
   local message, code
-  self.trips, message, code = self.probe:events("trigger_events", "trigger_event", function(batch)
+  self.trips, message, code = probe:events("trigger_events", "trigger_event", function(batch)
     self:tripped(triggers.trips(batch))
   end)
-  if not self.trips then self:fail(message, code) end
-  return self.trips ~= nil
+  return self.trips ~= nil, message, code
 end
+
+--- Says that something is wrong that does not end the run.
+function Live:problem(message, hint)
+  if self.engine and not self.ended then self:emitter() { event = "error", message = message, hint = hint } end
+end
+
+--- Another declaration takes the place of the one that runs, if it can: done(true), or done(nil, message, code)
+--- and this one runs on.
+function Live:replace(decl, done) reload.start(self, decl, done) end
 
 -- When all that must be attached is, the run has begun.
 function Live:attach()
@@ -303,6 +315,8 @@ function Live:settle(flipped, batches, cost, code)
     return
   elseif self.cut_asked then
     self:flip "request"
+  elseif self.next and self.next.probe then
+    reload.swap(self)
   elseif self.due then
     self:tick()
   else

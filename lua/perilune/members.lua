@@ -53,6 +53,26 @@ function Members:renew(text, owner, now)
   return true
 end
 
+-- Takes over the members of another set of this kind whose owners are among those given, in order of age, with the time
+-- that they have left.
+function Members:inherit(old, owners)
+  local list = {}
+  for _, member in pairs(old.by_text) do list[#list + 1] = member end
+  table.sort(list, function(a, b)
+    if a.since ~= b.since then return a.since < b.since end
+    return a.member < b.member
+  end)
+  for _, member in ipairs(list) do
+    for owner in pairs(member.owners) do
+      if owners[owner] then
+        self:add(member.member, owner, member.since)
+        local taken = self.by_text[member.member]
+        if taken and not taken.held then taken.expires = self.ttl and member.expires or nil end
+      end
+    end
+  end
+end
+
 local function forget(self, text)
   self.by_text[text] = nil
   self.count = self.count - 1

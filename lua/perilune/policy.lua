@@ -58,6 +58,9 @@ local function run(spec, options_only)
     if form.kind_of(value) ~= "policy" or select(2, form.kind_of(value)) then not_a_policy(value, file) end
     local decl = check.declare(value, file, context.options)
     decl.trusted = spec.trusted or false
+    decl.sources = {}
+    for _, path in pairs(box.files) do decl.sources[#decl.sources + 1] = path end
+    table.sort(decl.sources)
     return decl
   end)
   if not decl then return nil, message, context end

@@ -185,6 +185,16 @@ function say.delivery(e)
   return { ("told %s  %s%s%s"):format(clean(e.receiver), table.concat(parts, ", "), tries, waiting) }
 end
 
+function say.reload(e)
+  local function list(names)
+    local out = {}
+    for i, name in ipairs(names) do out[i] = clean(name) end
+    return table.concat(out, ", ")
+  end
+  local kept = #e.kept > 0 and "  kept " .. list(e.kept) or ""
+  return { ("reload %s%s%s"):format(clean(e.file or e.policy), kept, #e.lost > 0 and "  lost " .. list(e.lost) or "") }
+end
+
 function say.error(e)
   local at = ""
   if e.file then

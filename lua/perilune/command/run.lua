@@ -7,13 +7,14 @@ local remote = require "perilune.remote"
 local session = require "perilune.session"
 local supervise = require "perilune.supervise"
 local units = require "perilune.units"
+local watch = require "perilune.watch"
 
 local run = {
   usage = "perilune run [NAME=]POLICY.lua … [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
-    .. "[--audit FILE] [--trusted]",
+    .. "[--audit FILE] [--watch] [--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
   options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
-    audit = "text", trusted = "flag", host = "text", site = "text", parent = "text", channel = "flag" },
+    audit = "text", watch = "flag", trusted = "flag", host = "text", site = "text", parent = "text", channel = "flag" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
 detached at the end.
@@ -28,11 +29,31 @@ one file can run twice. A value set goes to every policy that declares such an o
   --audit FILE      appends all that decides to FILE, for perilune explain; of several policies each to a file
                     of its name in the directory FILE
   --host, --site    labels that every event has, with --json
+  --watch           loads the policy anew when its file or its modules change, without losing a packet; what is wrong
+                    leaves the old one running
   --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
 
 function run.more_help(parsed, context)
   if parsed[1] then return session.print_options(parsed, context) end
+end
+
+-- Loads the policy anew whenever its files change. What is wrong is an event, and the old one runs on.
+function run.watch(running, decl, parsed, context)
+  local watching
+  local function failed(message) running:problem(message, "the policy runs on as it was") end
+  watching = watch.new(decl.sources, function()
+    local loaded, message = session.load(parsed, context)
+    if not loaded then return failed(message) end
+    watching:follow(loaded.sources)
+    local found
+    found, message = session.interfaces(loaded)
+    if not found then return failed(message) end
+    running:replace(loaded, function(ok, why)
+      if not ok then failed(why) end
+    end)
+  end)
+  return watching
 end
 
 function run.run(parsed, context)
@@ -68,12 +89,18 @@ function run.run(parsed, context)
   audit, message, code = session.audit(parsed, decl)
   if message then return context.fail(message, code) end
   local sink = far or session.sink(parsed)
+  local watching
   return session.drive(function(finished)
     local driver = live.new {
       decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
-      seconds = seconds, audit = audit, finished = finished,
+      seconds = seconds, audit = audit,
+      finished = function(...)
+        if watching then watching:close() end
+        finished(...)
+      end,
     }
     if far then far:serve(driver) end
+    if parsed.watch then watching = run.watch(driver, decl, parsed, context) end
     return driver
   end, context, sink)
 end

@@ -1,0 +1,173 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Another declaration of a policy takes the place of the one that runs, as a transaction:
+--
+--   compile, load, verify beside it │ wait for a window's end │ take over what means the same │ swap programs, each in
+--   one step │ end and read the old one's last window │ go on
+--
+-- Until the swap the old one runs as if nothing were, and goes on when something is wrong. Every packet is seen
+-- by one of the two. For live.lua, whose parts it changes.
+
+local build = require "perilune.build"
+local calls = require "perilune.calls"
+local engine = require "perilune.engine"
+local loop = require "perilune.core.loop"
+local sameness = require "perilune.sameness"
+
+local reload = {}
+
+-- Why this declaration cannot take the place of the one that runs, or nil.
+local function obstacle(live, decl)
+  if live.next then return "it is being loaded anew already", "EBUSY" end
+  if not live.engine or not live.engine.current or live.stopping then return "it does not run", "ESRCH" end
+  if live.audit then return "its audit log is of one declaration", "EINVAL" end
+  if decl.name ~= live.decl.name then return ("it is called %s now"):format(decl.name), "EINVAL" end
+  if not sameness.equal(decl.attach, live.decl.attach) then return "attach is another", "EINVAL" end
+  if not sameness.equal(decl.receivers, live.decl.receivers) then return "its receivers are others", "EINVAL" end
+  for _, one in ipairs { decl, live.decl } do
+    for _, set in ipairs(one.sets) do
+      if set.export then return ('set "%s" is exported'):format(set.name), "EINVAL" end
+    end
+    if one.taps then return "it captures packets", "EINVAL" end
+  end
+end
+
+local function scoped_sets(next)
+  local list = {}
+  for _, set in ipairs(next.decl.sets) do
+    if set.scope and next.same.sets[set.name] then list[#list + 1] = set.name end
+  end
+  return list
+end
+
+-- Whoever is in a set that stays is in the new one's before its first packet.
+local function fill(live, next)
+  local sets, scope = live.engine.decide:sets(), build.scope(next.probe)
+  for _, name in ipairs(scoped_sets(next)) do
+    for _, member in ipairs(sets[name]) do scope(name, member.member, true) end
+  end
+end
+
+-- An engine for the loaded probe that goes on where the old one has come to. Those whom nobody wants in a set any
+-- more leave it.
+local function engine_of(live, next)
+  local before, scope = live.engine.decide:sets(), build.scope(next.probe)
+  local made = engine.new {
+    decl = next.decl, planned = next.planned, sink = live.sink, dry_run = live.dry_run, scope = scope,
+    calls = calls.new(next.decl), performers = live.performers,
+  }
+  made.claimed = function() live:reconsider() end
+  local kept = made:inherit(live.engine, next.same)
+  table.insert(kept and next.same.kept or next.same.lost, 1, "level " .. live.engine:level().name)
+  local after = made.decide:sets()
+  for _, name in ipairs(scoped_sets(next)) do
+    local stays = {}
+    for _, member in ipairs(after[name]) do stays[member.member] = true end
+    for _, member in ipairs(before[name]) do
+      if not stays[member.member] then scope(name, member.member, false) end
+    end
+  end
+  return made
+end
+
+-- The old one goes on; what was made for the new one is gone.
+local function give_up(live, next, message, code)
+  if live.trips then live.trips:close() end
+  live.trips = next.trips
+  next.probe:close()
+  live.next, live.draining = nil, false
+  next.done(nil, message, code)
+  if live.stopping then return live:take_down() end
+  live.timer:start(live.engine:due())
+  live:reconsider()
+end
+
+-- The old one's last window is read: the new one's is the current.
+local function go_on(live, next, flipped, batches, cost, code)
+  live.next, live.draining, live.due = nil, false, false
+  if not batches then
+    live.broken = true
+    live.probe:close()
+    live.probe = next.probe
+    return live:fail(cost, code)
+  end
+  live.engine:close("reload", flipped.wall, flipped.mono, batches, cost)
+  local made = engine_of(live, next)
+  live.engine:release(flipped.wall) -- of what is not kept
+  if next.trips then next.trips:close() end
+  live.probe:close()
+  live.engine, live.probe, live.planned, live.decl = made, next.probe, next.planned, next.decl
+  made:begin(flipped.wall, flipped.mono, next.level)
+  made:emit({ event = "reload", file = next.decl.file, kept = next.same.kept, lost = next.same.lost }, flipped.wall)
+  next.done(true)
+  live:take_trips()
+  if live.stopping then return live:take_down() end
+  live.timer:start(math.max(made:due(), loop.now()))
+  live:reconsider()
+end
+
+-- The programs are the new one's everywhere: what the old one has counted since its last window is read.
+local function swapped(live, next)
+  local old = live.probe
+  local wall, mono, began = old:flip(0, 0, 0)
+  if not wall then return go_on(live, next, nil, nil, mono, began) end
+  local ok, message, code = old:drain(live.engine:maps(began.deepest), function(batches, cost, failure)
+    go_on(live, next, { wall = wall, mono = mono }, batches, cost, failure)
+  end)
+  if not ok then go_on(live, next, nil, nil, message, code) end
+end
+
+-- The new one's level of the old one's name, else the first: position.
+local function level_of(live, next)
+  local name = live.engine:level().name
+  for i, level in ipairs(next.decl.levels) do
+    if level.name == name then return i end
+  end
+  return 1
+end
+
+--- No window is being read: the moment to change, when something is loaded.
+function reload.swap(live)
+  local next = live.next
+  live.timer:stop()
+  live.alarm:stop()
+  live.draining = true -- nothing else ends the window
+  next.same = sameness.of(live.decl, next.decl)
+  fill(live, next)
+  local position = level_of(live, next)
+  next.level = next.decl.levels[position]
+  next.probe:clock()
+  next.probe:renew()
+  next.probe:flip(position - 1, 0, 0)
+  next.probe:drain_now {}
+  next.trips, live.trips, live.waiting = live.trips, nil, {}
+  local ok, message, code = live:listen(next.probe, next.decl)
+  if not ok then return give_up(live, next, message, code) end
+  live.attachments:take_over(next.probe, next.planned.roots, function(taken, why, failure)
+    if not taken then return give_up(live, next, why, failure) end
+    swapped(live, next)
+  end)
+end
+
+--- Another declaration takes the place of the one that runs. done(true), or done(nil, message, code) and all is as
+--- before.
+function reload.start(live, decl, done)
+  local why, code = obstacle(live, decl)
+  if why then
+    return done(nil, ("%s cannot be replaced while it runs: %s"):format(live.decl.name, why), code)
+  end
+  local next = { decl = decl, done = done }
+  live.next = next
+  next.compilation = build.start(decl, { share = live.share }, function(probe, info, failure)
+    next.compilation = nil
+    if live.ended or live.stopping or not probe then
+      if probe then probe:close() end
+      live.next = nil
+      return done(nil, probe and "the run has ended" or info, probe and "ECANCELED" or failure)
+    end
+    next.probe, next.planned = probe, info.planned
+    if not live.draining then reload.swap(live) end -- else settle() comes to it
+  end)
+end
+
+return reload
