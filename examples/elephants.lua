@@ -4,7 +4,7 @@ local iface = option "iface" { type = "iface", help = "the interface (default: t
 local big   = option "big"   { default = "20Mbit/s", help = "a sender of this rate has an elephant" }
 local busy  = option "busy"  { default = "50Mbit/s", help = "traffic that makes single flows worth a look" }
 
--- Every packet while there are few; one in so many when there are more, or when the budget says so. SYN, FIN and RST are
+-- Every packet while there are few; one in so many when there are more, or the budget says so. SYN, FIN and RST are
 -- always kept, and figures stand for all packets.
 local all_flows = flows "flow" { key = "5tuple", sample = { from = 1, to = 256, target = "2k/s" } }
 
