@@ -144,6 +144,18 @@ def exploring(net, directory):
     t.expect(PROMPT)
     net.send(300)
 
+    # A feature comes and goes while packets do; what cannot be leaves everything as it was.
+    t.line('p:enable "timing"', r"perilune> $")
+    net.send(200)
+    t.line("=p.features[1]", r"timing.*perilune> $")
+    t.line('p:disable "timing"', r"perilune> $")
+    net.send(100)
+    t.line('p:enable "nonsense"', r'no feature "nonsense".*perilune> $')
+    t.line("=#p.features", r"\r\n0\r\n.*perilune> $")
+    t.line('p:set { key = "pair" }', r"perilune> $")
+    t.line("=p.key_name", r"pair.*perilune> $")
+    net.send(100)
+
     # A statement over several lines, an error that names its line, what is misspelt.
     t.line("for i = 1, 2 do", r"\.\.\.> $")
     t.line("  print(i * 111)", r"\.\.\.> $")
@@ -180,7 +192,7 @@ def exploring(net, directory):
 
     # The rest of the counts come with the end, which also says what was detached.
     t.line("totals = p:stop()", r"detach v0 tc.ingress.*perilune> $")
-    t.line("=totals.packets - totals.loss.not_parsed", r"800\r\n.*perilune> $")
+    t.line("=totals.packets - totals.loss.not_parsed", r"1200\r\n.*perilune> $")
     t.type("\x04")
     assert t.ended() == 0
 

@@ -19,6 +19,7 @@ local TOPICS = {
     "p:rows()                all of them, with verbs: where group top sort sum mean min max distinct quantile …",
     "p:watch \"1s\"            shows every window until Ctrl-C; verbs can follow: p:watch():top(5, \"packets\")",
     "p:bars \"sizes\"          a histogram of the last window; p:series \"packets\": the last windows as a line",
+    "p:enable \"timing\"       a feature on, p:disable off, p:set { entries = 1000 }: while it runs, no count is lost",
     "p:stop()                detaches, and gives the totals.   probes() lists those that run",
   },
   rows = {
@@ -49,6 +50,7 @@ local TOPICS = {
 local OVERVIEW = {
   "p = start(flows { key = \"src\" })   a probe on the default interface     help \"start\"",
   "p:top(5, \"bytes\")   p:watch \"1s\"    what it sees                          help \"probes\", help \"rows\"",
+  "p:enable \"tcp_flags\"               change it while it runs",
   "s = run \"policy.lua\"               a whole policy                        help \"run\"",
   "rule \"busy\" { … }   save \"x.lua\"   keep what worked                      help \"save\"",
   "templates()   interfaces()   maps()   probes()   quit()                  help \"keys\", help \"maps\"",

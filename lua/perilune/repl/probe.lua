@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Probes that a person holds in their hand: flows { iface = "eth0" } is started, looked at and stopped. Each runs as a
--- policy of its own with one level.
+-- Probes that a person holds in their hand: flows { iface = "eth0" } is started, looked at, changed while it runs, and
+-- stopped. Each runs as a policy of its own with one level.
 --
 --   p:start()  p:stop()          p:top(10, "bytes")  p:rows()  p:bars "sizes"  p:series "packets"
---   p:watch("1s")
+--   p:watch("1s")                p:enable "timing"  p:disable "timing"  p:set { entries = 1000 }
 
 local blame = require "perilune.blame"
 local check = require "perilune.check"
@@ -98,6 +98,44 @@ function probe.stop(session, p)
     loss = summary.loss }
 end
 
+local function copy(p)
+  local out = {}
+  for key, value in pairs(p) do out[key] = value end
+  return out
+end
+
+-- A probe of the same name with other settings takes its place while it runs. alter(body) changes what its word is
+-- given.
+local function change(session, p, alter)
+  local body = copy(p.body)
+  body.features = { unpack(p.features) }
+  alter(body)
+  local made = session.language[p.template](p.name)(body)
+  local before = copy(p)
+  for key in pairs(before) do p[key] = nil end
+  for key, value in pairs(made) do p[key] = value end
+  local own = running[p]
+  if not own then return p end
+  local ok, message = pcall(function()
+    session:await(function(done)
+      own:replace(probe.declare(session, p), done)
+      return own
+    end)
+  end)
+  if ok then return p end
+  for key in pairs(copy(p)) do p[key] = nil end
+  for key, value in pairs(before) do p[key] = value end
+  error(message, 0)
+end
+
+local function without(list, name)
+  local out = {}
+  for _, one in ipairs(list) do
+    if one ~= name then out[#out + 1] = one end
+  end
+  return out
+end
+
 -- The methods of probes in a session.
 function probe.install(session)
   function methods.start(p)
@@ -137,6 +175,27 @@ function probe.install(session)
     local classes = {}
     for i, value in ipairs(sums) do classes[i] = { tostring(i - 1), value } end
     session:print(show.bars(classes, session.width()))
+  end
+
+  function methods.enable(p, feature)
+    return change(session, p, function(body) body.features[#body.features + 1] = feature end)
+  end
+
+  function methods.disable(p, feature)
+    return change(session, p, function(body)
+      local left = without(body.features, feature)
+      if #left == #body.features then
+        blame.fail('the feature "%s" is not on (%s)', tostring(feature), words.list(body.features))
+      end
+      body.features = left
+    end)
+  end
+
+  function methods.set(p, settings)
+    if type(settings) ~= "table" then blame.fail 'set takes settings: p:set { entries = 1000 }' end
+    return change(session, p, function(body)
+      for name, value in pairs(settings) do body[name] = value end
+    end)
   end
 
   form.install("probe", methods)

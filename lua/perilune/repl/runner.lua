@@ -88,6 +88,16 @@ end
 --- Records of a probe in the last closed window; nil when it did not run in it.
 function Runner:rows(probe) return self.last and self.last.rows[probe] end
 
+--- Another declaration takes its place while it runs, and no count is lost; done(true), or done(nil, message, code) and
+--- it runs on as it was.
+function Runner:replace(decl, done)
+  decl.attach.iface = decl.attach.iface or self.decl.attach.iface -- the default route's, as it was when it began
+  self.driver:replace(decl, function(ok, message, code)
+    if ok then self.decl = decl end
+    done(ok, message, code)
+  end)
+end
+
 --- A person wants this level, for some seconds or until told otherwise; nil: no level any more.
 function Runner:pin(level, seconds)
   local engine = self.driver.engine
