@@ -181,7 +181,7 @@ def exploring(net, directory):
 
     # For machines.
     t.line(":json {1, 2}", r"\[1,2\].*perilune> $")
-    t.line(":csv p:rows()", r"(src,ip_version,packets|\[\]).*perilune> $")
+    t.line(":csv p:rows()", r"src,dst,ip_version,packets.*perilune> $")
 
     # Kept as a policy.
     saved = os.path.join(directory, "saved.lua")
