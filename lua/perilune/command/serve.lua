@@ -30,7 +30,7 @@ Without --listen, at a Unix socket that only its owner may connect to.
   --set NAME=VALUE    sets an option, for every policy of the command line that declares it
   --trusted           policies of the command line have all of Lua, and no limits of time and memory
 
-SIGHUP reads configuration and credentials again. SIGTERM ends it: every policy is detached, with its last window.]],
+SIGHUP reads the credentials again. SIGTERM ends it: every policy is detached, with its last window.]],
 }
 
 -- Policies of the command line, as the daemon wants them: list | nil, message.

@@ -42,7 +42,7 @@ add {
 
 add {
   method = "POST", path = "/v1/reload", role = "admin",
-  summary = "read configuration, credentials and changed policies again",
+  summary = "read the credentials again",
   answers = { [200] = { help = "read again; problems: what stays as it was", schema = schemas.ref "Reloaded" } },
   run = function(call)
     call.context.reload(function(problems) call:json(200, { problems = json.array(problems) }) end)
