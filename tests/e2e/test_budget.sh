@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# ctest: serial
 # ctest: timeout 300
 #
 # A policy over its budget is brought under it in a few steps, and gets back what it gave up when there is room; no packet is lost over

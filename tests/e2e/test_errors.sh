@@ -48,11 +48,9 @@ return policy "x" {
 END
 wrong 2 'syntax.lua:[34]: ' check syntax.lua
 policy later <<END
-return policy "x" {
-  budget = { cpu = "5%" }, always = { flows "to" { key = "dst" } },
-}
+return policy "p" { always = { source "own" { code = "" } } }
 END
-wrong 2 'later.lua:1: policy: budget is not built yet' check later.lua
+wrong 2 'later.lua:1: source is not built yet' check later.lua
 
 # Captures: a directory, a text, one cut short (what was read is reported, then the error).
 wrong 2 'directory' replay --template flows "$here"
