@@ -32,6 +32,8 @@ struct edit {
 		*again;	    /* keeps the loop running meanwhile, and reads what cannot be watched */
 	struct buf pending; /* of input that is no terminal: what follows the last line */
 	bool reading;
+	bool busy,
+		freed; /* in a callback of ours: who frees it then is heard when that has returned */
 };
 
 static void on_input(void *arg);
@@ -50,14 +52,13 @@ static const char *show_prompt(EditLine *el)
 	return owner(el)->prompt;
 }
 
-static unsigned char on_complete(EditLine *el, int ch)
+static void complete(struct edit *edit)
 {
-	struct edit *edit = owner(el);
-	const LineInfo *line = el_line(el);
+	const LineInfo *line = el_line(edit->el);
 
-	(void)ch;
 	edit->spec.complete(line->buffer, (size_t)(line->cursor - line->buffer), edit->spec.arg);
-	return CC_REFRESH;
+	if (edit->reading)
+		el_set(edit->el, EL_REFRESH);
 }
 
 /* Bytes that the first key of these is made of; 0 when it is not whole yet: nobody must wait for the rest of it. */
@@ -143,10 +144,8 @@ static void open_editor(struct edit *edit)
 	el_set(edit->el, EL_GETCFN, get_char);
 	el_set(edit->el, EL_EDITOR, "emacs");
 	el_set(edit->el, EL_SIGNAL, 0);
-	el_set(edit->el, EL_ADDFN, "perilune-complete", "what could follow", on_complete);
 	open_history(edit);
 	el_source(edit->el, NULL);
-	el_set(edit->el, EL_BIND, "^I", "perilune-complete", NULL);
 	el_set(edit->el, EL_BIND, "^R", "ed-search-prev-history", NULL);
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		el_set(edit->el, EL_BIND, keys[i][0], keys[i][1], NULL);
@@ -182,12 +181,8 @@ static void stop_reading(struct edit *edit)
 		el_set(edit->el, EL_UNBUFFERED, 0); /* also puts the terminal as it was */
 }
 
-void edit__free(struct edit *edit)
+static void destroy(struct edit *edit)
 {
-	if (!edit)
-		return;
-	if (edit->reading)
-		stop_reading(edit);
 	if (edit->history)
 		history_end(edit->history);
 	if (edit->el)
@@ -197,6 +192,17 @@ void edit__free(struct edit *edit)
 	free(edit->history_file);
 	free(edit->prompt);
 	free(edit);
+}
+
+void edit__free(struct edit *edit)
+{
+	if (!edit)
+		return;
+	if (edit->reading)
+		stop_reading(edit);
+	edit->freed = true;
+	if (!edit->busy)
+		destroy(edit);
 }
 
 bool edit__is_tty(const struct edit *edit)
@@ -249,14 +255,21 @@ static void take_keys(struct edit *edit)
 		buf__clear(&edit->pending);
 	if (n <= 0 && edit->pending.len && edit->pending.data[0] == ESCAPE)
 		drop(edit, 1); /* a key by itself, which means nothing */
-	while (edit->reading && key_length((unsigned char *)edit->pending.data, edit->pending.len))
-		take_key(edit);
+	while (edit->reading &&
+	       key_length((unsigned char *)edit->pending.data, edit->pending.len)) {
+		if (edit->pending.data[0] == '\t') {
+			drop(edit, 1);
+			complete(edit);
+		} else {
+			take_key(edit);
+		}
+	}
 }
 
 /* The first line of what is pending, if it is whole (or the last of all). */
 static bool give_pending(struct edit *edit, bool last)
 {
-	char *end = memchr(edit->pending.data, '\n', edit->pending.len);
+	char *end = edit->pending.len ? memchr(edit->pending.data, '\n', edit->pending.len) : NULL;
 	size_t len = end ? (size_t)(end - edit->pending.data) : edit->pending.len;
 	char *line;
 
@@ -299,11 +312,15 @@ static void on_input(void *arg)
 {
 	struct edit *edit = arg;
 
+	edit->busy = true;
 	if (edit->el)
 		take_keys(edit);
 	else
 		read_more(edit);
-	if (edit->reading)
+	edit->busy = false;
+	if (edit->freed)
+		destroy(edit);
+	else if (edit->reading)
 		loop_timer__start(edit->again, next_look(edit));
 }
 

@@ -356,7 +356,7 @@ static uint16_t port_of(int fd)
 		struct sockaddr any;
 		struct sockaddr_in in4;
 		struct sockaddr_in6 in6;
-	} address;
+	} address = {.any.sa_family = AF_UNSPEC};
 	socklen_t len = sizeof(address);
 
 	if (getsockname(fd, &address.any, &len))
