@@ -82,7 +82,9 @@ PIDS="$PIDS $!"
 wait_for "entered false | grep -qx '10.77.0.4 '" 10 'a busy source in the set'
 wait_for "[ \$(seen found ingress) -gt 20 ]" 10 'its packets'
 send 10.77.0.5 3
-run_in "$A" pkill -INT -x ping || :
+for pid in $(ip netns pids "$A"); do # nobody else's
+	[ "$(cat "/proc/$pid/comm")" != ping ] || kill -INT "$pid"
+done
 wait_for "entered true | grep -qx '10.77.0.4 '" 10 'that it has left'
 left=$(json "$OUT/run" 'select(.event == "action" and .undo == true) | .seq')
 wait_for "[ \$(events '$OUT/run' window) -gt $left ]" 10 'the next window'
