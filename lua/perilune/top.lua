@@ -25,9 +25,8 @@ local LOGGED = { transition = "bold", error = "red", action = "dim", attach = "d
 function top.new(options)
   local self = setmetatable({
     decl = options.decl, size = options.size, style = options.style, quit = options.quit, out = output.new(options.out),
-    m = event_model.new(), ui = { log = {}, offset = 0 }, wants_top = true, ended = {},
+    m = event_model.new(), ui = { log = {}, offset = 0 }, ended = {},
   }, top)
-  self.wants_top = false -- it looks into the records itself
   self.out:write(ENTER)
   return self
 end

@@ -5,12 +5,9 @@
 
 local files = require "perilune.core.files"
 local help = require "perilune.repl.help"
-local list = require "perilune.list"
 local policy = require "perilune.repl.policy"
 local probe = require "perilune.repl.probe"
 local template = require "perilune.template"
-local view = require "perilune.view"
-local watch = require "perilune.repl.watch"
 local words = require "perilune.words"
 local form = require "perilune.form"
 
@@ -129,7 +126,6 @@ local function methods_of(session, name)
   local value = variable(session, name)
   if form.kind_of(value) == "probe" then return probe.methods() end
   if value ~= nil and policy.is(value) then return policy.methods() end
-  if view.is(value) or list.is(value) or watch.is(value) then return ROW_VERBS end
   return ROW_VERBS
 end
 

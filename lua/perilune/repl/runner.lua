@@ -131,7 +131,7 @@ function runner.start(decl, options, done)
   if not interfaces then return nil, message, code end
   self.driver = live.new {
     decl = decl, share = options.share, interfaces = interfaces,
-    sink = setmetatable({ runner = self, wants_top = options.wants_top }, Sink),
+    sink = setmetatable({ runner = self }, Sink),
     finished = function(...) finished(self, ...) end,
   }
   self.driver:start()
