@@ -52,4 +52,4 @@ cmake --build build/asan
 # Both builds in one run of ctest: one list, one summary.
 mkdir -p build/all
 printf 'subdirs("%s" "%s")\n' "$root/build" "$root/build/asan" >build/all/CTestTestfile.cmake
-ctest --test-dir build/all --output-on-failure --no-tests=error --parallel "$(nproc)" "$@" </dev/null
+ctest --test-dir build/all --output-on-failure --no-tests=error --parallel "$(($(nproc) + 1))" "$@" </dev/null

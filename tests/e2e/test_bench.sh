@@ -3,6 +3,7 @@
 # perilune bench measures every way to read a map and to end a window, calls, and a dump against bpftool's, and says so in JSON. How fast
 # they are is not judged here.
 # ctest: serial
+# ctest: once
 # ctest: timeout 900
 set -eu
 . "$PERILUNE_SOURCE/tests/e2e/lib.sh"

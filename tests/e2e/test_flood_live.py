@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: serial
+# ctest: once
 # ctest: timeout 400
 """The floods and the crowd of tests/replay/test_flood_kinds.py once more, sent over a wire: the same result as in the replay.
 
