@@ -250,31 +250,74 @@ static void conclude(struct confine *confine, ssize_t n, uint64_t cpu,
 	}
 }
 
+static int post(struct confine *confine, const char *message, size_t len)
+{
+	if (!confine->pid)
+		return -EPIPE;
+	if (!len || len > CONFINE_MESSAGE)
+		return -EMSGSIZE;
+	return send(confine->fd, message, len, MSG_NOSIGNAL) < 0 ? -EIO : 0;
+}
+
+/* Whether a message is the answer; output that comes before it is passed on. */
+static bool is_answer(struct confine *confine, ssize_t n, confine_output_fn fn, void *arg)
+{
+	if (n <= 0)
+		return true;
+	confine->message[n] = '\0';
+	if (confine->message[0] != CONFINE_OUTPUT)
+		return true;
+	if (fn)
+		fn(confine->message + 1, (size_t)n - 1, arg);
+	return false;
+}
+
 int confine__ask(struct confine *confine, const char *message, size_t len, uint64_t timeout_ns,
 		 confine_output_fn fn, void *arg, struct confine_answer *answer)
 {
-	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + timeout_ns, cpu;
+	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + timeout_ns;
+	uint64_t cpu = confine->pid ? cpu_of(confine->pid) : 0;
+	ssize_t n = 0;
+	int err = post(confine, message, len);
+
+	memset(answer, 0, sizeof(*answer));
+	if (err && err != -EIO)
+		return err;
+	if (!err)
+		do
+			n = next_message(confine, deadline);
+		while (!is_answer(confine, n, fn, arg));
+	conclude(confine, n, cpu, answer);
+	return 0;
+}
+
+int confine__post(struct confine *confine, const char *message, size_t len)
+{
+	int err = post(confine, message, len);
+
+	return err == -EIO ? 0 : err; /* it has died: confine__poll says of what */
+}
+
+int confine__poll(struct confine *confine, confine_output_fn fn, void *arg,
+		  struct confine_answer *answer)
+{
 	ssize_t n;
 
 	memset(answer, 0, sizeof(*answer));
 	if (!confine->pid)
 		return -EPIPE;
-	if (!len || len > CONFINE_MESSAGE)
-		return -EMSGSIZE;
-	cpu = cpu_of(confine->pid);
-	if (send(confine->fd, message, len, MSG_NOSIGNAL) < 0) {
-		conclude(confine, 0, cpu, answer);
-		return 0;
-	}
-	while ((n = next_message(confine, deadline)) > 0) {
-		confine->message[n] = '\0';
-		if (confine->message[0] != CONFINE_OUTPUT)
-			break;
-		if (fn)
-			fn(confine->message + 1, (size_t)n - 1, arg);
-	}
-	conclude(confine, n, cpu, answer);
+	do {
+		n = recv(confine->fd, confine->message, 1 + CONFINE_MESSAGE, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return -EAGAIN;
+	} while (!is_answer(confine, n, fn, arg));
+	conclude(confine, n < 0 ? 0 : n, 0, answer);
 	return 0;
+}
+
+int confine__fd(const struct confine *confine)
+{
+	return confine->fd;
 }
 
 const char *confine__note(const struct confine *confine)

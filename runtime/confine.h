@@ -10,7 +10,8 @@
  * and ignores the signals that a terminal or a service manager sends to all, so that Ctrl-C in the middle of a call is no
  * fault of the function that was called.
  *
- * The parent waits in confine__ask() only, for that child only: no SIGCHLD handler is needed or disturbed.
+ * The parent waits in confine__ask() only, for that child only: no SIGCHLD handler is needed or disturbed. Who has a loop to go on
+ * with calls confine__post(), and confine__poll() when the descriptor is readable.
  */
 #ifndef PERILUNE_CONFINE_H
 #define PERILUNE_CONFINE_H
@@ -67,6 +68,16 @@ int confine__start(const struct confine_spec *spec, struct confine **out, struct
  */
 int confine__ask(struct confine *confine, const char *message, size_t len, uint64_t timeout_ns,
 		 confine_output_fn fn, void *arg, struct confine_answer *answer);
+
+/* The same without waiting: sends a message; the answer is fetched by confine__poll(). Errors as confine__ask(). */
+int confine__post(struct confine *confine, const char *message, size_t len);
+
+/* The answer to what was posted, if it is there; output is passed on. 0, -EAGAIN: not yet, -EPIPE: the child was gone before. */
+int confine__poll(struct confine *confine, confine_output_fn fn, void *arg,
+		  struct confine_answer *answer);
+
+/* Readable when confine__poll() has something. Borrowed. */
+int confine__fd(const struct confine *confine);
 
 /* What the child noted last, whatever became of it since; "" when nothing. */
 const char *confine__note(const struct confine *confine);

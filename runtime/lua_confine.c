@@ -187,13 +187,14 @@ static struct confine *check(lua_State *L)
 	return self->confine;
 }
 
+/* Output goes to the function on top of the stack, if there is one. */
 static void pass_on(const char *text, size_t len, void *arg)
 {
 	lua_State *L = arg;
 
-	if (lua_isnoneornil(L, 4))
+	if (lua_isnil(L, -1))
 		return;
-	lua_pushvalue(L, 4);
+	lua_pushvalue(L, -1);
 	lua_pushlstring(L, text, len);
 	if (lua_pcall(L, 1, 0, 0))
 		lua_pop(L, 1); /* what cannot be written down is no reason to stop */
@@ -226,6 +227,14 @@ static int push_failure(lua_State *L, const struct confine_answer *got)
 	}
 }
 
+static int push_answer(lua_State *L, const struct confine_answer *got)
+{
+	if (got->kind != CONFINE_REPLY)
+		return push_failure(L, got);
+	lua_pushlstring(L, got->text, got->len);
+	return 1;
+}
+
 static int ask(lua_State *L)
 {
 	struct confine *confine = check(L);
@@ -243,9 +252,46 @@ static int ask(lua_State *L)
 		error__set(&error, err, "cannot ask the child: %s", strerror(-err));
 		return lua_vm__fail(L, err, &error);
 	}
-	if (got.kind != CONFINE_REPLY)
-		return push_failure(L, &got);
-	lua_pushlstring(L, got.text, got.len);
+	return push_answer(L, &got);
+}
+
+/* child:post(message) → true; the answer is fetched by poll. */
+static int post(lua_State *L)
+{
+	struct confine *confine = check(L);
+	size_t len;
+	const char *message = luaL_checklstring(L, 2, &len);
+	struct error error = {0};
+	int err = confine__post(confine, message, len);
+
+	if (err) {
+		error__set(&error, err, "cannot ask the child: %s", strerror(-err));
+		return lua_vm__fail(L, err, &error);
+	}
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* child:poll(output) → as ask, or nil, message, "EAGAIN" when there is no answer yet. */
+static int poll_(lua_State *L)
+{
+	struct confine *confine = check(L);
+	struct confine_answer got;
+	struct error error = {0};
+	int err;
+
+	lua_settop(L, 2);
+	err = confine__poll(confine, pass_on, L, &got);
+	if (err) {
+		error__set(&error, err, "no answer: %s", strerror(-err));
+		return lua_vm__fail(L, err, &error);
+	}
+	return push_answer(L, &got);
+}
+
+static int fd(lua_State *L)
+{
+	lua_pushinteger(L, confine__fd(check(L)));
 	return 1;
 }
 
@@ -276,9 +322,8 @@ static int close_(lua_State *L)
 int luaopen_perilune_core_confine(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"fork", fork_}, {"say", say}, {NULL, NULL}};
-	static const luaL_Reg methods[] = {{"ask", ask},
-					   {"line", line},
-					   {"close", close_},
+	static const luaL_Reg methods[] = {{"ask", ask}, {"post", post}, {"poll", poll_},
+					   {"fd", fd},	 {"line", line}, {"close", close_},
 					   {NULL, NULL}};
 
 	luaL_newmetatable(L, TYPE);

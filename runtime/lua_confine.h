@@ -14,6 +14,8 @@
  *	    | nil, text, "ETIME", used    it did not answer in that time, of which the processor gave it `used` seconds
  *	    | nil, text, "ECHILD"         it died; the text says of what
  *	    output(text) is called for what the child says meanwhile. After all but ECANCELED the child is gone.
+ *	child:post(message) → true: the same without waiting
+ *	child:poll([output]) → the answer to it, as from ask | nil, text, "EAGAIN": not yet; when child:fd() is readable there may be one
  *	child:line() → file, line: where the child noted it was last, or nil
  *	child:close(): kills it if it is still there
  *	say(text): in a child, for the parent's output function

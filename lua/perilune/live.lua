@@ -35,7 +35,7 @@ function live.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, interfaces = options.interfaces,
     dry_run = options.dry_run, seconds = options.seconds, audit = options.audit, finished = options.finished,
-    draining = false, waiting = {},
+    draining = false, waiting = {}, lulls = {},
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
   self.bound = loop.timer(function() self:stop() end)
@@ -60,6 +60,7 @@ function Live:finish(message, code)
   if self.steps then self.steps:close() end
   if self.trips then self.trips:close() end
   if self.next and self.next.compilation then self.next.compilation:cancel() end
+  if self.next and self.next.probe then self.next.probe:close() end
   if self.exports then self.exports:close() end
   if self.probe then self.probe:close() end
   self.finished(message, code)
@@ -143,8 +144,18 @@ function Live:problem(message, hint)
 end
 
 --- Another declaration takes the place of the one that runs, if it can: done(true), or done(nil, message, code)
---- and this one runs on.
-function Live:replace(decl, done) reload.start(self, decl, done) end
+--- and this one runs on. interfaces: as for new().
+function Live:replace(decl, interfaces, done) reload.start(self, decl, interfaces, done) end
+
+--- Calls fn() when the loop can spare so many seconds before the window is due to end, else once the next has begun.
+function Live:lull(seconds, fn)
+  if self.engine and self.engine.current and not self.stopping
+    and (self.draining or loop.now() + seconds > self.engine:due()) then
+    table.insert(self.lulls, fn)
+  else
+    fn()
+  end
+end
 
 -- When all that must be attached is, the run has begun.
 function Live:attach()
@@ -307,6 +318,7 @@ function Live:settle(flipped, batches, cost, code)
   if self.kept and not self.dry_run then self.kept:tick(flipped.mono) end
   self.engine:begin(flipped.wall, flipped.mono, flipped.level, flipped.spare)
   self:take_trips()
+  if not changed then self:take_lulls() end
   if self.stopping then
     self:take_down()
   elseif changed then
@@ -322,6 +334,12 @@ function Live:settle(flipped, batches, cost, code)
   else
     self:reconsider()
   end
+end
+
+function Live:take_lulls()
+  local list = self.lulls
+  self.lulls = {}
+  for _, fn in ipairs(list) do fn() end
 end
 
 function Live:tick()

@@ -53,14 +53,13 @@ end
 local function run(spec, options_only)
   local context, box, text, file = prepare(spec, options_only)
   if not context then return nil, box end
+  spec.sources = box.sources
   local decl, message = box:run(function()
     local value = box:compile(text, file)()
     if form.kind_of(value) ~= "policy" or select(2, form.kind_of(value)) then not_a_policy(value, file) end
     local decl = check.declare(value, file, context.options)
     decl.trusted = spec.trusted or false
-    decl.sources = {}
-    for _, path in pairs(box.files) do decl.sources[#decl.sources + 1] = path end
-    table.sort(decl.sources)
+    decl.sources = box.sources
     return decl
   end)
   if not decl then return nil, message, context end
@@ -70,7 +69,8 @@ end
 
 -- policy.load { file = path | source = text, name = chunkname, set = { name = text }, templates = registry,
 -- say = print's writer, as = name of the policy in place of its own, trusted = whether it has all of Lua }
--- → declaration | nil, message, "EINVAL".
+-- → declaration | nil, message, "EINVAL". Either way, spec.sources are the files that it was made from, as far as that
+-- came.
 function policy.load(spec)
   local decl, message, context = run(spec, false)
   local unknown = context and options.unknown(context, spec.file or spec.name or "policy")

@@ -20,15 +20,15 @@ local reload = {}
 local function obstacle(live, decl)
   if live.next then return "it is being loaded anew already", "EBUSY" end
   if not live.engine or not live.engine.current or live.stopping then return "it does not run", "ESRCH" end
-  if live.audit then return "its audit log is of one declaration", "EINVAL" end
-  if decl.name ~= live.decl.name then return ("it is called %s now"):format(decl.name), "EINVAL" end
-  if not sameness.equal(decl.attach, live.decl.attach) then return "attach is another", "EINVAL" end
-  if not sameness.equal(decl.receivers, live.decl.receivers) then return "its receivers are others", "EINVAL" end
+  if live.audit then return "its audit log is of one declaration", "ENOTSUP" end
+  if decl.name ~= live.decl.name then return ("it is called %s now"):format(decl.name), "ENOTSUP" end
+  if not sameness.equal(decl.attach, live.decl.attach) then return "attach is another", "ENOTSUP" end
+  if not sameness.equal(decl.receivers, live.decl.receivers) then return "its receivers are others", "ENOTSUP" end
   for _, one in ipairs { decl, live.decl } do
     for _, set in ipairs(one.sets) do
-      if set.export then return ('set "%s" is exported'):format(set.name), "EINVAL" end
+      if set.export then return ('set "%s" is exported'):format(set.name), "ENOTSUP" end
     end
-    if one.taps then return "it captures packets", "EINVAL" end
+    if one.taps then return "it captures packets", "ENOTSUP" end
   end
 end
 
@@ -150,13 +150,13 @@ function reload.swap(live)
 end
 
 --- Another declaration takes the place of the one that runs. done(true), or done(nil, message, code) and all is as
---- before.
-function reload.start(live, decl, done)
+--- before; ENOTSUP: it may well run, but cannot take the place of this one.
+function reload.start(live, decl, interfaces, done)
   local why, code = obstacle(live, decl)
   if why then
     return done(nil, ("%s cannot be replaced while it runs: %s"):format(live.decl.name, why), code)
   end
-  local next = { decl = decl, done = done }
+  local next = { decl = decl, interfaces = interfaces, done = done }
   live.next = next
   next.compilation = build.start(decl, { share = live.share }, function(probe, info, failure)
     next.compilation = nil

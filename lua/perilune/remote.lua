@@ -130,6 +130,27 @@ function commands.stop(self)
   return {}
 end
 
+-- The values of options, as text; nil when they are none.
+local function values_of(set)
+  local values = {}
+  for name, value in pairs(type(set) == "table" and set or {}) do
+    if type(name) ~= "string" or type(value) ~= "string" then return nil end
+    values[name] = value
+  end
+  return values
+end
+
+function commands.reload(self, request)
+  local set = values_of(request.set)
+  if type(request.file) ~= "string" or not set then return nil, "file: a path; set: texts by name", "EINVAL" end
+  local parsed = { ("%s=%s"):format(self.driver.decl.name, request.file), set = set,
+    trusted = request.trusted == true or nil }
+  self.loader:load(parsed, function(ok, message, code)
+    if ok then return self:write(channel.answer(request.id, {})) end
+    self:write(channel.refusal(request.id, message, code))
+  end)
+end
+
 -- What can be asked before windows are counted.
 local EARLY = { show = true, want = true, stop = true, metrics = true }
 
@@ -153,9 +174,9 @@ function Remote:command(line)
   end
 end
 
---- Takes commands for this driver from now on.
-function Remote:serve(driver)
-  self.driver = driver
+--- Takes commands for this driver from now on. loader: anew.lua's.
+function Remote:serve(driver, loader)
+  self.driver, self.loader = driver, loader
   local take = channel.lines(function(line) self:command(line) end, channel.LONGEST.down)
   self.watch = loop.watch(0, function()
     local bytes, _, code = term.read(0)

@@ -175,12 +175,14 @@ Box.__index = Box
 -- spec: file (path, for messages and modules), words (name → value), later (set of names not built yet),
 -- say (function(text), what print writes to; standard error by default, as standard output may carry JSON), trusted
 -- (all of Lua is there, and require loads its modules too), variables (a table: what a session sets is kept there;
--- without it nothing can be set).
+-- without it nothing can be set). box.sources: the files it was asked to read so far, those that are missing or wrong
+-- among them.
 function sandbox.new(spec)
   local lua = spec.trusted and whole_lua or plain_lua
   local known = lua(spec.say or function(text) io.stderr:write(text) end)
   for name, value in pairs(spec.words) do known[name] = value end
-  local box = setmetatable({ file = spec.file, files = {}, modules = {}, trusted = spec.trusted }, Box)
+  local box = setmetatable({ file = spec.file, files = {}, modules = {}, sources = { spec.file },
+    trusted = spec.trusted }, Box)
   known.require = function(name) return box:module(name) end
   box.environment = setmetatable({}, guard(known, spec.later or {}, spec.variables))
   boxes[box.environment] = box
@@ -226,6 +228,7 @@ function Box:module(name)
   elseif not text and WITHHELD[name] then
     withhold(name, WITHHELD[name])
   end
+  self.sources[#self.sources + 1] = path
   if not text then sandbox.fail(nil, ('module "%s": %s: %s'):format(name, path, message), remedy) end
   self.modules[name] = self
   local value = self:compile(text, path)()

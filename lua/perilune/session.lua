@@ -32,18 +32,41 @@ function session.name_and_file(word)
   return name, file
 end
 
---- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set and
---- --trusted. nil, message, code when wrong.
-function session.load(parsed, context, index)
+-- What policy.load wants to know; nil, message.
+local function spec_of(parsed, context, index)
   local name, path = session.name_and_file(parsed[index or 1])
   local ok, message = check_path(path)
   if not ok then return nil, message end
+  return { file = path, as = name, set = parsed.set or {}, templates = context.templates, trusted = parsed.trusted }
+end
+
+--- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set and
+--- --trusted. nil, message, code when wrong.
+function session.load(parsed, context, index)
+  local spec, message = spec_of(parsed, context, index)
+  if not spec then return nil, message end
   if parsed.trusted then
     context.err(("perilune: %s: --trusted: files, processes and memory are within its reach, without limits"):format(
-      path))
+      spec.file))
   end
-  return trial.load(policy.load, { file = path, as = name, set = parsed.set or {}, templates = context.templates,
-    trusted = parsed.trusted })
+  return trial.load(policy.load, spec)
+end
+
+--- The same for a run that goes on: done(decl, interfaces) or done(nil, message, code, files), with the files that it
+--- was made from when they are known. lull: as trial.start has it. Returns what to call when nobody wants it any more.
+function session.load_anew(parsed, context, lull, done)
+  local spec, message = spec_of(parsed, context)
+  if not spec then
+    done(nil, message, "EINVAL")
+    return function() end
+  end
+  return trial.start(policy.load, spec, lull, function(decl, why, code)
+    if not decl then return done(nil, why, code, spec.sources) end
+    local found
+    found, why, code = session.interfaces(decl)
+    if not found then return done(nil, why, code, decl.sources) end
+    done(decl, found)
+  end)
 end
 
 --- Says what a policy will miss on this machine, which is no error.

@@ -4,16 +4,18 @@
 -- memory, is an error like any other; then, when that went well, here.
 --
 -- The first load is the slower one: it runs without JIT and notes each line that it enters, so that an error can name
--- the line whatever ended the child, be it in the middle of a string.find.
+-- the line whatever ended the child, be it in the middle of a string.find. So what it took is more than the second one
+-- will take.
 
 local confine = require "perilune.core.confine"
 local limits = require "perilune.limits"
+local loop = require "perilune.core.loop"
 local units = require "perilune.units"
 
 local trial = {}
 
 local OWN = debug.getinfo(1, "S").source:match("^@.*/")
-local DONE = "+"
+local DONE = "+" -- and how many seconds it took; anything else is what is wrong
 
 local function quiet() end
 
@@ -43,31 +45,95 @@ local function place(child, spec)
   return file and ("%s:%d"):format(file, line) or spec.file
 end
 
---- load(spec) → value | nil, message, code: policy.load or policy.options, under limits (unless spec.trusted).
-function trial.load(load, spec)
-  if spec.trusted then return load(spec) end
-  local child, message, code = confine.fork {
+local function fork(load, spec)
+  return confine.fork {
     memory = limits.load.memory, seconds = limits.load.seconds, files = true, own = OWN,
     serve = function()
       spec.say = limited_say()
+      local begun = os.clock()
       local value, wrong = load(spec)
-      return value and DONE or wrong
+      if value then return ("%s%.6f"):format(DONE, os.clock() - begun) end
+      return table.concat({ wrong, unpack(spec.sources or {}) }, "\0")
     end,
   }
-  if not child then return nil, spec.file .. ": " .. message, code end
-  local reply
-  reply, message, code = child:ask("load", limits.load.patience, function(text) io.stderr:write(text) end)
-  if reply == DONE then
+end
+
+local function tell(text) io.stderr:write(text) end
+
+-- The child has answered, or ended: seconds that it took | nil, message, code. On failure spec.sources are the files
+-- that it had read by then, if that is known.
+local function judge(child, spec, reply, message, code)
+  if reply and reply:sub(1, #DONE) == DONE then
     child:close()
     spec.say = quiet -- it was printed by the trial
-    return load(spec)
+    return tonumber(reply:sub(#DONE + 1))
   end
-  if not reply then
+  if reply then
+    local parts = {}
+    for part in (reply .. "\0"):gmatch "(%Z*)%z" do parts[#parts + 1] = part end
+    message = table.remove(parts, 1)
+    spec.sources = parts
+  else
     local what, remedy = ending(code, message)
     message = ("%s: %s (%s)"):format(place(child, spec), what, remedy)
   end
   child:close()
-  return nil, reply or message, "EINVAL"
+  return nil, message, "EINVAL"
+end
+
+--- load(spec) → value | nil, message, code: policy.load or policy.options, under limits (unless spec.trusted).
+function trial.load(load, spec)
+  if spec.trusted then return load(spec) end
+  local child, message, code = fork(load, spec)
+  if not child then return nil, spec.file .. ": " .. message, code end
+  local seconds
+  seconds, message, code = judge(child, spec, child:ask("load", limits.load.patience, tell))
+  if not seconds then return nil, message, code end
+  return load(spec)
+end
+
+--- The same while the loop goes on: done(value) | done(nil, message, code). lull(seconds, fn): calls fn when the loop
+--- can spare it so long, for the load in this process. A file that is trusted has no child, and so no limit. Returns
+--- what to call when nobody wants it any more.
+function trial.start(load, spec, lull, done)
+  local over, watch, limit = false, nil, nil
+  local function unless_over(fn)
+    return function(...)
+      if not over then fn(...) end
+    end
+  end
+  local function here() done(load(spec)) end
+  if spec.trusted then
+    lull(0, unless_over(here))
+    return function() over = true end
+  end
+  local child, message, code = fork(load, spec)
+  if not child then
+    done(nil, spec.file .. ": " .. message, code)
+    return function() end
+  end
+  local function release()
+    watch:close()
+    limit:close()
+  end
+  local function answered(...)
+    release()
+    local seconds, wrong, failure = judge(child, spec, ...)
+    if not seconds then return done(nil, wrong, failure) end
+    lull(seconds, unless_over(here))
+  end
+  limit = loop.timer(function() answered(nil, "no answer in time", "ETIME") end)
+  limit:start(loop.now() + limits.load.patience)
+  watch = loop.watch(child:fd(), function()
+    local reply, why, failure = child:poll(tell)
+    if reply or failure ~= "EAGAIN" then answered(reply, why, failure) end
+  end)
+  child:post "load"
+  return function()
+    over = true
+    release()
+    child:close()
+  end
 end
 
 return trial

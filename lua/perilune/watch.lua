@@ -46,8 +46,16 @@ function Watch:look()
   if not self.closed then self.timer:start(loop.now() + EVERY) end
 end
 
---- From now on these files.
+local function same(a, b)
+  for i = 1, math.max(#a, #b) do
+    if a[i] ~= b[i] then return false end
+  end
+  return true
+end
+
+--- From now on these files. Those that have changed since `changed` was called have changed again.
 function Watch:follow(paths)
+  if self.closed or same(paths, self.paths) then return end
   self.paths = paths
   self.loaded = contents(paths)
   self.last = self.loaded

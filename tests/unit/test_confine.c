@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -236,6 +237,43 @@ static void it_answers_as_often_as_it_is_asked(void **state)
 	confine__free(NULL);
 }
 
+/* The answer to what was posted, by waiting for the descriptor as a loop does. */
+static int await(struct confine *confine, char *output, struct confine_answer *answer)
+{
+	struct pollfd readable = {.fd = confine__fd(confine), .events = POLLIN};
+	int err;
+
+	do {
+		assert_int_equal(poll(&readable, 1, 60000), 1);
+		err = confine__poll(confine, collect, output, answer);
+	} while (err == -EAGAIN);
+	return err;
+}
+
+static void one_can_go_on_meanwhile(void **state)
+{
+	struct confine *confine = begin(false, 60 * SECOND);
+	struct confine_answer answer;
+	char output[64] = "";
+
+	(void)state;
+	assert_int_equal(confine__post(confine, "sleep", 5), 0);
+	assert_int_equal(confine__poll(confine, collect, output, &answer), -EAGAIN);
+	assert_int_equal(confine__post(confine, "wake", 4), 0);
+	assert_int_equal(confine__post(confine, "echo", 4), 0);
+	assert_int_equal(await(confine, output, &answer), 0);
+	assert_int_equal(answer.kind, CONFINE_REPLY);
+	assert_string_equal(answer.text, "echo");
+	assert_string_equal(output, "onetwo");
+	assert_int_equal(confine__post(confine, "crash", 5), 0);
+	assert_int_equal(await(confine, output, &answer), 0);
+	assert_int_equal(answer.kind, CONFINE_DIED);
+	assert_int_equal(answer.signal, SIGSEGV);
+	assert_int_equal(confine__poll(confine, NULL, NULL, &answer), -EPIPE);
+	assert_int_equal(confine__post(confine, "echo", 4), -EPIPE);
+	confine__free(confine);
+}
+
 static void messages_have_bounds(void **state)
 {
 	static char text[CONFINE_MESSAGE + 1];
@@ -416,6 +454,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_answers_as_often_as_it_is_asked),
+		cmocka_unit_test(one_can_go_on_meanwhile),
 		cmocka_unit_test(messages_have_bounds),
 		cmocka_unit_test(one_that_runs_on_is_killed),
 		cmocka_unit_test(one_that_had_no_processor_is_known_by_that),

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune run: attach a policy and watch.
+local anew = require "perilune.anew"
 local child = require "perilune.core.child"
 local files = require "perilune.core.files"
 local live = require "perilune.live"
@@ -39,18 +40,12 @@ function run.more_help(parsed, context)
 end
 
 -- Loads the policy anew whenever its files change. What is wrong is an event, and the old one runs on.
-function run.watch(running, decl, parsed, context)
+function run.watch(driver, loader, decl, parsed)
   local watching
-  local function failed(message) running:problem(message, "the policy runs on as it was") end
   watching = watch.new(decl.sources, function()
-    local loaded, message = session.load(parsed, context)
-    if not loaded then return failed(message) end
-    watching:follow(loaded.sources)
-    local found
-    found, message = session.interfaces(loaded)
-    if not found then return failed(message) end
-    running:replace(loaded, function(ok, why)
-      if not ok then failed(why) end
+    loader:load(parsed, function(ok, message, _, sources)
+      if sources then watching:follow(sources) end
+      if not ok then driver:problem(message, "the policy runs on as it was") end
     end)
   end)
   return watching
@@ -89,18 +84,20 @@ function run.run(parsed, context)
   audit, message, code = session.audit(parsed, decl)
   if message then return context.fail(message, code) end
   local sink = far or session.sink(parsed)
-  local watching
+  local watching, loader
   return session.drive(function(finished)
     local driver = live.new {
       decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
       seconds = seconds, audit = audit,
       finished = function(...)
         if watching then watching:close() end
+        loader:close()
         finished(...)
       end,
     }
-    if far then far:serve(driver) end
-    if parsed.watch then watching = run.watch(driver, decl, parsed, context) end
+    loader = anew.new(driver, context)
+    if far then far:serve(driver, loader) end
+    if parsed.watch then watching = run.watch(driver, loader, decl, parsed) end
     return driver
   end, context, sink)
 end
