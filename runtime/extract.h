@@ -35,6 +35,11 @@ void batch__init(struct batch *batch, const struct layout *layout);
 void batch__free(struct batch *batch);
 /* Sorts by the bytes of the key, so that equal contents give equal buffers. */
 void batch__sort(struct batch *batch);
+/*
+ * Puts the records of `from`, of a layout with the same hash, into `into`. Values of a key that both have are folded as the layout
+ * says for CPUs, or with `newest` are those of `from`; records without a key follow. -EINVAL: other layouts; -ENOMEM: nothing is changed.
+ */
+int batch__merge(struct batch *into, const struct batch *from, bool newest);
 
 #define EXTRACT_GATHER_MAX 16384
 

@@ -19,6 +19,8 @@
 enum json_form {
 	JSON_ROW, /* {"src":…,"packets":…}: the fields of key and value side by side */
 	JSON_PAIR, /* {"key":…,"value":…}; per-CPU values kept apart: "values":[…]; no "key" when the map has none */
+	JSON_ENTRY, /* the same, with per-CPU values kept apart as "value":[…] */
+	JSON_VALUE, /* the value alone */
 };
 
 /* Appends one record as an object. On an error (-EMSGSIZE, -ENOMEM) `out` is unchanged. */

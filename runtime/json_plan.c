@@ -213,11 +213,16 @@ static void add_part(struct builder *b, const struct field *from, const struct f
 		add_object(b, from, to, 0, 0);
 }
 
-static void add_pair(struct builder *b, const struct layout *layout, size_t keys)
+static void add_pair(struct builder *b, const struct layout *layout, size_t keys,
+		     enum json_form form)
 {
 	const struct field *fields = layout->fields, *end = fields + layout->nfields;
-	const char *value = layout->cpus > 1 ? "values" : "value";
+	const char *value = form == JSON_PAIR && layout->cpus > 1 ? "values" : "value";
 
+	if (form == JSON_VALUE) {
+		add_part(b, fields + keys, end);
+		return;
+	}
 	add_text(b, "{", 1);
 	if (layout->key_size) {
 		add_name(b, "key", 3);
@@ -311,10 +316,10 @@ static int make(const struct layout *layout, enum json_form form, struct json_pl
 	buf__init(&b.text, MAX_TEXT);
 	while (keys < layout->nfields && layout->fields[keys].key)
 		keys++;
-	if (form == JSON_PAIR)
-		add_pair(&b, layout, keys);
-	else
+	if (form == JSON_ROW)
 		add_row(&b, layout, keys);
+	else
+		add_pair(&b, layout, keys, form);
 	if (!b.err)
 		b.err = buf__append(&b.text, (char[JSON_BLOCK]){0}, JSON_BLOCK);
 	b.plan->text = b.text.data;

@@ -14,7 +14,7 @@
 
 #define MAX_FIELDS 4096
 #define MAX_DEPTH 32 /* of nested structs; deeper ones are bytes */
-#define JSON_FORMS 2
+#define JSON_FORMS (JSON_VALUE + 1)
 
 /* The part of the record, key or value, that is being described. */
 struct builder {

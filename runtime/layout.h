@@ -132,6 +132,10 @@ int layout__enum_value(const struct field *field, const char *name, int64_t *out
 void layout__fold(const struct layout *layout, void *into, const void *values, size_t slot,
 		  size_t cpus);
 
+/* The same of two whole records of one key, with all the CPUs' values that are in them: folds `more` into `record`. */
+void layout__fold_record(const struct layout *layout, unsigned char *record,
+			 const unsigned char *more);
+
 /* The value of an integer element of at most 8 bytes, extended, in host order; 0 for the kinds that are not integers. */
 uint64_t layout__number(const struct field *field, const unsigned char *element);
 /* The same of any integer, also of 16 bytes. */

@@ -139,6 +139,20 @@ static void fold_element(const struct field *field, unsigned char *into, const u
 	}
 }
 
+void layout__fold_record(const struct layout *layout, unsigned char *record,
+			 const unsigned char *more)
+{
+	for (size_t i = 0; i < layout->nfields; i++) {
+		const struct field *f = &layout->fields[i];
+
+		for (uint32_t n = 0; !f->key && !f->alias && n < f->count; n++) {
+			size_t at = layout__element(f, n);
+
+			fold_element(f, record + at, more + at);
+		}
+	}
+}
+
 void layout__fold(const struct layout *layout, void *into, const void *values, size_t slot,
 		  size_t cpus)
 {
@@ -150,15 +164,9 @@ void layout__fold(const struct layout *layout, void *into, const void *values, s
 			continue;
 		if (!begun)
 			memcpy(into, from, layout->value_size);
-		for (size_t i = 0; begun && i < layout->nfields; i++) {
-			const struct field *f = &layout->fields[i];
-
-			for (uint32_t n = 0; !f->key && !f->alias && n < f->count; n++) {
-				size_t at = layout__element(f, n) - layout->value_offset;
-
-				fold_element(f, (unsigned char *)into + at, from + at);
-			}
-		}
+		else
+			layout__fold_record(layout, (unsigned char *)into - layout->value_offset,
+					    from - layout->value_offset);
 		begun = true;
 	}
 	if (!begun)

@@ -195,7 +195,10 @@ static uint32_t *push_indexes(lua_State *L, int index, size_t n, size_t records)
 
 static int batch_json(lua_State *L)
 {
+	static const char *const form_names[] = {"row", "entry", "value", NULL};
+	static const enum json_form forms[] = {JSON_ROW, JSON_ENTRY, JSON_VALUE};
 	struct batch *batch = &check(L)->batch;
+	enum json_form form = forms[luaL_checkoption(L, 4, "row", form_names)];
 	bool listed = !lua_isnoneornil(L, 2);
 	const uint32_t *indexes = NULL;
 	size_t count = batch->count;
@@ -216,8 +219,20 @@ static int batch_json(lua_State *L)
 	if (listed)
 		indexes = push_indexes(L, 2, count, batch->count);
 	out = push_buf(L, MAX_JSON);
-	err = json__records(out, batch, JSON_ROW, indexes, count);
+	err = json__records(out, batch, form, indexes, count);
 	return err ? fail(L, err, "the records as JSON") : push_text(L, out);
+}
+
+static int batch_merge(lua_State *L)
+{
+	struct batch *batch = &check(L)->batch;
+	const struct batch *other = lua_batch__check(L, 2);
+	int err = batch__merge(batch, other, lua_toboolean(L, 3));
+
+	if (err)
+		return fail(L, err, "the records of two reads");
+	lua_pushboolean(L, 1);
+	return 1;
 }
 
 static const struct field *check_field(lua_State *L, const struct layout *layout)
@@ -330,6 +345,7 @@ static void make_types(lua_State *L)
 		{"stride", batch_stride},
 		{"layout", batch_layout},
 		{"json", batch_json},
+		{"merge", batch_merge},
 		{"text", batch_text},
 		{"element_text", batch_element_text},
 		{"raw", batch_raw},

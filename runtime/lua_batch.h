@@ -9,8 +9,10 @@
  *              layout.h; kind is "uint" "int" "be_uint" "bool" "float" "enum" "pointer" "address" "ipv4" "protocol" "flags"
  *              "ifindex" "time" "text" or "bytes"; index counts from 0; bit and bits only for bitfields, dims (outermost first)
  *              only for arrays
- * b:json([indexes[, limit]])  JSON text `[{…},…]` of the records with these numbers (from 1), or of
- *              all, at most `limit` of them | nil, message, code
+ * b:json([indexes[, limit[, form]]])  JSON text `[{…},…]` of the records with these numbers (from 1), or of
+ *              all, at most `limit` of them | nil, message, code; form: "row", "entry" or "value", see json.h
+ * b:merge(other[, newest])    the records of `other`, of the same layout, go into this one: values of a key that both have are
+ *              folded as the layout says, or with `newest` are the other's; b:merge(other) → true | nil, message, code
  * b:text(index, raw | i)      text of field `index` (from 0): of its raw bytes, or of record i (from 1)
  * b:element_text(index, i, e) text of element e (from 0) of an array of record i
  * b:raw(index, text)          the other way, for addresses, bytes, text and names of enums: raw bytes,

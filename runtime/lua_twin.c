@@ -2,135 +2,13 @@
 #include "lua_twin.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lua_batch.h"
-#include "lua_table.h"
-#include "lua_vm.h"
-#include "twin.h"
+#include "lua_twin_impl.h"
 
-#define TWIN_TYPE "perilune.twin"
-
-enum work_kind { WORK_LOAD, WORK_ATTACH, WORK_WINDOWS, WORK_SWAP, WORK_READ, WORK_DETACH };
-
-/* The texts in it belong to Lua tables that are kept until the work is done. */
-struct windows {
-	struct twin_spec specs[TWIN_MAPS_MAX];
-	size_t count;
-	struct lua_folds folds;
-};
-
-struct lua_twin {
-	struct twin *twin;
-	struct lua_vm *vm;
-	bool closing; /* close() was asked for while work was under way */
-	/* The piece of work under way, if any; written by the worker until its done. */
-	bool busy;
-	enum work_kind kind;
-	int done_ref, self_ref, argument_ref;
-	int code;
-	struct error error;
-	const char *program; /* attach; kept by argument_ref, like `map` */
-	enum hook hook;
-	enum attach_mode mode;
-	int ifindex;
-	const char *mode_name;
-	struct windows *windows;
-	const char *map; /* read */
-	bool clear;
-	uint64_t maps; /* swap */
-	struct twin_cost cost;
-	int64_t evicted[TWIN_MAPS_MAX];
-	struct batch batches[TWIN_MAPS_MAX];
-	struct batch batch; /* of a read */
-};
-
-static const char *const hooks[] = {"xdp", "tc.ingress", "tc.egress", NULL};
 static const char *const modes[] = {"auto", "native", "generic", "tcx", "clsact", NULL};
-
-static struct lua_twin *check(lua_State *L)
-{
-	struct lua_twin *t = luaL_checkudata(L, 1, TWIN_TYPE);
-
-	if (!t->twin)
-		luaL_error(L, "this twin is closed");
-	return t;
-}
-
-static int fail(lua_State *L, int code, const char *message)
-{
-	struct error error;
-
-	error__set(&error, code, "%s", message);
-	return lua_vm__fail(L, code, &error);
-}
-
-static int answer(lua_State *L, int err, const struct error *error)
-{
-	if (err)
-		return lua_vm__fail(L, err, error);
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
-static int twin_open(lua_State *L)
-{
-	size_t len;
-	const char *object = luaL_checklstring(L, 1, &len);
-	const char *name = luaL_checkstring(L, 2);
-	struct lua_twin *t = lua_newuserdata(L, sizeof(*t));
-	struct error error = {0};
-	int err;
-
-	memset(t, 0, sizeof(*t));
-	t->vm = lua_vm__from(L);
-	t->done_ref = t->self_ref = t->argument_ref = LUA_NOREF;
-	luaL_getmetatable(L, TWIN_TYPE);
-	lua_setmetatable(L, -2);
-	err = twin__open(object, len, name, &t->twin, &error);
-	return err ? lua_vm__fail(L, err, &error) : 1;
-}
-
-static int twin_entries(lua_State *L)
-{
-	struct lua_twin *t = check(L);
-	struct error error = {0};
-
-	if (t->busy)
-		return fail(L, -EBUSY, "the twin is busy");
-	return answer(L,
-		      twin__set_entries(t->twin, luaL_checkstring(L, 2),
-					(uint32_t)luaL_checknumber(L, 3), &error),
-		      &error);
-}
-
-static int twin_use(lua_State *L)
-{
-	struct lua_twin *t = check(L);
-	const char *program = luaL_checkstring(L, 2);
-	enum hook hook = (enum hook)luaL_checkoption(L, 3, NULL, hooks);
-	struct error error = {0};
-
-	if (t->busy)
-		return fail(L, -EBUSY, "the twin is busy");
-	return answer(L, twin__use(t->twin, program, hook, &error), &error);
-}
-
-static int twin_tail(lua_State *L)
-{
-	struct lua_twin *t = check(L);
-	struct error error = {0};
-
-	if (t->busy)
-		return fail(L, -EBUSY, "the twin is busy");
-	return answer(L,
-		      twin__set_tail(t->twin, luaL_checkstring(L, 2),
-				     (uint32_t)luaL_checknumber(L, 3), luaL_checkstring(L, 4),
-				     &error),
-		      &error);
-}
 
 static int read_map(struct lua_twin *t, struct error *error)
 {
@@ -171,8 +49,18 @@ static void work(void *arg)
 	case WORK_SWAP:
 		t->code = swap_and_drain(t, error);
 		break;
+	case WORK_FLIP:
+		t->code = twin__swap(t->twin, &t->cost, error);
+		break;
+	case WORK_DRAIN:
+		t->code = twin__drain(t->twin, t->maps, false, t->batches, t->evicted, &t->cost,
+				      error);
+		break;
 	case WORK_READ:
 		t->code = read_map(t, error);
+		break;
+	case WORK_ADOPT:
+		t->code = twin__adopt(t->twin, t->other->twin, error);
 		break;
 	case WORK_DETACH:
 		t->code = twin__detach(t->twin);
@@ -231,7 +119,11 @@ static int push_result(lua_State *L, struct lua_twin *t, int anchor)
 			batch__init(&t->batches[i], twin__layout(t->twin, i));
 		lua_pushboolean(L, 1);
 		return 1;
+	case WORK_FLIP:
+		push_cost(L, t);
+		return 1;
 	case WORK_SWAP:
+	case WORK_DRAIN:
 		push_batches(L, t, anchor);
 		push_cost(L, t);
 		return 2;
@@ -254,6 +146,14 @@ static void release(struct lua_twin *t)
 	twin__detach(t->twin);
 }
 
+/* The other twin of an adoption, which was busy as long. */
+static void give_back(struct lua_twin *other)
+{
+	other->busy = false;
+	if (other->closing)
+		release(other);
+}
+
 static void done(void *arg)
 {
 	struct lua_twin *t = arg;
@@ -261,6 +161,8 @@ static void done(void *arg)
 	int self = t->self_ref, callback = t->done_ref, nargs;
 
 	t->busy = false;
+	if (t->kind == WORK_ADOPT)
+		give_back(t->other);
 	t->self_ref = t->done_ref = LUA_NOREF;
 	lua_vm__push(L, self);
 	lua_vm__push(L, callback);
@@ -295,7 +197,7 @@ static int start(lua_State *L, struct lua_twin *t, enum work_kind kind, int call
 		lua_vm__unref(L, &t->done_ref);
 		lua_vm__unref(L, &t->argument_ref);
 		lua_vm__unref(L, &t->self_ref);
-		return fail(L, err, "cannot start a worker");
+		return lua_twin__fail(L, err, "cannot start a worker");
 	}
 	lua_pushboolean(L, 1);
 	return 1;
@@ -303,30 +205,31 @@ static int start(lua_State *L, struct lua_twin *t, enum work_kind kind, int call
 
 static int twin_load(lua_State *L)
 {
-	struct lua_twin *t = check(L);
+	struct lua_twin *t = lua_twin__check(L);
 
 	luaL_checktype(L, 2, LUA_TFUNCTION);
-	return t->busy ? fail(L, -EBUSY, "the twin is busy") : start(L, t, WORK_LOAD, 2);
+	return t->busy ? lua_twin__fail(L, -EBUSY, "the twin is busy") : start(L, t, WORK_LOAD, 2);
 }
 
 static int twin_detach(lua_State *L)
 {
-	struct lua_twin *t = check(L);
+	struct lua_twin *t = lua_twin__check(L);
 
 	luaL_checktype(L, 2, LUA_TFUNCTION);
-	return t->busy ? fail(L, -EBUSY, "the twin is busy") : start(L, t, WORK_DETACH, 2);
+	return t->busy ? lua_twin__fail(L, -EBUSY, "the twin is busy")
+		       : start(L, t, WORK_DETACH, 2);
 }
 
 static int twin_attach(lua_State *L)
 {
-	struct lua_twin *t = check(L);
+	struct lua_twin *t = lua_twin__check(L);
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	luaL_checktype(L, 3, LUA_TFUNCTION);
 	if (t->busy)
-		return fail(L, -EBUSY, "the twin is busy");
+		return lua_twin__fail(L, -EBUSY, "the twin is busy");
 	lua_getfield(L, 2, "hook");
-	t->hook = (enum hook)luaL_checkoption(L, -1, NULL, hooks);
+	t->hook = (enum hook)luaL_checkoption(L, -1, NULL, lua_twin__hooks);
 	lua_getfield(L, 2, "mode");
 	t->mode = (enum attach_mode)luaL_checkoption(L, -1, "auto", modes);
 	lua_pop(L, 2);
@@ -379,7 +282,7 @@ static void read_specs(lua_State *L, struct windows *windows, size_t count)
 
 static int twin_windows(lua_State *L)
 {
-	struct lua_twin *t = check(L);
+	struct lua_twin *t = lua_twin__check(L);
 	size_t count = lua_objlen(L, 2);
 	struct windows *windows;
 
@@ -387,7 +290,7 @@ static int twin_windows(lua_State *L)
 	luaL_checktype(L, 3, LUA_TFUNCTION);
 	luaL_argcheck(L, count <= TWIN_MAPS_MAX, 2, "too many windowed maps");
 	if (t->busy)
-		return fail(L, -EBUSY, "the twin is busy");
+		return lua_twin__fail(L, -EBUSY, "the twin is busy");
 	/* Lua's memory first: what is wrong with the table leaves this function without coming back. */
 	windows = lua_newuserdata(L, sizeof(*windows));
 	memset(windows, 0, sizeof(*windows));
@@ -395,7 +298,7 @@ static int twin_windows(lua_State *L)
 	free(t->windows);
 	t->windows = malloc(sizeof(*windows));
 	if (!t->windows)
-		return fail(L, -ENOMEM, "out of memory");
+		return lua_twin__fail(L, -ENOMEM, "out of memory");
 	memcpy(t->windows, windows, sizeof(*windows));
 	for (size_t i = 0; i < count; i++) /* the folds have moved with the rest */
 		t->windows->specs[i].folds = t->windows->folds.items +
@@ -403,14 +306,15 @@ static int twin_windows(lua_State *L)
 	return start(L, t, WORK_WINDOWS, 3);
 }
 
-static int twin_swap(lua_State *L)
+/* A piece of work on the windowed maps that the table at 2 names. */
+static int start_with_maps(lua_State *L, enum work_kind kind)
 {
-	struct lua_twin *t = check(L);
+	struct lua_twin *t = lua_twin__check(L);
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	luaL_checktype(L, 3, LUA_TFUNCTION);
 	if (t->busy)
-		return fail(L, -EBUSY, "the twin is busy");
+		return lua_twin__fail(L, -EBUSY, "the twin is busy");
 	t->maps = 0;
 	for (int i = 0; i < TWIN_MAPS_MAX; i++) {
 		lua_rawgeti(L, 2, i + 1);
@@ -418,15 +322,51 @@ static int twin_swap(lua_State *L)
 			t->maps |= 1ULL << i;
 		lua_pop(L, 1);
 	}
-	return start(L, t, WORK_SWAP, 3);
+	return start(L, t, kind, 3);
+}
+
+static int twin_swap(lua_State *L)
+{
+	return start_with_maps(L, WORK_SWAP);
+}
+
+static int twin_drain(lua_State *L)
+{
+	return start_with_maps(L, WORK_DRAIN);
+}
+
+static int twin_flip(lua_State *L)
+{
+	struct lua_twin *t = lua_twin__check(L);
+
+	luaL_checktype(L, 2, LUA_TFUNCTION);
+	return t->busy ? lua_twin__fail(L, -EBUSY, "the twin is busy") : start(L, t, WORK_FLIP, 2);
+}
+
+static int twin_adopt(lua_State *L)
+{
+	struct lua_twin *t = lua_twin__check(L);
+	struct lua_twin *other = lua_twin__check_at(L, 2);
+	int pushed;
+
+	luaL_checktype(L, 3, LUA_TFUNCTION);
+	luaL_argcheck(L, t != other, 2, "another twin");
+	if (t->busy || other->busy)
+		return lua_twin__fail(L, -EBUSY, "the twin is busy");
+	t->other = other;
+	other->busy = true;
+	pushed = start(L, t, WORK_ADOPT, 3);
+	if (!t->busy)
+		other->busy = false;
+	return pushed;
 }
 
 static int twin_ways(lua_State *L)
 {
-	struct lua_twin *t = check(L);
+	struct lua_twin *t = lua_twin__check(L);
 
 	if (t->busy)
-		return fail(L, -EBUSY, "the twin is busy");
+		return lua_twin__fail(L, -EBUSY, "the twin is busy");
 	lua_newtable(L);
 	for (size_t i = 0; i < twin__count(t->twin); i++) {
 		lua_pushstring(L, extract_way__name(twin__way(t->twin, i)));
@@ -437,7 +377,7 @@ static int twin_ways(lua_State *L)
 
 static int twin_read(lua_State *L)
 {
-	struct lua_twin *t = check(L);
+	struct lua_twin *t = lua_twin__check(L);
 	const char *map = luaL_checkstring(L, 2);
 	bool clear = false;
 
@@ -449,7 +389,7 @@ static int twin_read(lua_State *L)
 		lua_pop(L, 1);
 	}
 	if (t->busy)
-		return fail(L, -EBUSY, "the twin is busy");
+		return lua_twin__fail(L, -EBUSY, "the twin is busy");
 	t->map = map;
 	t->clear = clear;
 	return start(L, t, WORK_READ, 4);
@@ -484,12 +424,26 @@ static int twin_gc(lua_State *L)
 int luaopen_perilune_core_twin(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"entries", twin_entries}, {"use", twin_use},	    {"tail", twin_tail},
-		{"load", twin_load},	   {"attach", twin_attach}, {"windows", twin_windows},
-		{"ways", twin_ways},	   {"swap", twin_swap},	    {"read", twin_read},
-		{"detach", twin_detach},   {"close", twin_close},   {NULL, NULL},
+		{"entries", lua_twin__entries},
+		{"use", lua_twin__use},
+		{"tail", lua_twin__tail},
+		{"share", lua_twin__share},
+		{"keep", lua_twin__keep},
+		{"put", lua_twin__put},
+		{"load", twin_load},
+		{"attach", twin_attach},
+		{"windows", twin_windows},
+		{"ways", twin_ways},
+		{"swap", twin_swap},
+		{"flip", twin_flip},
+		{"drain", twin_drain},
+		{"read", twin_read},
+		{"adopt", twin_adopt},
+		{"detach", twin_detach},
+		{"close", twin_close},
+		{NULL, NULL},
 	};
-	static const luaL_Reg functions[] = {{"open", twin_open}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"open", lua_twin__open}, {NULL, NULL}};
 
 	luaL_newmetatable(L, TWIN_TYPE);
 	lua_newtable(L);

@@ -156,7 +156,7 @@ int twin__prepare(struct twin *twin, struct bpf_object *object, struct error *er
 		if (bpf_program__type(program) == BPF_PROG_TYPE_UNSPEC)
 			bpf_program__set_autoload(program, false);
 	}
-	return 0;
+	return twin__use_shares(twin, object, error);
 }
 
 int twin__fill_tails(struct twin *twin, struct bpf_object *object, struct error *error)
@@ -248,6 +248,7 @@ void twin__free(struct twin *twin)
 		twin_map__free(&twin->maps[i]);
 	for (size_t i = 0; i < twin->nothers; i++)
 		twin_map__free(&twin->others[i]);
+	twin__free_shares(twin);
 	grace__close(&twin->grace);
 	bpf_object__close(twin->objects[1]);
 	bpf_object__close(twin->objects[0]);

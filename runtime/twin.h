@@ -79,6 +79,16 @@ int twin__use(struct twin *twin, const char *program, enum hook hook, struct err
 int twin__set_tail(struct twin *twin, const char *map, uint32_t index, const char *program,
 		   struct error *error);
 
+/*
+ * Before load: `map` is the other's map of the same name, of whose windows it has part: where the other's two instances have each
+ * their own, so have this one's. The other is loaded, and has its windows if there are to be any. Such two are swapped one after
+ * the other before either is drained, and the map is read by the other. -EINVAL: it is not the same kind of map there.
+ */
+int twin__share(struct twin *twin, const struct twin *other, const char *map, struct error *error);
+
+/* Before a map is read that is not windowed: records of per-CPU maps are to have every CPU's values. */
+void twin__keep(struct twin *twin);
+
 /* Loads the first instance. When the verifier refuses, the error says why: -ENOEXEC. */
 int twin__load(struct twin *twin, struct error *error);
 
@@ -87,7 +97,17 @@ int twin__attach(struct twin *twin, const char *program, enum hook hook, int ifi
 		 enum attach_mode mode, const char **mode_name, struct error *error);
 
 /*
- * Loads the second instance, in which these maps are windowed. When it cannot be, the first goes on as it was, and this may be
+ * Takes over every link of `from`: each gets the program of the same name in one step, so that no packet is seen by both or by
+ * neither. When one cannot be replaced, those before it are put back and `from` goes on. A twin that has links of its own cannot: -EBUSY.
+ */
+int twin__adopt(struct twin *twin, struct twin *from, struct error *error);
+
+/* After load: sets an entry of a map that both instances use. -EINVAL: its keys and values have other sizes. */
+int twin__put(struct twin *twin, const char *map, const void *key, size_t key_size,
+	      const void *value, size_t value_size, struct error *error);
+
+/*
+ * Loads the second instance, in which these maps are windowed (none, where only shared ones are). When it cannot be, the first goes on as it was, and this may be
  * tried again. Once it is there: -EALREADY.
  */
 int twin__window(struct twin *twin, const struct twin_spec *specs, size_t count,

@@ -26,6 +26,12 @@ struct twin_tail {
 	uint32_t index;
 };
 
+/* A map that is another twin's: of each of its instances; the second -1 where it has only one of it. */
+struct twin_share {
+	char map[TWIN_NAME];
+	int fds[2];
+};
+
 struct twin_link {
 	struct attachment *attachment;
 	char program[TWIN_NAME];
@@ -56,10 +62,12 @@ struct twin {
 	struct twin_entries entries[TWIN_MAPS_MAX];
 	struct twin_use uses[TWIN_LINKS_MAX + TWIN_TAILS_MAX];
 	struct twin_tail tails[TWIN_TAILS_MAX];
+	struct twin_share shares[TWIN_MAPS_MAX];
 	struct twin_link links[TWIN_LINKS_MAX];
 	struct twin_map maps[TWIN_MAPS_MAX];   /* windowed */
 	struct twin_map others[TWIN_MAPS_MAX]; /* not windowed, as far as they were asked for */
-	size_t nentries, nuses, ntails, nlinks, nmaps, nothers;
+	size_t nentries, nuses, ntails, nshares, nlinks, nmaps, nothers;
+	bool keep; /* per-CPU values of maps that are not windowed stay apart */
 };
 
 /* Copies a name that fits, or fails: -ENAMETOOLONG. */
@@ -69,6 +77,11 @@ int twin__copy_name(char *into, const char *name, struct error *error);
 int twin__prepare(struct twin *twin, struct bpf_object *object, struct error *error);
 /* After it: its tail calls. */
 int twin__fill_tails(struct twin *twin, struct bpf_object *object, struct error *error);
+
+/* Part of twin__prepare: the maps that are another's. */
+int twin__use_shares(struct twin *twin, struct bpf_object *object, struct error *error);
+bool twin__is_share(const struct twin *twin, const char *map);
+void twin__free_shares(struct twin *twin);
 
 void twin_map__free(struct twin_map *map);
 

@@ -117,7 +117,7 @@ static int share_maps(const struct pair *pair, struct error *error)
 					  "%s: %s is a kernel's table of functions, of which there "
 					  "cannot be two",
 					  twin->name, name);
-		if (is_windowed(pair, map))
+		if (is_windowed(pair, map) || twin__is_share(twin, name))
 			continue;
 		if (bpf_map__type(map) == BPF_MAP_TYPE_PROG_ARRAY ||
 		    (window_map__is_outer(map) && holds_windowed(pair, first))) {
@@ -233,7 +233,7 @@ int twin__window(struct twin *twin, const struct twin_spec *specs, size_t count,
 		return error__set(error, -EINVAL, "%s is not loaded", twin->name);
 	if (twin->objects[1])
 		return error__set(error, -EALREADY, "%s has its windows already", twin->name);
-	if (!count || count > TWIN_MAPS_MAX)
+	if ((!count && !twin->nshares) || count > TWIN_MAPS_MAX)
 		return error__set(error, -EINVAL, "%zu windowed maps, where 1 to %d can be", count,
 				  TWIN_MAPS_MAX);
 	pair = calloc(1, sizeof(*pair));

@@ -42,7 +42,7 @@ static int open_live(struct twin *twin, const char *name, int side, struct twin_
 static int add(struct twin *twin, const struct bpf_map *found, const char *name, size_t *number,
 	       struct error *error)
 {
-	static const struct window_shape plain = {0};
+	const struct window_shape plain = {.keep = twin->keep};
 	struct twin_map *map = &twin->others[twin->nothers];
 	int err;
 
