@@ -3,6 +3,7 @@
 -- load → windows.
 local compile = require "perilune.core.compile"
 local filter = require "perilune.core.filter"
+local loop = require "perilune.core.loop"
 local core_probe = require "perilune.core.probe"
 local planner = require "perilune.plan"
 local vm = require "perilune.core.vm"
@@ -26,8 +27,9 @@ local function put_members(decl, probe)
   return true
 end
 
--- Sizes and loading; done(probe, { planned, cached, seconds }) or done(nil, message, code).
+-- Sizes and loading; done(probe, { planned, cached, seconds, load_seconds }) or done(nil, message, code).
 local function load(decl, planned, object, info, exported, done)
+  local began = loop.now()
   local probe, message, code = core_probe.open(object, decl.name)
   if not probe then return done(nil, message, code) end
   for _, map in ipairs(planned.entries) do
@@ -52,7 +54,7 @@ local function load(decl, planned, object, info, exported, done)
     ok, failure, failure_code = put_members(decl, probe)
     if not ok then return done(nil, failure, failure_code) end
     probe:clock()
-    done(probe, { planned = planned, cached = info.cached, seconds = info.seconds })
+    done(probe, { planned = planned, cached = info.cached, seconds = info.seconds, load_seconds = loop.now() - began })
   end)
   if not started then done(nil, message, code) end
 end
@@ -85,9 +87,10 @@ function build.compile(decl, options, done)
     end)
 end
 
---- Compiles and loads. `options`: share, replay, exports (exports.lua, when there are any). done(probe, { planned,
---- cached, seconds }) or done(nil, message, code). Programs that the kernel refuses are made again with more functions,
---- which need less stack and less of the verifier, and in which what is wrong has a name.
+--- Compiles and loads. `options`: share, replay, exports (exports.lua, when there are any). done(probe, {
+--- planned, cached, seconds, load_seconds }) or done(nil, message, code). Programs that the kernel refuses are
+--- made again with more functions, which need less stack and less of the verifier, and in which what is wrong
+--- has a name.
 function build.start(decl, options, done)
   local under_way
   local function start(calls)

@@ -8,6 +8,7 @@ local flow = require "perilune.flow"
 local capture_act = require "perilune.capture_act"
 local form = require "perilune.form"
 local measurable = require "perilune.measurable"
+local metric_form = require "perilune.metric_form"
 local predicate = require "perilune.predicate"
 local probes = require "perilune.probes"
 local receivers = require "perilune.receivers"
@@ -237,8 +238,12 @@ local function triggers_of(rules, declared, map, levels)
 end
 
 local function records_of(exports, map)
-  local records = {}
+  local records, list = {}, {}
   for _, one in ipairs(exports) do
+    if one.form == "records" then list[#list + 1] = one end
+  end
+  by_name(list, "records")
+  for _, one in ipairs(list) do
     local probe = map[one.name]
     if not probe then
       fail(one.at, ('records: there is no probe "%s"'):format(one.name),
@@ -298,8 +303,8 @@ function check.declare(policy, file, options)
   by_name(values.schedules, "schedule")
   decl.schedules = schedule_words.list(values.schedules, decl.levels)
   decl.taps, decl.captures = capture_act.needs(decl.rules), policy.captures
-  by_name(values.exports, "records")
   decl.records = records_of(values.exports, map)
+  decl.metrics = metric_form.list(values.exports, map, decl.attach.hook)
   budget_form.declare(decl, policy, map)
   return decl
 end

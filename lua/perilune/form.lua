@@ -104,12 +104,12 @@ function form.misfit(thing, kind)
   return ("expected a %s, got %s"):format(kind, shown), ('write %s "name" { … }'):format(kind)
 end
 
--- A schema type: a list of forms of one kind.
-function form.list(kind)
+-- A schema type: a list of forms of one kind, or of two.
+function form.list(kind, other)
   return function(value)
     local found, pending = form.kind_of(value)
     if found then
-      if found == kind and not pending then return { value } end
+      if (found == kind or found == other) and not pending then return { value } end
       return nil, form.misfit(value, kind)
     end
     if type(value) ~= "table" then return nil, form.misfit(value, kind) end
@@ -128,7 +128,7 @@ function form.list(kind)
           "is a name misspelt, or used before it is set?"
       end
       local one, waiting = form.kind_of(value[i])
-      if one ~= kind or waiting then return nil, form.misfit(value[i], kind) end
+      if one ~= kind and (one ~= other or not one) or waiting then return nil, form.misfit(value[i], kind) end
       list[i] = value[i]
     end
     return list

@@ -9,6 +9,7 @@ local capture_act = require "perilune.capture_act"
 local form = require "perilune.form"
 local limits = require "perilune.limits"
 local measure = require "perilune.measure"
+local metric_form = require "perilune.metric_form"
 local options = require "perilune.options"
 local probes = require "perilune.probes"
 local receivers = require "perilune.receivers"
@@ -22,7 +23,7 @@ local language = {}
 
 -- Words of the language that are not built yet, so that using one says so.
 local LATER = {
-  "metrics", "source",
+  "source",
   "cap", "drop",
 }
 
@@ -60,7 +61,7 @@ local POLICY = schema.new {
     window = { type = "duration", min = SHORTEST_WINDOW, max = LONGEST_WINDOW, default = 1 },
     always = { type = form.list "probe", default = {} }, levels = { type = form.list "level" },
     sets = { type = form.list "set", default = {} }, rules = { type = form.list "rule", default = {} },
-    exports = { type = form.list "records", default = {} }, limits = { type = "table", default = {} },
+    exports = { type = form.list("records", "metrics"), default = {} }, limits = { type = "table", default = {} },
     budget = { type = "table" }, schedules = { type = form.list "schedule", default = {} },
     receivers = { type = form.list "receiver", default = {} }, captures = { type = "table", default = {} },
     state = { type = state.declare }, history = { type = "count", min = 0, max = 1000, default = 16 },
@@ -119,7 +120,8 @@ function language.words(context)
     end),
     policy = policy_word(), level = plain("level", LEVEL), set = plain("set", sets.SPEC),
     rule = plain("rule", RULE), schedule = schedule_words.word(),
-    records = plain("records", RECORDS), receiver = plain("receiver", receivers.SPEC),
+    records = plain("records", RECORDS), metrics = plain("metrics", metric_form.SPEC),
+    receiver = plain("receiver", receivers.SPEC),
   }
   for word, act in pairs(acts.words()) do known[word] = act end
   for word, make in pairs(measure.vocabulary) do known[word] = make end

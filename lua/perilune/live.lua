@@ -95,7 +95,9 @@ function Live:start()
     self.planned = info.planned
     self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
       info.cached and ", from the cache" or ""))
-    if self.sink.loaded then self.sink:loaded { seconds = info.seconds, cached = info.cached or false } end
+    if self.sink.loaded then
+      self.sink:loaded { seconds = info.seconds, load_seconds = info.load_seconds, cached = info.cached or false }
+    end
     local tap, message, failure = self:tapper(probe)
     if message then return self:fail(message, failure) end
     self.performers = performers.new {

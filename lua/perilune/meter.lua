@@ -61,6 +61,7 @@ function Meter:look()
 end
 
 function Meter:judge(span, force)
+  self.span = span
   local out = self.budget:sample {
     now = span.now, used = span.used, runs = span.runs, ns = span.ns, seconds = span.seconds, level = force.level,
     wanted = self.engine:wanted(),

@@ -204,8 +204,7 @@ end
 -- ---------------------------------------------------------------------------------------------- which one
 
 local OFFERED = {
-  { "application/openmetrics-text", "openmetrics" },
-  { "text/plain", "text" }, { "text/*", "text" }, { "*/*", "text" },
+  ["application/openmetrics-text"] = "openmetrics", ["text/plain"] = "text", ["text/*"] = "text",
 }
 
 local function version_of(parameters) return parameters:match ';%s*version%s*=%s*"?([%w%.]+)' end
@@ -213,18 +212,17 @@ local function version_of(parameters) return parameters:match ';%s*version%s*=%s
 local VERSIONS = { openmetrics = { ["1.0.0"] = true, ["0.0.1"] = true }, text = { ["0.0.4"] = true } }
 
 --- Which format an Accept header (nil: none) asks for: the one of the greatest q, OpenMetrics where both are wanted
---- alike. A version that is not spoken here is not meant.
-function openmetrics.negotiate(accept)
-  local best, best_q = "text", 0
+--- alike. A version that is not spoken here is not meant. default: of who does not say ("text" without).
+function openmetrics.negotiate(accept, default)
+  local best, best_q = default or "text", 0
   for part in (accept or ""):gmatch "[^,]+" do
     local kind, parameters = part:lower():match "^%s*([^;%s]+)%s*(.*)$"
-    local q = tonumber((parameters or ""):match ";%s*q%s*=%s*([%d%.]+)") or 1
-    for _, offer in ipairs(OFFERED) do
-      local version = parameters and version_of(parameters)
-      local spoken = not version or VERSIONS[offer[2]][version]
-      if kind == offer[1] and spoken and (q > best_q or q == best_q and offer[2] == "openmetrics") then
-        best, best_q = offer[2], q
-      end
+    local offered = kind == "*/*" and (default or "text") or OFFERED[kind]
+    local version = offered and version_of(parameters)
+    local q = offered and tonumber(parameters:match ";%s*q%s*=%s*([%d%.]+)") or 1
+    if offered and (not version or VERSIONS[offered][version])
+      and (q > best_q or q == best_q and offered == "openmetrics") then
+      best, best_q = offered, q
     end
   end
   return best

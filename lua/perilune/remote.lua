@@ -4,6 +4,7 @@
 -- daemon asks. It decides nothing: what is asked for is the driver's and the engine's to do.
 local channel = require "perilune.channel"
 local event = require "perilune.event"
+local exposition = require "perilune.exposition"
 local json = require "perilune.json"
 local loop = require "perilune.core.loop"
 local output = require "perilune.output"
@@ -42,6 +43,7 @@ end
 function Remote:event(e)
   e.host, e.site = self.labels.host, self.labels.site
   local text = event.encode(e)
+  self.exposition:event(e)
   if e.event == "window" then
     self.askers = take_askers(self)
     self.window, self.records = text, {}
@@ -54,7 +56,7 @@ end
 
 --- The window is closed and told of: whoever has asked for one gets it.
 function Remote:keep(closed, views, done)
-  if self.metrics then self.metrics:take(closed, views) end
+  self.exposition:take(closed, views)
   done(views)
   if self.askers then
     local value = { window = json.raw(self.window), records = json.array(self.records) }
@@ -67,7 +69,10 @@ end
 
 function Remote.status() return true end
 
-function Remote:loaded(info) self:write(channel.loaded(info)) end
+function Remote:loaded(info)
+  self.exposition:loaded(info)
+  self:write(channel.loaded(info))
+end
 
 function Remote:close() return self.out:write "" end
 
@@ -116,7 +121,7 @@ function commands.drain(self, request)
 end
 
 function commands.metrics(self)
-  return self.metrics and self.metrics:families() or json.array {}
+  return json.raw(self.exposition:json())
 end
 
 function commands.want(self, request)
@@ -176,7 +181,7 @@ end
 
 --- Takes commands for this driver from now on. loader: anew.lua's.
 function Remote:serve(driver, loader)
-  self.driver, self.loader = driver, loader
+  self.driver, self.loader, self.exposition = driver, loader, exposition.new(driver)
   local take = channel.lines(function(line) self:command(line) end, channel.LONGEST.down)
   self.watch = loop.watch(0, function()
     local bytes, _, code = term.read(0)

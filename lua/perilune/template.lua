@@ -42,7 +42,7 @@ end
 local required = { "name", "help", "fields", "features", "knobs", "hooks", "windows" }
 local known = {
   "name", "help", "rows", "key", "key_fields", "fields", "features", "knobs", "hooks", "windows", "needs",
-  "calls",
+  "calls", "metrics",
 }
 
 local FOLDS = { "sum", "min", "max", "last" }

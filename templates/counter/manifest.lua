@@ -4,6 +4,7 @@ return {
   name = "counter",
   help = "packets and bytes that cross the hook, each way",
   rows = false,
+  metrics = "traffic", -- what scrapers call it: a name is not to say that it is a counter
   needs = {},
   fields = {
     { name = "direction", unit = "name", help = "ingress or egress, as the interface sees it" },
@@ -21,7 +22,7 @@ return {
     },
     size_hist = {
       help = "IP packets by their octets: up to 63, 127, 255 … 65535, and more",
-      fields = { { name = "sizes", list = true, classes = { first = 64, unit = "bytes" } } },
+      fields = { { name = "sizes", list = true, classes = { first = 64, unit = "bytes", sum = "bytes" } } },
       unit = "packets",
     },
     by_proto = {

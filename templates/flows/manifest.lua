@@ -44,7 +44,7 @@ return {
     },
     size_hist = {
       help = "packets by their IP octets: up to 63, 127, 255 … 65535, and more",
-      fields = { { name = "sizes", list = true, classes = { first = 64, unit = "bytes" } } },
+      fields = { { name = "sizes", list = true, classes = { first = 64, unit = "bytes", sum = "bytes" } } },
       unit = "packets",
     },
     tunnel = {

@@ -119,6 +119,8 @@ def lives_as_its_interface_says(world):
     entries = ask(200, "GET", "/v1/maps/%d?limit=1&fold=sum" % mine[0], "/v1/maps/{id}").json()
     equal(1, len(entries), "the entries of a map")
     ask(404, "GET", "/v1/maps/4294967295", "/v1/maps/{id}")
+    ask(200, "GET", "/metrics")
+    ask(200, "GET", "/open-metrics")
     ask(200, "POST", "/v1/reload")
     ask(200, "GET", "/v1/openapi.json")
     interface = ask.__self__

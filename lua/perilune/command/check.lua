@@ -6,6 +6,7 @@ local configuration = require "perilune.serve.configuration"
 local format = require "perilune.format"
 local kernel = require "perilune.core.kernel"
 local level_cost = require "perilune.level_cost"
+local metric_form = require "perilune.metric_form"
 local session = require "perilune.session"
 local show = require "perilune.repl.show"
 
@@ -17,7 +18,8 @@ local check = {
 Checks the policy, compiles it and has the kernel verify every level for every hook. Nothing is attached. Without
 privileges it does all but the verifier and says so. Warns of levels that nothing leads to, of rules that cannot fire or
 never clear, and of those that would swing; and says what each level costs a packet (ns on a frame in memory, net of a
-program that only passes it), how much of the verifier's patience it takes, and the memory of its maps.
+program that only passes it), how much of the verifier's patience it takes, and the memory of its maps; of metrics, how
+much a scrape is at most.
 The daemon's configuration (perilune serve) is checked too.
 
   --set NAME=VALUE  sets an option that the policy declares
@@ -52,6 +54,14 @@ local function checker(decl, context, found, finished)
   return driver
 end
 
+local function report_metrics(decl, context)
+  for _, declared in ipairs(decl.metrics) do
+    local most = metric_form.most(declared)
+    context.out(("  metrics %s: at most %s series a field, %s samples, some %s a scrape"):format(declared.probe,
+      format.count(most.series), format.count(most.samples), format.bytes(most.bytes)))
+  end
+end
+
 local function headroom(cost) return 1 - cost.verified / level_cost.VERIFIER_MOST end
 
 local function report_text(decl, found, context)
@@ -60,6 +70,7 @@ local function report_text(decl, found, context)
   context.out(("%s: %s: level%s %s: compiled in %.0f ms%s, %s"):format(decl.file, decl.name, #names == 1 and "" or "s",
     table.concat(names, ", "), found.seconds * 1000, found.cached and " (cached)" or "",
     found.verified and "verified" or "not verified (needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"))
+  report_metrics(decl, context)
   if not found.costs then return end
   local rows = {}
   for i, cost in ipairs(found.costs) do

@@ -13,6 +13,7 @@ local http = require "perilune.core.http"
 local loop = require "perilune.core.loop"
 local policies = require "perilune.serve.policies"
 local router = require "perilune.serve.router"
+local scrape = require "perilune.serve.scrape"
 local secret = require "perilune.core.secret"
 local stream = require "perilune.serve.stream"
 local vm = require "perilune.core.vm"
@@ -25,7 +26,7 @@ local TICK_SECONDS = 0.1
 
 local function all_routes()
   local list = {}
-  for _, part in ipairs { "service", "policies" } do
+  for _, part in ipairs { "service", "policies", "metrics" } do
     for _, route in ipairs(require("perilune.serve.routes_" .. part)) do list[#list + 1] = route end
   end
   return list
@@ -47,6 +48,12 @@ function daemon.new(settings)
     share = settings.share, templates = settings.templates, began = loop.now(), now = loop.now, dumps = 0,
     routes = all_routes(), reload = function(done) self:reload(done) end,
   }
+  self.context.scrape = scrape.new(self.context)
+  function self.context.connections()
+    local count = 0
+    for _, server in ipairs(self.servers) do count = count + server:connections() end
+    return count
+  end
   self.router = router.new {
     routes = self.context.routes, auth = self.auth, context = self.context,
     over = function(call) self:over(call) end,
@@ -57,6 +64,7 @@ end
 
 -- A request is answered.
 function Daemon:over(call)
+  self.context.scrape:answered(call.status)
   local level = call.status >= 500 and "warn" or "debug"
   self.log[level](self.log, "request", {
     method = call.request:method(), path = call.route and call.route.path or "?", status = call.status,
