@@ -266,7 +266,7 @@ struct loop_watch {
 	struct loop_timer timer; /* first: handles are told apart by type only */
 };
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct loop_timer *timer = poll->data;
 
@@ -282,11 +282,19 @@ int loop_watch__new(struct loop *loop, int fd, loop_timer_fn fn, void *arg, stru
 	if (own < 0)
 		return -errno;
 	flags = fcntl(own, F_GETFL);
-	err = new_poll(loop, own, on_readable, fn, arg, (struct loop_timer **)out);
+	err = new_poll(loop, own, on_ready, fn, arg, (struct loop_timer **)out);
 	/* libuv makes it non-blocking, and so it would be for everybody who has the same: a shell behind us, say. */
 	if (!err && flags >= 0)
 		fcntl(own, F_SETFL, flags);
 	return err;
+}
+
+int loop_watch__want(struct loop_watch *watch, bool readable, bool writable)
+{
+	uv_poll_t *poll = &watch->timer.poll;
+	int events = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+
+	return events ? uv_poll_start(poll, events, on_ready) : uv_poll_stop(poll);
 }
 
 void loop_watch__free(struct loop_watch *watch)

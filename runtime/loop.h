@@ -80,6 +80,8 @@ int loop_timer__on_step(struct loop *loop, loop_timer_fn fn, void *arg, struct l
  */
 int loop_watch__new(struct loop *loop, int fd, loop_timer_fn fn, void *arg,
 		    struct loop_watch **out);
+/* What it calls `fn` for instead of reading alone; for neither, it calls no more. */
+int loop_watch__want(struct loop_watch *watch, bool readable, bool writable);
 void loop_watch__free(struct loop_watch *watch);
 
 typedef void (*loop_signal_fn)(int signum, void *arg);

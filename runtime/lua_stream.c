@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lua_stream.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+
+#include "lua_table.h"
+#include "lua_vm.h"
+#include "stream.h"
+
+#define STREAM_TYPE "perilune.stream"
+
+struct lua_stream {
+	struct stream *stream; /* NULL: closed */
+	struct lua_vm *vm;
+	int bytes, ended; /* functions */
+	int self;	  /* until it has ended */
+};
+
+static int fail(lua_State *L, int code)
+{
+	struct error error;
+
+	error__set(&error, code, "%s", strerror(-code));
+	return lua_vm__fail(L, code, &error);
+}
+
+static void shut(lua_State *L, struct lua_stream *s)
+{
+	stream__free(s->stream);
+	s->stream = NULL;
+	lua_vm__unref(L, &s->bytes);
+	lua_vm__unref(L, &s->ended);
+	lua_vm__unref(L, &s->self);
+}
+
+static void on_bytes(const char *bytes, size_t len, void *arg)
+{
+	struct lua_stream *s = arg;
+	lua_State *L = lua_vm__state(s->vm);
+
+	lua_vm__push(L, s->bytes);
+	lua_pushlstring(L, bytes, len);
+	lua_vm__call(s->vm, 1, 0);
+}
+
+static void on_end(int err, void *arg)
+{
+	struct lua_stream *s = arg;
+	struct lua_vm *vm = s->vm;
+	lua_State *L = lua_vm__state(vm);
+
+	lua_vm__push(L, s->ended);
+	shut(L, s); /* and may be collected from here on */
+	if (!err) {
+		lua_vm__call(vm, 0, 0);
+		return;
+	}
+	fail(L, err);
+	lua_remove(L, -3); /* the nil */
+	lua_vm__call(vm, 2, 0);
+}
+
+static int function_at(lua_State *L, const char *name)
+{
+	int ref;
+
+	lua_getfield(L, 1, name);
+	luaL_checktype(L, -1, LUA_TFUNCTION);
+	ref = lua_vm__ref(L, -1);
+	lua_pop(L, 1);
+	return ref;
+}
+
+static int core_connect(lua_State *L)
+{
+	struct stream_spec spec = {.bytes = on_bytes, .end = on_end};
+	struct lua_stream *s;
+	struct error error;
+	int err;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	spec.path = lua_table__string(L, 1, "path");
+	spec.host = lua_table__string(L, 1, "host");
+	luaL_argcheck(L, !spec.path != !spec.host, 1, "either path or host");
+	spec.port = (uint16_t)lua_table__integer(L, 1, "port", 0);
+	s = lua_newuserdata(L, sizeof(*s));
+	*s = (struct lua_stream){.vm = lua_vm__from(L),
+				 .bytes = LUA_NOREF,
+				 .ended = LUA_NOREF,
+				 .self = LUA_NOREF};
+	luaL_getmetatable(L, STREAM_TYPE);
+	lua_setmetatable(L, -2);
+	s->bytes = function_at(L, "bytes");
+	s->ended = function_at(L, "ended");
+	spec.arg = s;
+	err = stream__connect(lua_vm__loop(s->vm), &spec, &s->stream, &error);
+	if (err) {
+		shut(L, s);
+		return lua_vm__fail(L, err, &error);
+	}
+	s->self = lua_vm__ref(L, -1);
+	return 1;
+}
+
+static int stream_write(lua_State *L)
+{
+	struct lua_stream *s = luaL_checkudata(L, 1, STREAM_TYPE);
+	size_t len;
+	const char *text = luaL_checklstring(L, 2, &len);
+	int err = s->stream ? stream__write(s->stream, text, len) : -EPIPE;
+
+	if (err)
+		return fail(L, err);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int stream_close(lua_State *L)
+{
+	shut(L, luaL_checkudata(L, 1, STREAM_TYPE));
+	return 0;
+}
+
+int luaopen_perilune_core_stream(lua_State *L)
+{
+	static const luaL_Reg methods[] = {
+		{"write", stream_write},
+		{"close", stream_close},
+		{"__gc", stream_close},
+		{NULL, NULL},
+	};
+	static const luaL_Reg functions[] = {{"connect", core_connect}, {NULL, NULL}};
+
+	luaL_newmetatable(L, STREAM_TYPE);
+	luaL_register(L, NULL, methods);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 1);
+	lua_newtable(L);
+	luaL_register(L, NULL, functions);
+	return 1;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client's end of a connection: to a Unix socket or over TCP, on the loop, and never waiting.
+ *
+ * What is written before the connection stands waits for it. Whatever becomes of it, end() is told once: 0 when the other end
+ * has closed, else -errno, also of the connect.
+ */
+#ifndef PERILUNE_STREAM_H
+#define PERILUNE_STREAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "loop.h"
+
+struct stream;
+
+struct stream_spec {
+	const char *path; /* of a Unix socket, or NULL */
+	const char *host; /* a numeric address otherwise */
+	uint16_t port;
+	/* Both may free the stream. */
+	void (*bytes)(const char *bytes, size_t len, void *arg);
+	void (*end)(int err, void *arg);
+	void *arg;
+};
+
+/* Does not keep the loop running. What is wrong at once is returned, and end() is not called then. */
+int stream__connect(struct loop *loop, const struct stream_spec *spec, struct stream **out,
+		    struct error *error);
+
+/* -ENOBUFS, and nothing is written, when the other end does not read and too much waits for it; -EPIPE after the end. */
+int stream__write(struct stream *stream, const void *bytes, size_t len);
+
+/* Closes it; nothing is called any more. NULL-safe. */
+void stream__free(struct stream *stream);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "buf.h"
+#include "loop.h"
+#include "stream.h"
+
+#define MS 1000000ULL
+
+/* A loop, a server's socket that is accepted by hand, and a client's end. */
+struct world {
+	struct loop *loop;
+	struct loop_timer *patience;
+	struct stream *stream;
+	char path[64];
+	int listener, peer;
+	struct buf got;
+	size_t enough;	   /* bytes after which the loop stops */
+	bool free_at_once; /* in the first bytes() */
+	int ends, err;
+};
+
+static void too_late(void *arg)
+{
+	(void)arg;
+	fail_msg("nothing came in time");
+}
+
+static void on_bytes(const char *bytes, size_t len, void *arg)
+{
+	struct world *w = arg;
+
+	assert_int_equal(buf__append(&w->got, bytes, len), 0);
+	if (w->free_at_once) {
+		stream__free(w->stream);
+		w->stream = NULL;
+		loop__stop(w->loop);
+	}
+	if (w->got.len >= w->enough)
+		loop__stop(w->loop);
+}
+
+static void on_end(int err, void *arg)
+{
+	struct world *w = arg;
+
+	w->ends++;
+	w->err = err;
+	loop__stop(w->loop);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	assert_non_null(w);
+	assert_int_equal(loop__new(&w->loop), 0);
+	assert_int_equal(loop_timer__new(w->loop, too_late, NULL, &w->patience), 0);
+	assert_int_equal(loop_timer__start(w->patience, loop__now() + 60000 * MS), 0);
+	buf__init(&w->got, 64 << 20);
+	snprintf(w->path, sizeof(w->path), "/tmp/perilune-stream.%d", getpid());
+	unlink(w->path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", w->path);
+	w->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(w->listener, (void *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(w->listener, 8), 0);
+	w->peer = -1;
+	w->enough = SIZE_MAX;
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	stream__free(w->stream);
+	loop_timer__free(w->patience);
+	loop__free(w->loop);
+	close(w->listener);
+	if (w->peer >= 0)
+		close(w->peer);
+	unlink(w->path);
+	buf__free(&w->got);
+	free(w);
+	return 0;
+}
+
+static int connect_to(struct world *w, const char *path, const char *host, uint16_t port)
+{
+	struct stream_spec spec = {.path = path,
+				   .host = host,
+				   .port = port,
+				   .bytes = on_bytes,
+				   .end = on_end,
+				   .arg = w};
+	struct error error;
+
+	return stream__connect(w->loop, &spec, &w->stream, &error);
+}
+
+static void what_is_written_arrives_and_so_does_the_answer(void **state)
+{
+	struct world *w = *state;
+	char bytes[16] = "";
+
+	assert_int_equal(connect_to(w, w->path, NULL, 0), 0);
+	assert_int_equal(stream__write(w->stream, "hello", 5), 0);
+	w->peer = accept(w->listener, NULL, NULL);
+	w->enough = 3;
+	assert_int_equal(write(w->peer, "abc", 3), 3);
+	assert_int_equal(loop__run(w->loop), 0);
+	assert_string_equal(w->got.data, "abc");
+	assert_int_equal(read(w->peer, bytes, sizeof(bytes)), 5);
+	assert_string_equal(bytes, "hello");
+	close(w->peer);
+	w->peer = -1;
+	assert_int_equal(loop__run(w->loop), 0);
+	assert_int_equal(w->ends, 1);
+	assert_int_equal(w->err, 0);
+	assert_int_equal(stream__write(w->stream, "x", 1), -EPIPE);
+}
+
+/* The peer reads between two runs of the loop. */
+static void what_the_socket_does_not_take_waits_and_has_a_ceiling(void **state)
+{
+	struct world *w = *state;
+	size_t size = 8 << 20, total = 0;
+	char *big = malloc(size), bytes[65536];
+	ssize_t n;
+
+	assert_non_null(big);
+	memset(big, 'x', size);
+	assert_int_equal(connect_to(w, w->path, NULL, 0), 0);
+	assert_int_equal(stream__write(w->stream, big, size), 0);
+	assert_int_equal(stream__write(w->stream, big, size), 0);
+	assert_int_equal(stream__write(w->stream, big, size), -ENOBUFS);
+	free(big);
+	w->peer = accept(w->listener, NULL, NULL);
+	w->enough = 1;
+	while (total < 2 * size) {
+		/* Every byte that the peer has read is answered, so that the loop runs once more. */
+		buf__clear(&w->got);
+		assert_int_equal(write(w->peer, "y", 1), 1);
+		assert_int_equal(loop__run(w->loop), 0);
+		n = recv(w->peer, bytes, sizeof(bytes), 0);
+		assert_true(n > 0);
+		total += (size_t)n;
+	}
+	assert_int_equal(total, 2 * size);
+}
+
+static void it_may_be_freed_from_within(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(connect_to(w, w->path, NULL, 0), 0);
+	w->peer = accept(w->listener, NULL, NULL);
+	w->free_at_once = true;
+	assert_int_equal(write(w->peer, "abc", 3), 3);
+	assert_int_equal(loop__run(w->loop), 0);
+	assert_null(w->stream);
+	assert_int_equal(w->ends, 0);
+}
+
+static void what_cannot_be_reached_is_an_error(void **state)
+{
+	struct world *w = *state;
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	char path[200];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect_to(w, "/tmp/perilune-nothing", NULL, 0), -ENOENT);
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	assert_int_equal(connect_to(w, path, NULL, 0), -ENAMETOOLONG);
+	assert_int_equal(connect_to(w, NULL, "localhost", 1), -EINVAL);
+	/* A port that is taken and not listened at refuses, on TCP after a while. */
+	assert_int_equal(bind(fd, (void *)&address, len), 0);
+	assert_int_equal(getsockname(fd, (void *)&address, &len), 0);
+	assert_int_equal(connect_to(w, NULL, "127.0.0.1", ntohs(address.sin_port)), 0);
+	assert_int_equal(loop__run(w->loop), 0);
+	assert_int_equal(w->ends, 1);
+	assert_int_equal(w->err, -ECONNREFUSED);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_is_written_arrives_and_so_does_the_answer,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_the_socket_does_not_take_waits_and_has_a_ceiling, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_may_be_freed_from_within, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_be_reached_is_an_error, setup,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
