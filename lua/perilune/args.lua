@@ -4,7 +4,9 @@
 --   args.parse({ set = "pairs", ["for"] = "text", json = "flag" }, list)
 --     → { set = { k = v }, json = true, [1] = "x.lua" }
 --
--- "text" and "pairs" take the next word or what follows "="; "pairs" may come many times, each k=v.
+-- "text" and "pairs" take the next word or what follows "="; "pairs" may come many times, each k=v. ["-f"] = "follow"
+-- gives a long option a short name.
+local units = require "perilune.units"
 local words = require "perilune.words"
 
 local args = {}
@@ -26,6 +28,17 @@ local function pair(into, text)
   return into
 end
 
+-- What can be written with two dashes.
+local function long(spec)
+  local names = {}
+  for _, name in ipairs(words.keys(spec)) do
+    if name:sub(1, 1) ~= "-" then names[#names + 1] = name end
+  end
+  return names
+end
+
+args.long = long
+
 --- nil, message when a word does not fit.
 function args.parse(spec, list)
   local out, i = {}, 1
@@ -34,10 +47,11 @@ function args.parse(spec, list)
     local name, inline = word:match "^%-%-([%w-]+)=(.*)$"
     name = name or word:match "^%-%-([%w-]+)$"
     if word == "-h" then name = "help" end
+    if word:find "^%-%a$" then name = name or spec[word] end
     if name then
       local kind = name == "help" and "flag" or spec[name]
       if not kind then
-        return nil, ("there is no option --%s here (%s)"):format(name, words.suggest(name, words.keys(spec)))
+        return nil, ("there is no option --%s here (%s)"):format(name, words.suggest(name, long(spec)))
       end
       local value, at = take(kind, name, inline, list, i)
       if value == nil then return nil, at end
@@ -56,6 +70,15 @@ function args.parse(spec, list)
     i = i + 1
   end
   return out
+end
+
+--- The seconds that an option of this name says ("10s", "5m"); nil without it, and nil, message when it is no time.
+function args.duration(parsed, name)
+  local text = parsed[name]
+  if not text then return nil end
+  local seconds, message = units.parse(text, "duration")
+  if not seconds then return nil, ("--%s %s: %s (write it like --%s 10s)"):format(name, text, message, name) end
+  return seconds
 end
 
 return args

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Reads JSON as RFC 8259 has it, strictly: one value and nothing after it. null becomes json_read.null, since a table
--- cannot hold nil; an object's name that is there twice is an error.
+-- cannot hold nil; an object's name that is there twice is an error. Whoever writes the value again may have lists and
+-- null as their writer knows them.
 local json_read = {}
 
 json_read.null = setmetatable({}, { __tostring = function() return "null" end })
@@ -78,8 +79,10 @@ local function skip(text, i) return text:find("[^ \t\r\n]", i) or #text + 1 end
 
 local value_at
 
+local make -- { list = function(table) → table, null = }, while a text is read
+
 local function list_at(text, i, depth)
-  local list = {}
+  local list = make.list({})
   i = skip(text, i)
   if text:sub(i, i) == "]" then return list, i + 1 end
   while true do
@@ -122,13 +125,18 @@ function value_at(text, i, depth)
   local word = text:match("^%l+", i)
   if word then
     if LITERALS[word] == nil then fail(i, "a value expected") end
+    if word == "null" then return make.null, i + 4 end
     return LITERALS[word], i + #word
   end
   return number_at(text, i)
 end
 
---- The value of a JSON text | nil, what is wrong, at which byte.
-function json_read.decode(text)
+local function as_it_is(list) return list end
+
+--- The value of a JSON text | nil, what is wrong, at which byte. as: { list = function(table) that makes a list of an
+--- empty table, null = what stands for null }, or nothing.
+function json_read.decode(text, as)
+  make = { list = as and as.list or as_it_is, null = as and as.null or json_read.null }
   local ok, value = pcall(function()
     local value, i = value_at(text, skip(text, 1), 0)
     i = skip(text, i)

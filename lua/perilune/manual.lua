@@ -3,7 +3,7 @@
 -- The man page and the completion of shells, made of what the commands say of themselves. Pure: commands in, text out.
 --
 -- commands: a list of { name, usage, summary, help, options } in the order in which they are listed.
-local words = require "perilune.words"
+local args = require "perilune.args"
 
 local manual = {}
 
@@ -37,12 +37,15 @@ it.]],
   files = {
     { "~/.cache/perilune", "compiled objects (PERILUNE_CACHE names another directory)" },
     { "~/.perilune_history", "lines of perilune repl" },
+    { "/run/perilune/perilune.sock", "where the daemon listens" },
     { "/run/perilune", "what has been attached by clsact, for the sweep after a crash" },
   },
   environment = {
     { "PERILUNE_PATH", "directories, colon-separated, whose lua/ and templates/ come before perilune's own" },
     { "PERILUNE_CLANG", "the clang to use" },
     { "PERILUNE_CACHE", "where compiled objects are kept" },
+    { "PERILUNE_SERVER", "which daemon status, events, level and reload talk to, like http://127.0.0.1:9000" },
+    { "PERILUNE_TOKEN", "the bearer token that they show it" },
     { "PERILUNE_STATE", "where what outlives a run is kept: baselines, state of policies" },
     { "NO_COLOR", "no colours on a terminal" },
   },
@@ -89,11 +92,11 @@ function manual.page(commands, version)
 end
 
 -- What a command's options are called by a person; those between processes are not.
-local HIDDEN = { parent = true, eval = true }
+local HIDDEN = { parent = true, eval = true, channel = true, names = true }
 
 function manual.options(command)
   local list = {}
-  for _, name in ipairs(words.keys(command.options or {})) do
+  for _, name in ipairs(args.long(command.options or {})) do
     if not HIDDEN[name] then list[#list + 1] = "--" .. name end
   end
   list[#list + 1] = "--help"
@@ -125,6 +128,8 @@ _perilune() {
   case $before in
   --template) COMPREPLY=($(compgen -W "$(_perilune_names templates)" -- "$word")) ; return ;;
   --set) COMPREPLY=($(compgen -W 'iface= hook= window=' -- "$word")) ; compopt -o nospace ; return ;;
+  --token-file|--socket|--credentials|--config|--audit) COMPREPLY=($(compgen -f -- "$word")) ; return ;;
+  --role) COMPREPLY=($(compgen -W 'read operate admin' -- "$word")) ; return ;;
   esac
   case $word in
   -*) COMPREPLY=($(compgen -W "$options" -- "$word")) ; return ;;
@@ -132,6 +137,13 @@ _perilune() {
   case $command in
   templates|top) COMPREPLY=($(compgen -W "$(_perilune_names templates)" -- "$word")) ;;
   map) [ "$COMP_CWORD" -gt 2 ] || { COMPREPLY=($(compgen -W 'list dump' -- "$word")) ; return ; } ;;
+  status|events) COMPREPLY=($(compgen -W "$(perilune status --names 2>/dev/null)" -- "$word")) ; return ;;
+  level)
+    local offered="status --names"
+    [ "$COMP_CWORD" -eq 2 ] || offered="level ${COMP_WORDS[2]} --names"
+    COMPREPLY=($(compgen -W "$(perilune $offered 2>/dev/null)" -- "$word"))
+    return ;;
+  reload) return ;;
   bench) COMPREPLY=($(compgen -W "$(_perilune_names bench)" -- "$word")) ;;
   esac
   local kind

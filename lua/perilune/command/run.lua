@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune run: attach a policy and watch.
 local anew = require "perilune.anew"
+local args = require "perilune.args"
 local child = require "perilune.core.child"
 local files = require "perilune.core.files"
 local live = require "perilune.live"
 local remote = require "perilune.remote"
 local session = require "perilune.session"
 local supervise = require "perilune.supervise"
-local units = require "perilune.units"
 local watch = require "perilune.watch"
 
 local run = {
@@ -57,13 +57,8 @@ function run.run(parsed, context)
   end
   -- --parent PID: one of several, started by supervise.lua in that process.
   if parsed.parent and not child.follow(tonumber(parsed.parent) or 0) then return context.exit.failed end
-  local seconds, message, code
-  if parsed["for"] then
-    seconds, message = units.parse(parsed["for"], "duration")
-    if not seconds then
-      return context.fail(("--for %s: %s (write it like --for 10s)"):format(parsed["for"], message))
-    end
-  end
+  local seconds, message = args.duration(parsed, "for")
+  if message then return context.fail(message) end
   -- --channel: the daemon's, spoken to by its standard input.
   local far = parsed.channel and remote.new { host = parsed.host, site = parsed.site }
   if #parsed > 1 then
@@ -73,7 +68,7 @@ function run.run(parsed, context)
     end
     return supervise.run(parsed, context)
   end
-  local decl
+  local decl, code
   decl, message, code = session.load(parsed, context)
   if not decl then return context.fail(message, code) end
   session.warn(decl, context)

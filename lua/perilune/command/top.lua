@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune top: a full-screen live view.
+local args = require "perilune.args"
 local live = require "perilune.live"
 local loop = require "perilune.core.loop"
 local policy = require "perilune.policy"
@@ -8,7 +9,6 @@ local session = require "perilune.session"
 local sink_text = require "perilune.sink_text"
 local term = require "perilune.core.term"
 local top_view = require "perilune.top"
-local units = require "perilune.units"
 local words = require "perilune.words"
 
 local top = {
@@ -90,14 +90,9 @@ end
 
 function top.run(parsed, context)
   if #parsed > 1 then return context.fail "top takes one policy, or the name of one template" end
-  local seconds, message, code
-  if parsed["for"] then
-    seconds, message = units.parse(parsed["for"], "duration")
-    if not seconds then
-      return context.fail(("--for %s: %s (write it like --for 10s)"):format(parsed["for"], message))
-    end
-  end
-  local decl, interfaces
+  local seconds, message = args.duration(parsed, "for")
+  if message then return context.fail(message) end
+  local decl, interfaces, code
   decl, message, code = declaration(parsed, context)
   if not decl then return context.fail(message, code) end
   interfaces, message, code = session.interfaces(decl)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+# ctest: once
+# ctest: timeout 300
+"""The commands for people at the daemon: status, events, level, reload; what they show is held against the interface, asked by a
+client that is not perilune's, and what they do against the policy itself."""
+import json
+import os
+import select
+import signal
+import subprocess
+
+from schema import SCHEMA, Checker
+from serve import COUNT, PATIENCE, PERILUNE, Daemon, equal, fail, main, until
+
+
+def perilune(world, *words, env=None, user=None):
+    """(exit status, standard output, standard error)"""
+    before = ["setpriv", "--reuid", user, "--clear-groups"] if user else []
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PERILUNE_SERVER")}
+    done = subprocess.run(["ip", "netns", "exec", world.netns, *before, PERILUNE, *words], capture_output=True, text=True, check=False,
+                          timeout=PATIENCE, env=dict(environment, **(env or {})))
+    return done.returncode, done.stdout, done.stderr
+
+
+def says(expected_status, words, result, what):
+    """It ends like this, and says these words: on standard error when it fails."""
+    status, out, err = result
+    equal(expected_status, status, "the exit status of %s (%s%s)" % (what, out, err))
+    for word in words:
+        if word not in (err if status else out):
+            fail("%s: %r is not in %r" % (what, word, err if status else out))
+    if status and not err.startswith("perilune: "):
+        fail("%s: %r does not begin as errors do" % (what, err))
+
+
+def people_see_and_do(world):
+    daemon = Daemon(world, world.write("count.lua", COUNT % ""))
+    daemon.wait_for("count")
+    at = ["--socket", daemon.socket]
+    until(lambda: daemon.get("/v1/policies/count/windows")["windows"], "a window")
+    says(0, ["perilune ", "you are uid 0 (admin)", "count   running  calm", "vb tc.ingress"], perilune(world, "status", *at), "status")
+    says(0, ["[calm]  deep", "vb tc.ingress (tcx)", "to  flows by dst", "window = 100ms"],
+         perilune(world, "status", "count", *at), "status of one")
+    shown = json.loads(perilune(world, "status", "--json", *at)[1])
+    same = daemon.get("/v1/policies")["policies"][0]
+    for name in "name", "state", "origin", "level", "levels", "attachments", "started", "restarts":
+        equal(same[name], shown["policies"][0][name], name)
+    # A level is held, for a time, and let go.
+    says(0, ["count: held at deep for 10m 00s", "level count --release"], perilune(world, "level", "count", "deep", "--for", "10m", *at), "level")
+    until(lambda: daemon.policy("count")["level"] == "deep", "the level")
+    left = until(lambda: daemon.policy("count")["claims"], "who holds it")[0]["seconds_left"]
+    if not 500 < left <= 600:
+        fail("held for %r s more" % left)
+    says(0, ["calm  [deep]", "somebody (perilune level) holds deep for "], perilune(world, "level", "count", *at), "who holds it")
+    says(0, ["let go"], perilune(world, "level", "count", "--release", *at), "release")
+    until(lambda: daemon.policy("count")["level"] == "calm", "the level that was let go")
+    # What has been, and the lines of --json as the schema has them.
+    says(0, ["count: ", "calm → deep", "deep → calm"], perilune(world, "events", *at), "events")
+    status, out, _ = perilune(world, "events", "--json", "--windows", "--last", "50", *at)
+    equal(0, status, "the exit status of events")
+    checker = Checker(SCHEMA)
+    for line in out.splitlines():
+        equal([], checker.problems(line), "what the schema has against " + line)
+    lines = [json.loads(line) for line in out.splitlines()]
+    equal(sorted(line["time"] for line in lines), [line["time"] for line in lines], "the order of events")
+    moves = [(line["from"], line["to"]) for line in lines if line["event"] == "transition"]
+    equal([("calm", "deep"), ("deep", "calm")], moves, "the transitions")
+    equal("calm\ndeep\n", perilune(world, "level", "count", "--names", *at)[1], "the names of levels")
+    says(0, ["reloaded"], perilune(world, "reload", *at), "reload")
+    # What cannot be says what to do.
+    says(2, ['there is no policy cont (did you mean "count"?)'], perilune(world, "level", "cont", "deep", *at), "a wrong policy")
+    says(2, ['there is no level "dep" (did you mean "deep"?)'], perilune(world, "level", "count", "dep", *at), "a wrong level")
+    says(2, ["--for soon"], perilune(world, "level", "count", "deep", "--for", "soon", *at), "a wrong time")
+    says(2, ['did you mean "transition"'], perilune(world, "events", "--only", "transitions", *at), "a wrong event")
+    says(3, ["not permitted to connect"], perilune(world, "status", *at, user="65534"), "somebody else")
+    says(1, ["no daemon listens at /nowhere", "perilune serve"], perilune(world, "status", "--socket", "/nowhere"), "no daemon")
+    equal(0, daemon.stop(), "the exit status")
+    says(1, ["no daemon listens"], perilune(world, "status", *at), "a daemon that has ended")
+
+
+def events_are_followed(world):
+    daemon = Daemon(world, world.write("count.lua", COUNT % ""))
+    daemon.wait_for("count")
+    follower = subprocess.Popen(["ip", "netns", "exec", world.netns, PERILUNE, "events", "-f", "--json", "--socket", daemon.socket],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    world.closers.append(lambda: follower.poll() is None and follower.kill())
+    # It listens once something comes of it: levels are forced until then.
+    seen = b""
+    level = 0
+    while b"\n" not in seen:
+        level += 1
+        daemon.ask("PUT", "/v1/policies/count/level", body={"level": ("deep", "calm")[level % 2]})
+        if select.select([follower.stdout], [], [], 0.5)[0]:
+            seen += os.read(follower.stdout.fileno(), 65536)
+        if level > 100:
+            fail("nothing is followed")
+    first = json.loads(seen.split(b"\n")[0])
+    equal("transition", first["event"], "the event")
+    equal(0, daemon.stop(), "the exit status")
+    equal(1, follower.wait(PATIENCE), "the exit status of the follower")
+    if b"the daemon has ended" not in follower.stderr.read():
+        fail("the end of the daemon is not told")
+    # Ctrl-C is a good end.
+    again = Daemon(world, world.path("count.lua"))
+    again.wait_for("count")
+    follower = subprocess.Popen(["ip", "netns", "exec", world.netns, PERILUNE, "events", "-f", "--windows", "--socket", again.socket],
+                                stdout=subprocess.PIPE)
+    world.closers.append(lambda: follower.poll() is None and follower.kill())
+    if b"window" not in follower.stdout.readline():
+        fail("no window is followed")
+    follower.send_signal(signal.SIGINT)
+    equal(0, follower.wait(PATIENCE), "the exit status after Ctrl-C")
+    equal(0, again.stop(), "the exit status")
+
+
+def roles_are_kept(world):
+    """Over TCP, a token says who one is; one that may only read is told what it lacks."""
+    credentials = world.path("credentials")
+    tokens = {}
+    for role in "read", "operate":
+        status, out, err = perilune(world, "token", role, "--role", role, "--credentials", credentials)
+        equal(0, status, "the exit status of token: " + err)
+        tokens[role] = world.write(role, out)
+    daemon = Daemon(world, world.write("count.lua", COUNT % ""), "--listen", "127.0.0.1:9000,unix:" + world.path("d.sock"),
+                    "--credentials", credentials)
+    daemon.socket = world.path("d.sock")
+    daemon.wait_for("count")
+    url = ["--server", "http://127.0.0.1:9000"]
+    says(0, ["you are read (read)"], perilune(world, "status", *url, "--token-file", tokens["read"]), "status with a token")
+    says(3, ["takes a credential", "--token-file"], perilune(world, "status", *url), "status without one")
+    says(3, ["has the role read, and this takes operate", "a token of that role"],
+         perilune(world, "level", "count", "deep", *url, "--token-file", tokens["read"]), "a level with a token to read")
+    with open(tokens["operate"]) as file:
+        token = {"PERILUNE_TOKEN": file.read(), "PERILUNE_SERVER": url[1]}
+    says(0, ["held at deep until it is let go"], perilune(world, "level", "count", "deep", env=token), "a level with one to operate")
+    until(lambda: daemon.policy("count")["level"] == "deep", "the level")
+    says(3, ["takes admin"], perilune(world, "reload", env=token), "reload with one to operate")
+    equal(0, daemon.stop(), "the exit status")
+
+
+def failures_are_seen(world):
+    daemon = Daemon(world, world.write("bad.lua", "return policy \"bad\" { always = { countr {} } }"))
+    daemon.wait_for("bad", "failed")
+    status, out, _ = perilune(world, "status", "--socket", daemon.socket)
+    equal(1, status, "the exit status of status")
+    if "bad: " not in out or "unknown name \"countr\"" not in out:
+        fail("why it failed is not told: " + out)
+    equal(0, daemon.stop(), "the exit status")
+
+
+if __name__ == "__main__":
+    main(people_see_and_do, events_are_followed, roles_are_kept, failures_are_seen)
