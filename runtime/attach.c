@@ -76,6 +76,14 @@ int attach__detach(struct attachment *attachment)
 	return attachment ? attachment->ops->detach(attachment) : 0;
 }
 
+void attach__leave(struct attachment *attachment)
+{
+	if (attachment->ops->leave)
+		attachment->ops->leave(attachment);
+	else
+		attach__detach(attachment);
+}
+
 bool attach__alive(const struct attachment *attachment)
 {
 	return attachment->ops->alive(attachment);

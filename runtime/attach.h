@@ -35,6 +35,9 @@ struct attach_ops {
 	/* Puts another program of the same kind in its place, in one step. */
 	int (*replace)(struct attachment *attachment, int prog_fd, struct error *error);
 	int (*detach)(struct attachment *attachment); /* also frees */
+	void (*leave)(
+		struct attachment *
+			attachment); /* frees it, and whatever else keeps it stays as it is; NULL: it cannot stay */
 	/* Whether it is still there: not after its interface has gone, even when a new one has the same index. */
 	bool (*alive)(const struct attachment *attachment);
 };
@@ -56,6 +59,8 @@ int attach__attach(enum hook hook, int ifindex, enum attach_mode mode, int prog_
 int attach__replace(struct attachment *attachment, int prog_fd, struct error *error);
 /* NULL-safe; frees. */
 int attach__detach(struct attachment *attachment);
+/* Frees it without detaching, where something else than this process keeps it. */
+void attach__leave(struct attachment *attachment);
 bool attach__alive(const struct attachment *attachment);
 
 /* Removes clsact filters that an earlier process of ours recorded under /run/perilune and did not live to remove. */

@@ -50,5 +50,6 @@ const struct attach_ops attach_tcx = {
 	.attach = attach,
 	.replace = attach_link__replace,
 	.detach = attach_link__detach,
+	.leave = attach_link__leave,
 	.alive = attach_link__alive,
 };

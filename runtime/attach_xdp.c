@@ -106,6 +106,7 @@ const struct attach_ops attach_xdp_native = {
 	.attach = attach_native,
 	.replace = attach_link__replace,
 	.detach = attach_link__detach,
+	.leave = attach_link__leave,
 	.alive = attach_link__alive,
 };
 
@@ -115,5 +116,6 @@ const struct attach_ops attach_xdp_generic = {
 	.attach = attach_generic,
 	.replace = attach_link__replace,
 	.detach = attach_link__detach,
+	.leave = attach_link__leave,
 	.alive = attach_link__alive,
 };

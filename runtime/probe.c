@@ -15,9 +15,12 @@
 #include <bpf/libbpf.h>
 
 #include "../bpf/ctl.h"
+#include "attach_pins.h"
 #include "netns.h"
 #include "probe_load.h"
 #include "window_map.h"
+
+#define PROBE_ADOPTED_MAX 16
 
 struct probe {
 	struct bpf_object *object;
@@ -26,6 +29,13 @@ struct probe {
 	size_t attached, room;
 	int netns;
 	char name[64];
+	struct probe_program {
+		char name[64];
+		int fd;
+	} adopted[PROBE_ADOPTED_MAX]; /* programs of an earlier process */
+	size_t nadopted;
+	struct ledger *ledger;
+	struct attach_pins *pins; /* NULL: links go with the process */
 };
 
 int probe__open(const void *object, size_t len, const char *name, struct probe **out,
@@ -120,6 +130,58 @@ int probe__load(struct probe *probe, struct error *error)
 	return err ? err : map_ctl(probe, error);
 }
 
+int probe__adopt(struct probe *probe, int (*find)(void *arg, const char *name), void *arg,
+		 struct error *error)
+{
+	struct bpf_program *program;
+	int err;
+
+	bpf_object__for_each_program(program, probe->object) {
+		struct probe_program *one = &probe->adopted[probe->nadopted];
+		const char *name = bpf_program__name(program);
+		int fd = probe->nadopted < PROBE_ADOPTED_MAX ? find(arg, name) : -E2BIG;
+
+		if (fd < 0)
+			return error__set(error, fd, "%s: the program %s is not there: %s",
+					  probe->name, name, strerror(-fd));
+		snprintf(one->name, sizeof(one->name), "%s", name);
+		one->fd = fd;
+		probe->nadopted++;
+		bpf_program__set_autoload(program, false);
+	}
+	err = probe_load__load(probe->object, probe->name, error);
+	return err ? err : map_ctl(probe, error);
+}
+
+void probe__set_ledger(struct probe *probe, struct ledger *ledger)
+{
+	probe->ledger = ledger;
+}
+
+struct ledger *probe__ledger(const struct probe *probe)
+{
+	return probe->ledger;
+}
+
+int probe__pin_links(struct probe *probe, const char *directory, struct error *error)
+{
+	return attach_pins__open(directory, &probe->pins, error);
+}
+
+int probe__drop_unclaimed(struct probe *probe)
+{
+	return probe->pins ? attach_pins__drop(probe->pins) : 0;
+}
+
+void probe__leave(struct probe *probe)
+{
+	for (size_t i = 0; i < probe->attached; i++)
+		attach__leave(probe->attachments[i]);
+	probe->attached = 0;
+	attach_pins__close(probe->pins);
+	probe->pins = NULL;
+}
+
 struct ctl *probe__ctl(struct probe *probe)
 {
 	return probe->ctl;
@@ -134,6 +196,9 @@ int probe__program(struct probe *probe, const char *name)
 {
 	struct bpf_program *program = bpf_object__find_program_by_name(probe->object, name);
 
+	for (size_t i = 0; i < probe->nadopted; i++)
+		if (!strcmp(probe->adopted[i].name, name))
+			return probe->adopted[i].fd;
 	return program ? bpf_program__fd(program) : -ENOENT;
 }
 
@@ -193,7 +258,12 @@ static int attach(void *arg)
 
 	if (!probe->attached)
 		attach__sweep(); /* what a process of ours that was killed could not remove */
-	err = attach__attach(place->hook, place->ifindex, place->mode, job->fd, slot, job->error);
+	if (probe->pins)
+		err = attach_pins__attach(probe->pins, place->hook, place->ifindex, place->mode,
+					  job->fd, slot, job->error);
+	else
+		err = attach__attach(place->hook, place->ifindex, place->mode, job->fd, slot,
+				     job->error);
 	if (err)
 		return err;
 	if (place->name && (!if_indextoname((unsigned int)place->ifindex, name) ||
@@ -341,7 +411,10 @@ void probe__free(struct probe *probe)
 	if (!probe)
 		return;
 	probe__detach(probe);
+	attach_pins__close(probe->pins);
 	free(probe->attachments);
+	for (size_t i = 0; i < probe->nadopted; i++)
+		close(probe->adopted[i].fd);
 	if (probe->netns >= 0)
 		close(probe->netns);
 	if (probe->ctl)

@@ -20,6 +20,7 @@
 
 struct bpf_object;
 struct ctl;
+struct ledger;
 struct probe;
 
 /* Opens ELF bytes (copied). `name` is used in errors. */
@@ -34,6 +35,30 @@ int probe__set_entries(struct probe *probe, const char *map, uint32_t entries, s
  * at and quotes the end of its log: -ENOEXEC. -EPERM when this process may not use BPF.
  */
 int probe__load(struct probe *probe, struct error *error);
+
+/*
+ * Instead of load, for programs and maps that are in the kernel already: the object's maps have been given theirs (bpf_map__reuse_fd),
+ * and program(arg, name) gives the descriptor of each program, which the probe owns from then on, or -errno.
+ */
+int probe__adopt(struct probe *probe, int (*program)(void *arg, const char *name), void *arg,
+		 struct error *error);
+
+/* Where its windows are accounted for; to be set before they are made. Borrowed; NULL: nowhere. */
+void probe__set_ledger(struct probe *probe, struct ledger *ledger);
+struct ledger *probe__ledger(const struct probe *probe);
+
+/*
+ * From now on every link is pinned in this directory of the BPF file system, so that it outlives the process unless it is
+ * detached here. Takes up those that are pinned there already: whoever attaches to the same place then gets that link instead of a
+ * new one. Those whose interface has gone are removed.
+ */
+int probe__pin_links(struct probe *probe, const char *directory, struct error *error);
+
+/* Detaches the links that were taken up, but for which nobody has asked since. Returns how many, or -errno. */
+int probe__drop_unclaimed(struct probe *probe);
+
+/* What is attached stays so, as it is pinned, whatever becomes of this probe. */
+void probe__leave(struct probe *probe);
 
 /* After load: the control block that the programs read, shared memory. Borrowed. */
 struct ctl *probe__ctl(struct probe *probe);

@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 
 #include "../bpf/ctl.h"
+#include "loop.h"
 #include "window_grace.h"
 
 #define ACCOUNT_WAIT 10000000 /* ns */
@@ -25,6 +26,7 @@ struct window {
 	size_t count;
 	union ctl_state began; /* what the window that goes on began with */
 	bool quiet;	       /* a half waits to be drained */
+	struct ledger *ledger; /* borrowed; NULL: none */
 	struct grace grace;
 };
 
@@ -40,7 +42,7 @@ static struct bpf_map *half_of(struct bpf_object *object, const char *name, int 
 }
 
 static int add_map(struct windowed_map *map, struct bpf_object *object,
-		   const struct window_spec *spec, struct error *error)
+		   const struct window_spec *spec, bool keeps, struct error *error)
 {
 	const struct window_shape shape = {.folds = spec->folds,
 					   .nfolds = spec->nfolds,
@@ -58,6 +60,12 @@ static int add_map(struct windowed_map *map, struct bpf_object *object,
 					  "windowed map %s: an LRU map loses rows, so it cannot be "
 					  "a window's",
 					  spec->map);
+		if (keeps && window_map__is_taken(half))
+			return error__set(
+				error, -EOPNOTSUPP,
+				"windowed map %s: its records are taken as they are read, so it "
+				"cannot be pinned",
+				spec->map);
 		if (!i)
 			err = window_map__layout(object, half, &shape, &map->layout, error);
 		window_map__describe(half, &what);
@@ -105,6 +113,21 @@ static void set_ready(struct window *window)
 	__atomic_store_n(&window->ctl->ready, window->began.epoch + 1, __ATOMIC_RELEASE);
 }
 
+/* Goes on where the ledger says. */
+static int resume(struct window *window, struct error *error)
+{
+	int half = window->ledger ? ledger__half(window->ledger, window->began.epoch)
+				  : LEDGER_CLEAN;
+
+	if (half < 0)
+		return error__set(error, half, "the ledger of windows is not at epoch %u",
+				  window->began.epoch);
+	window->quiet = half != LEDGER_CLEAN;
+	if (!window->quiet)
+		set_ready(window);
+	return 0;
+}
+
 int window__new(struct probe *probe, const struct window_spec *specs, size_t count,
 		struct window **out, struct error *error)
 {
@@ -119,19 +142,22 @@ int window__new(struct probe *probe, const struct window_spec *specs, size_t cou
 	if (!window)
 		return error__set(error, -ENOMEM, "out of memory");
 	window->ctl = probe__ctl(probe);
+	window->ledger = probe__ledger(probe);
 	window->began = load_state(window);
 	err = grace__open(&window->grace, error);
 	for (size_t i = 0; !err && i < count; i++) {
 		struct windowed_map *map = &window->maps[window->count++];
 
-		err = specs[i].kind == WINDOW_MAP ? add_map(map, object, &specs[i], error)
-						  : add_array(map, object, &specs[i], error);
+		err = specs[i].kind == WINDOW_MAP
+			      ? add_map(map, object, &specs[i], window->ledger, error)
+			      : add_array(map, object, &specs[i], error);
 	}
+	if (!err)
+		err = resume(window, error);
 	if (err) {
 		window__free(window);
 		return err;
 	}
-	set_ready(window);
 	*out = window;
 	return 0;
 }
@@ -208,6 +234,16 @@ static void wait_for_account(const struct window *window, union ctl_state *state
 	state->level = ctl->flipped_to;
 }
 
+/* Enters into the ledger with what the next window begins, or has begun, at this time (CLOCK_MONOTONIC ns). */
+static void enter(const struct window *window, union ctl_state state, uint64_t time)
+{
+	uint64_t age = grace__now() - time;
+
+	if (window->ledger)
+		ledger__intend(window->ledger, state.epoch, (loop__wall() - age) / 1000, time,
+			       state.both);
+}
+
 int window__flip(struct window *window, const struct window_state *next, struct window_flip *flip)
 {
 	union ctl_state now = load_state(window), then;
@@ -217,6 +253,8 @@ int window__flip(struct window *window, const struct window_state *next, struct 
 		return -EBUSY;
 	if (!flip)
 		flip = &unwanted;
+	enter(window, state_after(window, window->began, next), grace__now());
+	ledger__may_die("intended");
 	do {
 		then = now;
 		if (now.epoch != window->began.epoch)
@@ -234,6 +272,8 @@ int window__flip(struct window *window, const struct window_state *next, struct 
 		flip->deepest = then.level > window->began.level + 1 ? then.level - 1
 								     : window->began.level;
 	}
+	ledger__may_die("flipped");
+	enter(window, then, flip->time);
 	flip->began = (struct window_state){then.level, then.thin, then.shed};
 	window->began = then;
 	window->quiet = true;
@@ -251,11 +291,11 @@ int window__grace(struct window *window, double *seconds, struct error *error)
 	return err;
 }
 
-int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
-		  double *seconds, struct error *error)
+/* The half that is not counted in, of these maps. */
+static int read_half(struct window *window, uint64_t maps, bool clear, bool sorted,
+		     struct batch *batches, struct error *error)
 {
 	uint32_t half = (window->began.epoch & 1) ^ 1;
-	uint64_t start = grace__now();
 	int err = 0;
 
 	for (size_t i = 0; i < window->count; i++) {
@@ -263,16 +303,70 @@ int window__drain(struct window *window, uint64_t maps, bool sorted, struct batc
 
 		if (!(maps & (1ULL << i)))
 			continue;
-		one = extract__read(window->maps[i].half[half], true, &batches[i]);
+		one = extract__read(window->maps[i].half[half], clear, &batches[i]);
 		if (one && !err)
 			err = error__set(error, one, "reading a window's records failed: %s",
 					 strerror(-one));
 		if (!one && sorted && batches[i].layout->key_size) /* a queue has its own order */
 			batch__sort(&batches[i]);
 	}
+	return err;
+}
+
+int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
+		  double *seconds, struct error *error)
+{
+	uint64_t start = grace__now();
+	int err = read_half(window, maps, true, sorted, batches, error);
+
 	window->quiet = false;
 	set_ready(window);
 	if (seconds)
 		*seconds = grace__seconds(start);
 	return err;
+}
+
+enum ledger_half window__half(const struct window *window)
+{
+	return window->ledger ? (enum ledger_half)ledger__half(window->ledger, window->began.epoch)
+			      : LEDGER_CLEAN;
+}
+
+int window__read(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
+		 double *seconds, struct error *error)
+{
+	uint64_t start = grace__now();
+	int err;
+
+	ledger__may_die("quiet");
+	err = read_half(window, maps, false, sorted, batches, error);
+	if (seconds)
+		*seconds = grace__seconds(start);
+	ledger__may_die("read");
+	return err;
+}
+
+int window__clear(struct window *window, uint64_t maps, struct error *error)
+{
+	uint32_t half = (window->began.epoch & 1) ^ 1;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < window->count; i++) {
+		struct batch unwanted;
+
+		if (!(maps & (1ULL << i)))
+			continue;
+		batch__init(&unwanted, window->maps[i].layout);
+		err = extract__read(window->maps[i].half[half], true, &unwanted);
+		batch__free(&unwanted);
+		ledger__may_die("cleared");
+	}
+	if (err)
+		return error__set(error, err, "clearing a window's records failed: %s",
+				  strerror(-err));
+	ledger__cleaned(window->ledger, window->began.epoch - 1);
+	ledger__may_die("cleaned");
+	window->quiet = false;
+	set_ready(window);
+	return 0;
 }

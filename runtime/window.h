@@ -23,6 +23,7 @@
 
 #include "error.h"
 #include "extract.h"
+#include "ledger.h"
 #include "probe.h"
 #include "window_map.h"
 
@@ -46,7 +47,11 @@ struct window_spec {
 
 struct window;
 
-/* For a loaded probe, which must outlive it. */
+/*
+ * For a loaded probe, which must outlive it. When the probe has a ledger (ledger.h), every flip and clearing is entered there, the quiet half is
+ * read and cleared in two steps instead of by window__drain, and the windows go on where the ledger says they are. -EOPNOTSUPP then for maps that
+ * cannot be read without taking what is in them, -EPROTO when ledger and epoch contradict each other.
+ */
 int window__new(struct probe *probe, const struct window_spec *specs, size_t count,
 		struct window **out, struct error *error);
 void window__free(struct window *window);
@@ -93,5 +98,13 @@ int window__grace(struct window *window, double *seconds, struct error *error);
  */
 int window__drain(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
 		  double *seconds, struct error *error);
+
+/* What a ledger's windows have besides, in this order: the half that is not counted in, as it was found or is now; */
+enum ledger_half window__half(const struct window *window);
+/* after the grace period: as window__drain, but everything stays where it is; */
+int window__read(struct window *window, uint64_t maps, bool sorted, struct batch *batches,
+		 double *seconds, struct error *error);
+/* once that is written out: clears these maps, and from then on the window can be flipped. For a worker. */
+int window__clear(struct window *window, uint64_t maps, struct error *error);
 
 #endif

@@ -26,6 +26,12 @@ static bool is_ring(const struct bpf_map *map)
 	return bpf_map__type(map) == BPF_MAP_TYPE_RINGBUF;
 }
 
+bool window_map__is_taken(const struct bpf_map *map)
+{
+	return is_ring(map) || bpf_map__type(map) == BPF_MAP_TYPE_QUEUE ||
+	       bpf_map__type(map) == BPF_MAP_TYPE_STACK;
+}
+
 bool window_map__is_outer(const struct bpf_map *map)
 {
 	return bpf_map__type(map) == BPF_MAP_TYPE_ARRAY_OF_MAPS ||

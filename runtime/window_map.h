@@ -45,6 +45,7 @@ void window_map__describe(const struct bpf_map *map, struct extract_map *out);
 
 bool window_map__is_array(const struct bpf_map *map);
 bool window_map__is_lru(const struct bpf_map *map);
+bool window_map__is_taken(const struct bpf_map *map); /* what is read of it is no longer in it */
 bool window_map__is_outer(const struct bpf_map *map); /* its values are maps */
 
 #endif

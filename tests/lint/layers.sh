@@ -32,7 +32,7 @@ nowhere='//'
 	only 'Lua is for lua_* and main.c' "$(include '[<"](luajit-2\.1/)?(lua|lauxlib|lualib|luajit)\.h')" \
 		'runtime/(lua_[a-z_]+\.[ch]|main\.c):' $runtime
 	only 'libbpf is for the kernel side' "$(include '<bpf/')" \
-		'runtime/(probe|attach|twin|window|extract|gather|layout|kernel|event|replay|bench|map|pins|scope|tap|statistics)(_[a-z_]+)?\.[ch]:' $runtime
+		'runtime/(probe|attach|twin|window|extract|gather|layout|kernel|event|replay|bench|map|pins|pinned|scope|tap|statistics)(_[a-z_]+)?\.[ch]:' $runtime
 	only 'libuv is for the loop' "$(include '[<"]uv')" 'runtime/loop(_[a-z_]+)?\.[ch]:' $runtime
 	only 'libmicrohttpd and GnuTLS are for http' "$(include '<(microhttpd|gnutls/.*)\.h>')" \
 		'runtime/http(_[a-z_]+)?\.[ch]:' $runtime

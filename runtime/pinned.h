@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A policy that goes on without its process: maps, programs, links and the ledger of its windows (ledger.h) are pinned on the BPF file system.
+ *
+ *	ROOT/POLICY/run/ledger, maps/NAME, programs/NAME, links/PLACE
+ *
+ * open → begin (anew) or adopt (what a process has left that was killed) → … → remove (a clean end) or leave (another process goes on).
+ * The directory `run` is locked as long as a process has it, so there is one owner; a lock that can be had tells of a process that
+ * is gone. The ledger's magic is stored when all else is pinned, before the first link: without it there is nothing to adopt, and what is there is
+ * removed. Dots in names, which that file system keeps for itself, become underscores.
+ */
+#ifndef PERILUNE_PINNED_H
+#define PERILUNE_PINNED_H
+
+#include <stdbool.h>
+
+#include "error.h"
+#include "ledger.h"
+#include "probe.h"
+
+#define PINNED_ROOT "/sys/fs/bpf/perilune"
+#define PINNED_PATH 160 /* bytes of a path to a directory, with its NUL */
+
+struct pinned;
+
+/* What is to be known of a directory without having it. */
+struct pinned_look {
+	char policy[64], version[32], file[256];
+	bool whole;    /* there is something to adopt */
+	bool readable; /* by this version: */
+	int pid;       /* of the process that has it, or had it */
+	bool alive;    /* it is there */
+	uint64_t seq;  /* of the window that goes on, or of the last one that is known of */
+	unsigned char digest[LEDGER_DIGEST];
+};
+
+/*
+ * Takes the directory of a policy. -EOPNOTSUPP: `root` is not on a BPF file system; -EBUSY: another process has it; -ESTALE: what is there is
+ * another version's.
+ */
+int pinned__open(const char *root, const char *policy, struct pinned **out, struct error *error);
+
+/* Whether a process has left something to adopt. */
+bool pinned__found(const struct pinned *pinned);
+
+/* Of these two, what pinned__begin and pinned__adopt are given. `how`: text that says how the object's maps are read. */
+void pinned__digest(const void *object, size_t len, const char *how,
+		    unsigned char digest[LEDGER_DIGEST]);
+
+struct pinned_about {
+	const unsigned char *digest;
+	const char *version, *file;
+	uint64_t seq;	     /* of the first window */
+	uint64_t wall, mono; /* when it begins, as in struct ledger_window */
+};
+
+/* After the probe is loaded: pins it, gives it its ledger, and has its links pinned. */
+int pinned__begin(struct pinned *pinned, struct probe *probe, const struct pinned_about *about,
+		  struct error *error);
+
+/* Instead of loading it: it gets the programs, maps and links that are there. -ESTALE: they are of something else. */
+int pinned__adopt(struct pinned *pinned, struct probe *probe, const unsigned char *digest,
+		  struct error *error);
+
+/* Borrowed; NULL before begin and adopt. */
+struct ledger *pinned__ledger(struct pinned *pinned);
+
+/* Lets go of the directory, and leaves in it what is there; or removes all of it first (the probe detaches its links by itself). NULL-safe. */
+void pinned__leave(struct pinned *pinned);
+void pinned__remove(struct pinned *pinned);
+
+/* -ENOENT: nothing of that policy. */
+int pinned__look(const char *root, const char *policy, struct pinned_look *out);
+
+/* fn for everything there is below root. */
+int pinned__each(const char *root, void (*fn)(const struct pinned_look *look, void *arg),
+		 void *arg);
+
+#endif
