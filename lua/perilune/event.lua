@@ -113,6 +113,8 @@ event.names = { "start", "attach", "detach", "window", "records", "rule", "trans
 event.fields = {
   reload = {
     { "file", "text?", nil, "the policy's file" },
+    { "levels", "texts", nil, "the ladder, cheapest first" },
+    { "level", "text", nil, "the level that it begins at" },
     { "kept", "texts", nil, "what still means the same and goes on: level, sets, rules" },
     { "lost", "texts", nil, "what was there and is not, or means something else" },
   },

@@ -98,7 +98,10 @@ local function go_on(live, next, flipped, batches, cost, code)
   live.probe:close()
   live.engine, live.probe, live.planned, live.decl = made, next.probe, next.planned, next.decl
   made:begin(flipped.wall, flipped.mono, next.level)
-  made:emit({ event = "reload", file = next.decl.file, kept = next.same.kept, lost = next.same.lost }, flipped.wall)
+  local levels = {}
+  for i, level in ipairs(next.decl.levels) do levels[i] = level.name end
+  made:emit({ event = "reload", file = next.decl.file, levels = levels, level = next.level.name,
+    kept = next.same.kept, lost = next.same.lost }, flipped.wall)
   next.done(true)
   live:take_trips()
   if live.stopping then return live:take_down() end

@@ -30,7 +30,9 @@ Without --listen, at a Unix socket that only its owner may connect to.
   --set NAME=VALUE    sets an option, for every policy of the command line that declares it
   --trusted           policies of the command line have all of Lua, and no limits of time and memory
 
-SIGHUP reads the credentials again. SIGTERM ends it: every policy is detached, with its last window.]],
+SIGHUP reads configuration, credentials and policies again, as POST /v1/reload does: each policy is replaced without
+losing a packet, and what is wrong leaves the old one running. SIGTERM ends it: every policy is detached, with its
+last window.]],
 }
 
 -- Policies of the command line, as the daemon wants them: list | nil, message.
@@ -81,21 +83,28 @@ local function new_log(resolved)
   }
 end
 
-function serve.run(parsed, context)
-  local function read() return resolve(parsed.config or env "PERILUNE_CONFIG", parsed, env) end
-  local resolved, message = read()
-  if not resolved then return context.fail(message) end
+-- Configuration, environment and command line together; nil, message.
+local function read(parsed, context)
+  local resolved, message = resolve(parsed.config or env "PERILUNE_CONFIG", parsed, env)
+  if not resolved then return nil, message end
   local given
   given, message = members_of(parsed, context)
-  if not given then return context.fail(message) end
+  if not given then return nil, message end
   resolved.members, message = join(resolved.members, given)
-  if not resolved.members then return context.fail(message) end
+  if not resolved.members then return nil, message end
+  resolved.wording = resolved.log
+  return resolved
+end
+
+function serve.run(parsed, context)
+  local resolved, message = read(parsed, context)
+  if not resolved then return context.fail(message) end
   local code
   resolved.store, message, code = store.open()
   if not resolved.store then return context.fail(message, code) end
   resolved.log, resolved.version = new_log(resolved), context.version
   resolved.share, resolved.templates = context.share, context.templates
-  resolved.reread = read
+  resolved.reread = function() return read(parsed, context) end
   return daemon.new(resolved):run(context)
 end
 

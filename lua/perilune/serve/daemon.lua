@@ -14,6 +14,7 @@ local loop = require "perilune.core.loop"
 local policies = require "perilune.serve.policies"
 local router = require "perilune.serve.router"
 local scrape = require "perilune.serve.scrape"
+local sameness = require "perilune.sameness"
 local secret = require "perilune.core.secret"
 local stream = require "perilune.serve.stream"
 local vm = require "perilune.core.vm"
@@ -33,10 +34,11 @@ local function all_routes()
 end
 
 --- settings: listen (list of listeners, as settings.lua has them), credentials, labels, limits, members (policies to
---- start: { name, file, set, trusted, origin }); log, store, version, share, templates,
---- reread() → settings | nil, message: for reload.
+--- start: { name, file, set, trusted, origin }), wording (what is said of the log); log, store, version, share,
+--- templates, reread() → settings | nil, message: for reload.
 function daemon.new(settings)
-  local self = setmetatable({ settings = settings, log = settings.log, servers = {}, status = 0 }, Daemon)
+  local self = setmetatable({ settings = settings, log = settings.log, servers = {}, status = 0, reloads = {} },
+    Daemon)
   self.auth = auth.new { credentials = settings.credentials, secret = secret, uid = secret.uid() }
   self.hub = stream.new(function() self:consider_records() end)
   self.policies = policies.new {
@@ -77,8 +79,9 @@ function Daemon:consider_records()
   self.policies:each(function(one) one:want_records(self.hub:wants_records(one.name)) end)
 end
 
-local function where(listener)
-  return listener.path and "unix:" .. listener.path or ("%s:%d"):format(listener.host, listener.port)
+local function where(listener, server)
+  if listener.path then return "unix:" .. listener.path end
+  return ("%s:%d"):format(listener.host, listener.port == 0 and server:port() or listener.port)
 end
 
 --- nil, message, code when one cannot be listened at.
@@ -93,11 +96,10 @@ function Daemon:listen()
     }
     if not server then return nil, message, code end
     self.servers[#self.servers + 1] = server
-    if listener.host and listener.port == 0 then listener.port = server:port() end
-    self.log:info("listening", { at = where(listener), tls = listener.tls and true or nil })
+    self.log:info("listening", { at = where(listener, server), tls = listener.tls and true or nil })
     if listener.no_auth then
       self.log:warn("NO CREDENTIAL IS ASKED FOR: every program of this machine may inject code here",
-        { at = where(listener) })
+        { at = where(listener, server) })
     end
   end
   return true
@@ -110,17 +112,61 @@ function Daemon:tick()
   self.timer:start(now + TICK_SECONDS)
 end
 
---- Reads credentials again. done(problems)
-function Daemon:reload(done)
-  local problems = {}
-  local fresh, message = self.settings.reread()
-  if fresh then
-    self.auth:replace(fresh.credentials)
-  else
-    problems[1] = message
+-- What a running daemon does not change: { name in the settings, what it is called }.
+local FIXED = { { "listen", "listen" }, { "limits", "limits" }, { "labels", "host and site" }, { "wording", "log" } }
+
+-- What of the settings would take a new start to be in force: list of texts.
+local function unchangeable(before, now)
+  local list = {}
+  for _, one in ipairs(FIXED) do
+    if not sameness.equal(before[one[1]], now[one[1]]) then
+      list[#list + 1] = ("%s: changed, which takes a new start of the daemon"):format(one[2])
+    end
+  end
+  return list
+end
+
+-- What a reload came to, in the log.
+local function tell(self, problems, report)
+  for _, problem in ipairs(problems) do self.log:warn(problem, {}) end
+  for _, one in ipairs(report) do
+    local level = one.result == "failed" and "error" or "info"
+    self.log[level](self.log, "policy " .. one.result, { policy = one.name, why = one.message })
   end
   self.log:info("reloaded", { problems = #problems })
-  done(problems)
+end
+
+local function reload(self, done)
+  local fresh, message = self.settings.reread()
+  if not fresh then
+    self.log:error("nothing is reloaded", { error = message })
+    return done(nil, message)
+  end
+  self.auth:replace(fresh.credentials)
+  local problems = unchangeable(self.settings, fresh)
+  self.policies:reload(fresh.members, function(report)
+    for _, one in ipairs(report) do
+      if one.result == "failed" then problems[#problems + 1] = ("%s: %s"):format(one.name, one.message) end
+    end
+    tell(self, problems, report)
+    done(problems, report)
+  end)
+end
+
+--- Reads configuration, credentials and policies again, one reload after the other. done(problems, report): what has
+--- not changed though it should, and what became of each policy (Policies:reload); or done(nil, message): the
+--- configuration is wrong, and nothing has changed.
+function Daemon:reload(done)
+  if self.stopping then return done(nil, "the daemon is stopping") end
+  table.insert(self.reloads, done)
+  if #self.reloads > 1 then return end
+  local function next()
+    reload(self, function(...)
+      table.remove(self.reloads, 1)(...)
+      if self.reloads[1] then next() end
+    end)
+  end
+  next()
 end
 
 function Daemon:stop()

@@ -3,10 +3,9 @@
 -- The daemon's policies by name: those of its configuration and command line, and those that were created over the
 -- interface, whose text and values are kept in the state directory so that they are there after a restart.
 --
--- Replacing is a transaction: the new one is compiled, loaded, verified and attached beside the old one, which ends
--- then; whatever fails before, the old one runs on and nothing has changed. Where both cannot be attached at once (XDP
--- has room for one program), the old one is detached first and attached again should the new one then fail.
+-- Replacing one is a transaction (replacement.lua), and a reload is one for each that is not created.
 local files = require "perilune.core.files"
+local replacement = require "perilune.serve.replacement"
 local store_core = require "perilune.core.store"
 local words = require "perilune.words"
 local worker = require "perilune.serve.worker"
@@ -35,21 +34,25 @@ function Policies:each(fn)
   for _, name in ipairs(self:names()) do fn(self.by_name[name]) end
 end
 
-local function make(self, options)
-  options.labels, options.log, options.on_event = self.labels, self.log, self.on_event
-  local one = worker.new(options)
+--- A worker, which is not started yet. options: name, file, set, trusted, origin.
+function Policies:make(options)
+  local one = worker.new {
+    name = options.name, file = options.file, set = options.set, trusted = options.trusted, labels = self.labels,
+    log = self.log, on_event = self.on_event,
+  }
   one.origin = options.origin
   return one
 end
 
---- A policy of the configuration, or a kept one: it is started, and started again until it runs.
---- options: name, file, set, trusted, origin.
-function Policies:add(options)
-  local one = make(self, options)
+--- A policy of the configuration, or a kept one: it is started, and started again until it runs. done(true), or
+--- done(nil, message) when the first attempt fails.
+function Policies:add(options, done)
+  local one = self:make(options)
   self.by_name[options.name] = one
-  one:start(function(ok, _, status)
+  one:start(function(ok, message, status)
     -- What is wrong with a policy's text stays wrong; an interface may come.
     if not ok and status ~= 2 and one.state == "failed" then one:start_later() end
+    if done then done(ok, message) end
   end)
   return one
 end
@@ -112,56 +115,8 @@ local function in_their_words(message, path, name)
   return message
 end
 
--- The candidate runs: it takes the name, and the old one's place.
-local function settle(self, change, candidate)
-  local saved, message, code = save(self, change.name, change.text, change.set)
-  if not saved then
-    return candidate:stop(function() change.done(nil, "cannot keep the policy: " .. message, code) end)
-  end
-  candidate.file = file_of(self, change.name) -- for the next time it is started
-  local old = self.by_name[change.name]
-  self.by_name[change.name] = candidate
-  if not old then
-    candidate:release()
-    return change.done(candidate, old)
-  end
-  old:stop(function()
-    candidate:release()
-    change.done(candidate, old)
-  end)
-end
-
-local try
-
--- Both at once was not possible: the old one goes first, and comes back if that was for nothing.
-local function try_alone(self, change, message, status)
-  local old = self.by_name[change.name]
-  old:stop(function()
-    self.by_name[change.name] = nil
-    try(self, change, function(why, code)
-      self.by_name[change.name] = old
-      old:start(function(ok)
-        if not ok then old:start_later() end
-        change.done(nil, why or message, code or status)
-      end)
-    end)
-  end)
-end
-
-function try(self, change, failed)
-  local candidate = make(self, { name = change.name, file = change.path, set = change.set, origin = "created" })
-  candidate:hold()
-  candidate:start(function(ok, message, status)
-    if ok then return settle(self, change, candidate) end
-    message = in_their_words(message, change.path, change.name)
-    if candidate.loaded and self.by_name[change.name] and self.by_name[change.name].state == "running" then
-      return try_alone(self, change, message, status)
-    end
-    failed(message, status)
-  end)
-end
-
---- Creates, or replaces a created one. done(worker, old worker or nil) | done(nil, message, exit status or errno name).
+--- Creates, or replaces a created one. done(worker, how: see replacement.lua) | done(nil, message, exit status or
+--- errno name).
 function Policies:put(name, text, set, done)
   local message, code = refuse(self, name)
   if message then return done(nil, message, code) end
@@ -169,13 +124,20 @@ function Policies:put(name, text, set, done)
   path, message, code = stage(self, name, text)
   if not path then return done(nil, message, code) end
   self.busy[name] = true
-  local change = { name = name, text = text, set = set, path = path }
-  function change.done(...)
-    self.busy[name] = nil
-    self.store:remove(("candidates/%s.lua"):format(name))
-    done(...)
-  end
-  try(self, change, function(why, status) change.done(nil, why, status) end)
+  replacement.start(self, {
+    name = name, file = path, lasting = file_of(self, name), set = set, origin = "created",
+    words = function(said) return in_their_words(said, path, name) end,
+    keep = function()
+      local saved, why, failure = save(self, name, text, set)
+      if not saved then return nil, "cannot keep the policy: " .. why, failure end
+      return true
+    end,
+    done = function(...)
+      self.busy[name] = nil
+      self.store:remove(("candidates/%s.lua"):format(name))
+      done(...)
+    end,
+  })
 end
 
 --- Ends and forgets a created one. done(true) | done(nil, message, code)
@@ -190,6 +152,82 @@ function Policies:delete(name, done)
     done(true)
   end)
 end
+
+-- ---------------------------------------------------------------------------------------------- reload
+
+local function nothing_to_keep() return true end
+local function as_said(message) return message end
+
+-- One that there was: its file may be the same, and hold something else. done(result, message)
+local function renew(self, one, wanted, done)
+  self.busy[one.name] = true
+  local function over(result, message)
+    self.busy[one.name] = nil
+    done(result, message)
+  end
+  if one.state == "running" then
+    return replacement.start(self, {
+      name = one.name, file = wanted.file, lasting = wanted.file, set = wanted.set, trusted = wanted.trusted,
+      origin = wanted.origin, words = as_said, keep = nothing_to_keep,
+      done = function(worker_, how)
+        if not worker_ then return over("failed", how) end
+        worker_.origin = wanted.origin
+        over(how.in_place and "replaced" or "restarted", how.why)
+      end,
+    })
+  end
+  one:stop(function()
+    self:add(wanted, function(ok, message) over(ok and "started" or "failed", message) end)
+  end)
+end
+
+local function remove(self, one, done)
+  self.busy[one.name] = true
+  one:stop(function()
+    self.busy[one.name], self.by_name[one.name] = nil, nil
+    done "stopped"
+  end)
+end
+
+--- Those of configuration and command line are as they are there now: list of { name, file, set, trusted, origin }.
+--- done(list of { name, result, message }), sorted by name; result: "replaced" in place, "restarted" (and why),
+--- "started", "stopped" or "failed" (and why; the old one runs on, if it did).
+function Policies:reload(wanted, done)
+  local report, left, by_name = {}, 1, {}
+  for _, one in ipairs(wanted) do by_name[one.name] = one end
+  local function one_less()
+    left = left - 1
+    if left > 0 then return end
+    table.sort(report, function(a, b) return a.name < b.name end)
+    done(report)
+  end
+  local function begin(name, work)
+    left = left + 1
+    work(function(result, message)
+      report[#report + 1] = { name = name, result = result, message = message }
+      one_less()
+    end)
+  end
+  self:each(function(one)
+    if one.origin == "created" then return end
+    local new = by_name[one.name]
+    by_name[one.name] = nil
+    begin(one.name, function(told)
+      if self.busy[one.name] then return told("failed", "another change of this policy is under way") end
+      if new then return renew(self, one, new, told) end
+      remove(self, one, told)
+    end)
+  end)
+  for name, new in pairs(by_name) do
+    begin(name, function(told)
+      if self.by_name[name] then return told("failed", "a policy of this name was created over the interface") end
+      self:add(new, function(ok, message) told(ok and "started" or "failed", message) end)
+    end)
+  end
+  one_less()
+end
+
+-- ---------------------------------------------------------------------------------------------- all
 
 --- Ends all; done() when they have.
 function Policies:stop(done)

@@ -236,15 +236,19 @@ local function definition(call)
 end
 
 -- What the exit status or the errno of a failed start means to a client.
-local REFUSED = { [2] = 422, [3] = 409, EBUSY = 409, EPERM = 409 }
+local REFUSED = { [2] = 422, [3] = 409, EBUSY = 409, EPERM = 409, EINVAL = 422, ENOEXEC = 422, ENODEV = 422,
+  ENOENT = 422, ETIME = 504 }
 
 local function put(call, name, created)
   local text, set = definition(call)
   if not text then return call:problem(400, set) end
-  call.context.policies:put(name, text, set, call:guard(function(one, message, code)
-    if not one then return call:problem(REFUSED[code] or 503, message) end
-    call.context.log:info(created and "policy created" or "policy replaced", { policy = name, by = call.who.name })
-    call:json(created and 201 or 200, summary(one), created and { { "Location", "/v1/policies/" .. name } } or nil)
+  call.context.policies:put(name, text, set, call:guard(function(one, how, code)
+    if not one then return call:problem(REFUSED[code] or 503, how) end
+    call.context.log:info(created and "policy created" or "policy replaced", { policy = name, by = call.who.name,
+      beside = how and how.why })
+    local members = summary(one)
+    members[#members + 1] = { "replacement", how }
+    call:json(created and 201 or 200, members, created and { { "Location", "/v1/policies/" .. name } } or nil)
   end))
 end
 
@@ -275,7 +279,8 @@ add {
 
 add {
   method = "PUT", path = "/v1/policies/{name}", role = "admin",
-  summary = "create a policy, or replace one; the old one runs until the new one does", body = DEFINITION,
+  summary = "create a policy, or replace one without losing a packet; whatever fails, the old one runs on",
+  body = DEFINITION,
   answers = { [200] = CHANGED, [201] = CHANGED },
   run = function(call)
     local name = call.parameters.name

@@ -42,10 +42,13 @@ add {
 
 add {
   method = "POST", path = "/v1/reload", role = "admin",
-  summary = "read the credentials again",
+  summary = "read configuration, credentials and policies again; each policy is replaced without losing a packet",
   answers = { [200] = { help = "read again; problems: what stays as it was", schema = schemas.ref "Reloaded" } },
   run = function(call)
-    call.context.reload(function(problems) call:json(200, { problems = json.array(problems) }) end)
+    call.context.reload(call:guard(function(problems, report)
+      if not problems then return call:problem(422, report) end
+      call:json(200, { problems = json.array(problems), policies = json.array(report) })
+    end))
   end,
 }
 
@@ -66,8 +69,8 @@ add {
 
 -- ---------------------------------------------------------------------------------------------- the stream
 
-local EVENTS = { "start", "attach", "detach", "window", "rule", "transition", "action", "budget", "emit", "error",
-  "summary" }
+local EVENTS = { "start", "attach", "detach", "window", "rule", "transition", "action", "budget", "emit", "capture",
+  "delivery", "reload", "error", "summary" }
 
 -- "window,transition" → a set | nil, message
 local function event_set(text)

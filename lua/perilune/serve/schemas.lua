@@ -32,6 +32,7 @@ local POLICY = {
   origin = { type = "string", enum = { "configuration", "command line", "created" } }, level = TEXT, levels = TEXTS,
   attachments = { type = "array", items = ATTACHMENT }, started = TIME, restarts = COUNT, failure = TEXT,
   last_window_seq = COUNT,
+  replacement = object({ in_place = BOOL, why = TEXT }, { "in_place" }),
 }
 
 local function extended(properties)
@@ -84,7 +85,10 @@ schemas.components = {
     id = COUNT, type = TEXT, name = TEXT, key_size = COUNT, value_size = COUNT, max_entries = COUNT, flags = TEXTS,
     btf = BOOL, hashes = COUNT, pinned = TEXTS, programs = array(object({ id = COUNT, name = TEXT }, { "id", "name" })),
   }, { "id", "type", "name" }, true),
-  Reloaded = object({ problems = TEXTS }, { "problems" }),
+  Reloaded = object({ problems = TEXTS, policies = array(object({
+    name = TEXT, result = { type = "string", enum = { "replaced", "restarted", "started", "stopped", "failed" } },
+    message = TEXT,
+  }, { "name", "result" })) }, { "problems", "policies" }),
 }
 
 for name, part in pairs { Levels = LEVEL, Probes = PROBE, Rules = RULE, Sets = SET, Options = OPTION } do

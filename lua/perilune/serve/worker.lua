@@ -70,6 +70,11 @@ function events.window(self, event, text)
   self.windows:add { seq = event.seq, text = text }
 end
 
+function events.reload(self, event)
+  self.level, self.levels = event.level, event.levels
+  self.log:info("policy loaded anew", { policy = self.name, level = self.level })
+end
+
 function events.transition(self, event, text)
   self.level = event.to
   self.transitions:add { seq = event.seq, text = text }
