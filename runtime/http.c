@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,13 @@ void http__suspend(struct http_request *request)
 	MHD_suspend_connection(request->mhd);
 }
 
+void http__hang_up(struct http_request *request)
+{
+	request->left = true;
+	shutdown(request->connection->fd, SHUT_RDWR);
+	http__resume(request);
+}
+
 void http__stage(struct http_connection *connection, enum http_stage stage)
 {
 	connection->stage = stage;
@@ -80,15 +88,29 @@ static uint64_t patience(const struct http_connection *connection)
 	return connection->stage == HTTP_SENDING ? limits->answer_seconds * NS_PER_S : UINT64_MAX;
 }
 
-/* The library itself only ends connections on which nothing moves, and one byte a second does. */
+/* Whoever closes its end while it waits for an answer has lost interest. */
+static bool has_left(const struct http_connection *connection)
+{
+	struct pollfd p = {.fd = connection->fd, .events = POLLRDHUP};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/*
+ * The library itself only ends connections on which nothing moves, and one byte a second does; and it does not look at those whose
+ * request waits for us, which would keep their places until we answer.
+ */
 static void sweep(void *arg)
 {
 	struct http_server *server = arg;
 	uint64_t now = loop__now();
 
-	for (struct http_connection *c = server->connections; c; c = c->next)
+	for (struct http_connection *c = server->connections; c; c = c->next) {
 		if (now - c->since > patience(c))
 			shutdown(c->fd, SHUT_RDWR);
+		else if (c->request && c->request->suspended && has_left(c))
+			http__hang_up(c->request);
+	}
 	if (server->connections)
 		loop_timer__start(server->sweep, now + NS_PER_S);
 }
@@ -207,6 +229,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 		http__stage(request->connection, HTTP_WAITING);
 		server->request(request, server->arg);
 	}
+	if (request->left)
+		return MHD_NO;
 	if (request->response)
 		return queue(request);
 	http__suspend(request);

@@ -8,6 +8,10 @@
  *
  * Nothing that a client does makes anybody wait: bodies, headers, connections and times have limits, a stream that is not read
  * is full (-ENOBUFS) and then its writer's problem, and a connection that has not delivered a whole request in time is shut.
+ * A client that closes its end while its request waits for an answer is taken for gone, within a second or two.
+ *
+ * What is no HTTP at all (a malformed line, headers too long) the library answers by itself, with 400, 431 and the like and a page of
+ * HTML, before there is a request: it has no way for us to word that.
  * Requests are on the loop's thread throughout.
  */
 #ifndef PERILUNE_HTTP_H

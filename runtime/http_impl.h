@@ -57,6 +57,7 @@ struct http_request {
 	struct buf body;
 	size_t body_len; /* as far as it has come, also what was not kept */
 	bool headed, whole, queued, suspended;
+	bool left; /* its client has: whatever is asked next for it is its end */
 	unsigned int status;
 	struct MHD_Response *response; /* ours until it is queued */
 	void *data;
@@ -73,5 +74,7 @@ void http__schedule(struct http_server *server);
 /* Goes on with a request that waits for us. */
 void http__resume(struct http_request *request);
 void http__suspend(struct http_request *request);
+/* Shuts its connection, also while it waits for us. */
+void http__hang_up(struct http_request *request);
 
 #endif

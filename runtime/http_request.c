@@ -115,6 +115,8 @@ static ssize_t on_read(void *cls, uint64_t at, char *bytes, size_t room)
 	size_t len = waiting(request);
 
 	(void)at;
+	if (request->left)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
 	if (!len && request->finished)
 		return MHD_CONTENT_READER_END_OF_STREAM;
 	if (!len) {
@@ -181,6 +183,5 @@ void http_request__finish(struct http_request *request)
 
 void http_request__abort(struct http_request *request)
 {
-	shutdown(request->connection->fd, SHUT_RDWR);
-	http__resume(request);
+	http__hang_up(request);
 }

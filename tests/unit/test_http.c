@@ -128,6 +128,8 @@ static void on_request(struct http_request *request, void *arg)
 		loop_timer__start(w->timer, loop__now() + 5 * MS);
 		if (strstr(w->target, "events"))
 			assert_int_equal(http_request__stream(request, 200, TEXT, 4096, NULL), 0);
+	} else if (strstr(w->target, "quiet")) {
+		assert_int_equal(http_request__stream(request, 200, TEXT, 4096, NULL), 0);
 	} else if (strstr(w->target, "never")) {
 		w->pending = request;
 	} else if (strstr(w->target, "large")) {
@@ -572,6 +574,53 @@ static void unanswered(struct world *w)
 	close(fd);
 }
 
+static void leave_unanswered(struct world *w)
+{
+	unanswered(w);
+	while (!__atomic_load_n(&w->gones, __ATOMIC_RELAXED))
+		usleep(1000);
+}
+
+static void who_leaves_before_the_answer_is_gone(void **state)
+{
+	struct world *w = *state;
+
+	serve(w);
+	run(w, leave_unanswered);
+	assert_null(w->pending);
+	assert_int_equal(w->gones, 1);
+	assert_int_equal(http_server__connections(w->server), 0);
+}
+
+/* A stream in which nothing is said. */
+static void leave_a_silent_stream(struct world *w)
+{
+	int fd = dial(w);
+	size_t len = 0;
+
+	say(fd, "GET /quiet HTTP/1.1\r\nHost: x\r\n\r\n");
+	while (!strstr(w->reply, "\r\n\r\n")) {
+		ssize_t n = read(fd, w->reply + len, sizeof(w->reply) - len - 1);
+
+		assert_true(n > 0);
+		len += (size_t)n;
+		w->reply[len] = '\0';
+	}
+	close(fd);
+	while (!__atomic_load_n(&w->gones, __ATOMIC_RELAXED))
+		usleep(1000);
+}
+
+static void who_leaves_a_silent_stream_is_gone(void **state)
+{
+	struct world *w = *state;
+
+	serve(w);
+	run(w, leave_a_silent_stream);
+	assert_int_equal(w->gones, 1);
+	assert_int_equal(http_server__connections(w->server), 0);
+}
+
 static void the_end_of_a_server_ends_what_waits(void **state)
 {
 	struct world *w = *state;
@@ -664,6 +713,8 @@ int main(void)
 		TEST(a_stream_whose_reader_goes_is_over),
 		TEST(a_request_that_takes_too_long_is_hung_up_on),
 		TEST(connections_are_limited_and_come_back),
+		TEST(who_leaves_before_the_answer_is_gone),
+		TEST(who_leaves_a_silent_stream_is_gone),
 		TEST(the_end_of_a_server_ends_what_waits),
 		TEST(sockets_have_their_mode_and_one_owner),
 		TEST(a_socket_left_behind_is_replaced_and_a_file_is_not),
