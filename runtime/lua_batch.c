@@ -157,9 +157,8 @@ static int push_layout(lua_State *L, const struct layout *layout, const char *ha
 	return 1;
 }
 
-static int batch_layout(lua_State *L)
+int lua_batch__push_layout(lua_State *L, const struct layout *layout)
 {
-	const struct layout *layout = check(L)->batch.layout;
 	char hash[17];
 
 	snprintf(hash, sizeof(hash), "%016" PRIx64, layout->hash);
@@ -172,6 +171,11 @@ static int batch_layout(lua_State *L)
 	lua_pushvalue(L, -1);
 	lua_setfield(L, -3, hash);
 	return 1;
+}
+
+static int batch_layout(lua_State *L)
+{
+	return lua_batch__push_layout(L, check(L)->batch.layout);
 }
 
 /* The record numbers of the table at `index`, from 0, in memory that Lua collects. */

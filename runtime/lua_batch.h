@@ -36,6 +36,9 @@ int lua_batch__push(lua_State *L, struct batch *batch, int anchor_index);
 /* The batch at `index`, or a Lua error. Valid as long as the value is and is not closed. */
 struct batch *lua_batch__check(lua_State *L, int index);
 
+/* Pushes the table that b:layout() gives of a layout. Returns 1. perilune.core.batch must have been loaded. */
+int lua_batch__push_layout(lua_State *L, const struct layout *layout);
+
 /* perilune.core.batch: { address_text = function(16 bytes) → text }. */
 int luaopen_perilune_core_batch(lua_State *L);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "compile.h"
+#include "compile_now.h"
 #include "lua_vm.h"
 
 #define COMPILE_TYPE "perilune.compile"
@@ -30,6 +31,15 @@ static int push_object(lua_State *L)
 
 	lua_pushlstring(L, result->object, result->object_len);
 	return 1;
+}
+
+static void push_info(lua_State *L, bool cached, double seconds)
+{
+	lua_createtable(L, 0, 2);
+	lua_pushboolean(L, cached);
+	lua_setfield(L, -2, "cached");
+	lua_pushnumber(L, seconds);
+	lua_setfield(L, -2, "seconds");
 }
 
 static void on_compiled(const struct compile_result *result, void *arg)
@@ -61,11 +71,7 @@ static void on_compiled(const struct compile_result *result, void *arg)
 		lua_settop(L, top);
 		return;
 	}
-	lua_createtable(L, 0, 2);
-	lua_pushboolean(L, result->cached);
-	lua_setfield(L, -2, "cached");
-	lua_pushnumber(L, result->seconds);
-	lua_setfield(L, -2, "seconds");
+	push_info(L, result->cached, result->seconds);
 	lua_vm__call(vm, 2, 0);
 }
 
@@ -130,21 +136,29 @@ static void get_args(lua_State *L, const char *args[ARGS_MAX])
 	lua_pop(L, 1);
 }
 
-static int core_start(lua_State *L)
+/* The table at 1, whose texts the request borrows. */
+static struct compile_request get_request(lua_State *L, const char *args[ARGS_MAX])
 {
-	const char *args[ARGS_MAX];
 	struct compile_request request = {.args = args};
-	struct pending *pending, **handle;
-	struct error error;
-	int err;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
-	luaL_checktype(L, 2, LUA_TFUNCTION);
 	check_keys(L);
 	request.source = field(L, "source", 1);
 	request.name = field(L, "name", 0);
 	request.cache = field(L, "cache", 0);
 	get_args(L, args);
+	return request;
+}
+
+static int core_start(lua_State *L)
+{
+	const char *args[ARGS_MAX];
+	struct compile_request request = get_request(L, args);
+	struct pending *pending, **handle;
+	struct error error;
+	int err;
+
+	luaL_checktype(L, 2, LUA_TFUNCTION);
 
 	handle = lua_newuserdata(L, sizeof(struct pending *));
 	*handle = NULL;
@@ -169,6 +183,35 @@ static int core_start(lua_State *L)
 	free(pending);
 	error__set(&error, err, "cannot start compiling: %s", strerror(-err));
 	return lua_vm__fail(L, err, &error);
+}
+
+/* Runs under lua_pcall, as push_object. */
+static int push_now(lua_State *L)
+{
+	const struct compile_now *now = lua_touserdata(L, 1);
+
+	lua_pushlstring(L, now->object.data, now->object.len);
+	push_info(L, now->cached, now->seconds);
+	return 2;
+}
+
+static int core_now(lua_State *L)
+{
+	const char *args[ARGS_MAX];
+	struct compile_request request = get_request(L, args);
+	struct compile_now now = {0};
+	struct error error = {0};
+	int err = compile__now(&request, &now, &error), failed = 0;
+
+	if (!err) {
+		lua_pushcfunction(L, push_now);
+		lua_pushlightuserdata(L, &now);
+		failed = lua_pcall(L, 1, 2, 0);
+	}
+	buf__free(&now.object);
+	if (failed)
+		return lua_error(L);
+	return err ? lua_vm__fail(L, err, &error) : 2;
 }
 
 static int compile_cancel(lua_State *L)
@@ -230,10 +273,8 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-	{"start", core_start},
-	{"clang", core_clang},
-	{"cache_dir", core_cache_dir},
-	{NULL, NULL},
+	{"start", core_start},	       {"now", core_now}, {"clang", core_clang},
+	{"cache_dir", core_cache_dir}, {NULL, NULL},
 };
 
 int luaopen_perilune_core_compile(lua_State *L)

@@ -354,6 +354,7 @@ int luaopen_perilune_core_probe(lua_State *L)
 	luaL_register(L, NULL, methods);
 	luaL_register(L, NULL, lua_probe_window_methods);
 	luaL_register(L, NULL, lua_probe_measure_methods);
+	luaL_register(L, NULL, lua_probe_maps_methods);
 	lua_setfield(L, -2, "__index");
 	lua_pushcfunction(L, probe_gc);
 	lua_setfield(L, -2, "__gc");

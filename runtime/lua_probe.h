@@ -4,6 +4,10 @@
  *
  *	open(object, name)              → probe | nil, message, code
  *	probe:entries(map, n)           before load: entries of a map (of each half)
+ *	probe:maps()                    what the source declares: { { name=, type="hash", entries=, padding= }, … }; padding: bytes of
+ *	                                its key that no member is
+ *	probe:programs()                { { name=, section= }, … }
+ *	probe:layout(map[, index])      of a map's records, as batch:layout() gives it; index: an enum that names an array's index
  *	probe:load(done)                on a worker; done(true) | done(nil, message, code)
  *	probe:windows{ {map=, kind="map"|"array", entries=, index=, fold=}, … }   after load: the windowed maps, in this order;
  *					fold of per-CPU values: "sum"|"min"|"max"|"last", or { field = one of them, … }

@@ -99,7 +99,8 @@ int lua_probe__measure(struct lua_probe_meter *meter, struct error *error);
 /* What was measured: pushes { runs =, ns =, seconds =, now =, used =, own = { measured_ns =, added_ns = } }. */
 void lua_probe__push_span(lua_State *L, const struct lua_probe_meter *meter);
 
-/* The methods of windows and of measuring, for the probe's metatable. */
+/* The methods of windows, of measuring and of what an object declares, for the probe's metatable. */
+extern const struct luaL_Reg lua_probe_maps_methods[];
 extern const struct luaL_Reg lua_probe_window_methods[];
 extern const struct luaL_Reg lua_probe_measure_methods[];
 
