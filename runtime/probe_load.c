@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/types.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,21 +52,45 @@ static const char *last_line(const char *log, const char *end, const char *prefi
 	return NULL;
 }
 
-/* The place the verifier was at: its log quotes source as "; text @ FILE:LINE" (since Linux 6.9). */
+/* The FILE:LINE in a line of the log that quotes source as "; text @ FILE:LINE" (since Linux 6.9); its length, 0: none. */
+static size_t place_in(const char *line, const char **place)
+{
+	const char *stop = strchr(line, '\n');
+
+	*place = NULL;
+	for (const char *p = line; stop && p + 3 < stop; p++)
+		if (!strncmp(p, " @ ", 3))
+			*place = p + 3;
+	return *place ? (size_t)(stop - *place) : 0;
+}
+
+static bool has_suffix(const char *place, size_t len, const char *suffix)
+{
+	const char *colon = memchr(place, ':', len);
+	size_t n = strlen(suffix);
+
+	return colon && (size_t)(colon - place) >= n && !strncmp(colon - n, suffix, n);
+}
+
+/*
+ * The place the verifier was at. What is wrong with a policy's own code often shows in a function of ours that it calls, put in its
+ * place by the compiler: then the last line of that code before it is what helps, with ours behind it.
+ */
 static void failing_line(const char *log, const char *end, char *out, size_t size)
 {
-	const char *line = last_line(log, end, "; ");
-	const char *stop = line ? strchr(line, '\n') : NULL;
-	const char *at = NULL;
+	const char *line = last_line(log, end, "; "), *last, *at;
+	size_t len = line ? place_in(line, &last) : 0, n = len;
 
 	out[0] = '\0';
-	if (!stop)
+	if (!len)
 		return;
-	for (const char *p = line; p + 3 < stop; p++)
-		if (!strncmp(p, " @ ", 3))
-			at = p + 3;
-	if (at)
-		snprintf(out, size, "%.*s: ", (int)(stop - at), at);
+	for (at = last; line && n && has_suffix(at, n, ".h") && !has_suffix(at, n, ".bpf.h");
+	     n = line ? place_in(line, &at) : 0)
+		line = last_line(log, line, "; ");
+	if (!line || !n || at == last || *at == '<' || has_suffix(at, n, ".bpf.h"))
+		snprintf(out, size, "%.*s: ", (int)len, last);
+	else
+		snprintf(out, size, "%.*s: after this line, in %.*s: ", (int)n, at, (int)len, last);
 }
 
 /* The level function it was proving: "Validating tc_siege() func#3...". */
