@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- From a declaration to a probe that is loaded and verified but attached to nothing: plan → compile → open →
 -- load → windows.
-local compile = require "perilune.core.compile"
 local filter = require "perilune.core.filter"
 local loop = require "perilune.core.loop"
 local core_probe = require "perilune.core.probe"
+local objects = require "perilune.objects"
 local planner = require "perilune.plan"
 local vm = require "perilune.core.vm"
 
@@ -80,7 +80,7 @@ function build.compile(decl, options, done)
     done(nil, message, "EINVAL")
     return { cancel = function() end }
   end
-  return compile.start({ name = ("<policy %s>"):format(decl.name), source = planned.source, args = planned.args },
+  return objects.start({ name = planner.name(decl), source = planned.source, args = planned.args },
     function(object, info, code)
       if not object then return done(nil, info, code) end
       done(object, { planned = planned, cached = info.cached, seconds = info.seconds })

@@ -268,7 +268,7 @@ local function plain_probe(probe)
     name = probe.name, template = probe.template, manifest = probe.manifest, key = probe.key,
     key_name = probe.key_name,
     features = probe.features, knobs = probe.knobs, fold = probe.fold, filter = probe.filter,
-    sample = probe.sample, scope = probe.scope,
+    sample = probe.sample, scope = probe.scope, code = probe.code,
     line = probe.at.line, file = probe.at.file,
   }
 end

@@ -17,15 +17,10 @@ local sandbox = require "perilune.sandbox"
 local schedule_words = require "perilune.schedule_words"
 local schema = require "perilune.schema"
 local sets = require "perilune.sets"
+local source = require "perilune.source"
 local state = require "perilune.state"
 
 local language = {}
-
--- Words of the language that are not built yet, so that using one says so.
-local LATER = {
-  "source",
-  "cap", "drop",
-}
 
 local OF_TESTS = { "tests", "test", "pcap", "members", "only" }
 
@@ -111,8 +106,9 @@ local function policy_word()
   end)
 end
 
--- The words for one load of one policy, and the set of those not built. `context`: templates (get, names),
--- set (name → text given from outside), options (list that declarations are appended to), options_only.
+-- The words for one load of one policy, from `context`: templates (get, names),
+-- describe (what own code declares: source.lua), set (name → text given from outside), options (list that declarations
+-- are appended to), options_only.
 function language.words(context)
   local known = {
     option = form.word("option", function(name, body, at)
@@ -120,7 +116,7 @@ function language.words(context)
     end),
     policy = policy_word(), level = plain("level", LEVEL), set = plain("set", sets.SPEC),
     rule = plain("rule", RULE), schedule = schedule_words.word(),
-    records = plain("records", RECORDS), metrics = plain("metrics", metric_form.SPEC),
+    source = source.word(context), records = plain("records", RECORDS), metrics = plain("metrics", metric_form.SPEC),
     receiver = plain("receiver", receivers.SPEC),
   }
   for word, act in pairs(acts.words()) do known[word] = act end
@@ -130,8 +126,6 @@ function language.words(context)
       sandbox.fail(nil, word .. " is a word of tests, not of policies", "perilune test FILE runs them")
     end
   end
-  local later = {}
-  for _, word in ipairs(LATER) do later[word] = true end
   for _, name in ipairs(context.templates and context.templates:names() or {}) do
     if not known[name] then
       -- A template whose manifest is broken only matters to a policy that uses it.
@@ -140,7 +134,7 @@ function language.words(context)
         or function() sandbox.fail(nil, ('template "%s": %s'):format(name, tostring(message))) end
     end
   end
-  return known, later
+  return known
 end
 
 return language

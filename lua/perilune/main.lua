@@ -113,7 +113,7 @@ return function(list, context)
   context.commands = all_commands
   context.fail = failure(context, EXIT.wrong)
   context.broke = failure(context, EXIT.failed)
-  context.templates = template.registry(template_dirs(context), files.list)
+  context.templates = template.registry(template_dirs(context), files.list, context.share)
 
   if list[1] == "-e" then list = { "repl", "--eval", unpack(list, 2) } end
   local name = table.remove(list, 1)

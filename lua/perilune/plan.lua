@@ -6,7 +6,7 @@
 -- The source is written to be read: `perilune check --source` prints it.
 local capture_act = require "perilune.capture_act"
 local gates = require "perilune.plan_gates"
-local patterns = require "perilune.patterns"
+local plan_probe = require "perilune.plan_probe"
 local scopes = require "perilune.scopes"
 local template = require "perilune.template"
 local triggers = require "perilune.triggers"
@@ -14,6 +14,8 @@ local units = require "perilune.units"
 local words = require "perilune.words"
 
 local plan = {}
+
+local c_name = plan_probe.c_name
 
 -- What an operator calls a hook → the hooks of the kernel it stands for.
 plan.hooks = {
@@ -36,11 +38,6 @@ local contexts = {
   tc = { section = "tc", type = "struct __sk_buff", pass = "TC_PASS", level = "LEVEL_TC", filter = "FILTER_TC" },
 }
 
--- Names in policies may hold what C's may not.
-local function c_name(name)
-  return (name:gsub("[^%w_]", "_"):gsub("^%d", "_%0"))
-end
-
 --- The root programs: { hook, program, kind, direction }. A replay runs XDP programs, one for each direction.
 local function roots_of(decl, replay)
   local roots = {}
@@ -55,29 +52,6 @@ local function roots_of(decl, replay)
     roots[#roots + 1] = root
   end
   return roots
-end
-
-local function probe_source(probe)
-  local defines, undefines = {}, {}
-  local function define(name, value)
-    defines[#defines + 1] = ("#define %s%s"):format(name, value and " " .. value or "")
-    table.insert(undefines, 1, "#undef " .. name:match "^[%w_]+")
-  end
-  define("PROBE", c_name(probe.name))
-  define("PROBE_SAMPLED", gates.is_sampled(probe) and "1" or "0")
-  for _, field in ipairs(probe.key or {}) do define("KEY_" .. field) end
-  for _, feature in ipairs(probe.features) do define("FEATURE_" .. feature) end
-  for _, knob in ipairs(words.keys(probe.knobs)) do
-    local value = probe.knobs[knob]
-    if type(value) == "table" then
-      for _, one in ipairs(patterns.defines("KNOB_" .. knob, value)) do define(one[1], one[2]) end
-    else
-      local scale = probe.manifest.knobs[knob].type == "duration" and 1e9 or 1
-      define("KNOB_" .. knob, ("%.0f"):format(value * scale)) -- durations in ns
-    end
-  end
-  return ('\n/* probe %s: %s */\n%s\n#include "%s/%s/template.bpf.h"\n%s\n'):format(probe.name, probe.template,
-    table.concat(defines, "\n"), probe.manifest.dir, probe.template, table.concat(undefines, "\n"))
 end
 
 -- The filters of all probes, each expression once, and the functions that evaluate them: source and a map from
@@ -295,6 +269,9 @@ local function wants_calls(decl)
   return false
 end
 
+--- What the compiler calls a policy's program.
+function plan.name(decl) return ("<policy %s>"):format(decl.name) end
+
 --- `options`: share (directory that holds bpf/), replay (boolean), calls (boolean: see bpf/hook.h), delay (test
 --- builds: iterations between epoch and count), filter (perilune.core.filter's source, or a function like it).
 --- → { source, args, roots, windows, entries = {{map, entries}}, maps = by level {position → boolean} }
@@ -318,7 +295,7 @@ function plan.build(decl, options)
     gates.defines(decl), decl.taps and "#define HOOK_TAP\n" or "",
     "#include <perilune.h>\n",
   }
-  for _, probe in ipairs(decl.probes) do source[#source + 1] = probe_source(probe) end
+  for _, probe in ipairs(decl.probes) do source[#source + 1] = plan_probe.source(probe) end
   local filters, message
   filters, tests.filters, message = filters_source(decl, used, options.filter)
   if not filters then return nil, message end
@@ -332,12 +309,13 @@ function plan.build(decl, options)
   for _, root in ipairs(roots) do source[#source + 1] = root_source(root, decl.levels) end
   source[#source + 1] = "\nchar LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n"
 
-  local args = { "-I" .. options.share .. "/bpf" }
+  local args = { "-I" .. options.share .. "/bpf", unpack(plan_probe.args(decl.probes)) }
   if options.calls or wants_calls(decl) then args[#args + 1] = "-DHOOK_CALLS" end
   if options.delay then args[#args + 1] = ("-DPERILUNE_TEST_DELAY=%d"):format(options.delay) end
   local windows, entries = windows_of(decl)
   return {
-    source = table.concat(source), args = args, roots = roots, windows = windows, entries = entries,
+    source = plan_probe.numbered(table.concat(source), plan.name(decl)), args = args,
+    roots = roots, windows = windows, entries = entries,
     maps = maps_of(decl, windows),
   }
 end

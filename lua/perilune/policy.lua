@@ -41,11 +41,12 @@ local function prepare(spec, options_only)
   if not text then return nil, file end
   local context = {
     templates = spec.templates, set = not options_only and spec.set or {}, options = {},
-    options_only = options_only,
+    options_only = options_only, describe = spec.describe,
   }
-  local known, later = language.words(context)
+  if options_only then context.describe = false end
+  local known = language.words(context)
   -- Modules lie beside the file even when its text was given.
-  local box = sandbox.new { file = spec.file or file, words = known, later = later, say = spec.say,
+  local box = sandbox.new { file = spec.file or file, words = known, say = spec.say,
     trusted = spec.trusted }
   return context, box, text, spec.file or file
 end
@@ -57,6 +58,7 @@ local function run(spec, options_only)
   local decl, message = box:run(function()
     local value = box:compile(text, file)()
     if form.kind_of(value) ~= "policy" or select(2, form.kind_of(value)) then not_a_policy(value, file) end
+    if context.undescribed then return { name = value.name } end -- what its own code counts is not known
     local decl = check.declare(value, file, context.options)
     decl.trusted = spec.trusted or false
     decl.sources = box.sources
@@ -68,7 +70,9 @@ local function run(spec, options_only)
 end
 
 -- policy.load { file = path | source = text, name = chunkname, set = { name = text }, templates = registry,
--- say = print's writer, as = name of the policy in place of its own, trusted = whether it has all of Lua }
+-- describe = what own code declares (false: it cannot be told here, and what depends on it is not checked; the
+-- compiler's by default), say = print's writer, as = name of the policy in place of its own, trusted = whether it has
+-- all of Lua }
 -- → declaration | nil, message, "EINVAL". Either way, spec.sources are the files that it was made from, as far as that
 -- came.
 function policy.load(spec)

@@ -152,24 +152,34 @@ local function chosen(values, keys)
   return out
 end
 
--- The word for one template. `more`: further keys (rules of a schema) that its body may have; the form's `more` holds
--- their values, and `body` all as it was written.
+-- The form that a body says, by the schema of its manifest. `more`: further keys (rules of a schema) that the body may
+-- have; the form's `more` holds their values, and `body` all as it was written.
+local function make(manifest, spec, name, body, at, more)
+  local title = name == manifest.name and name or ('%s "%s"'):format(manifest.name, name)
+  local values = form.parse(spec, body, at, name ~= manifest.name and ('"%s"'):format(name) or nil)
+  local knobs = {}
+  for knob in pairs(manifest.knobs or {}) do knobs[knob] = values[knob] end
+  local key = manifest.key and values.key.fields
+  local features = features_of(manifest, values.features, key, at, title)
+  return form.new {
+    form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
+    key_name = manifest.key and values.key.name, key = key,
+    features = features, knobs = knobs, sample = values.sample, filter = values.filter, scope = values.scope,
+    fold = fold_of(manifest, features, values.fold, at, title),
+    more = more and chosen(values, more), body = more and body,
+  }
+end
+
+--- The form of a probe whose manifest is its own (source.lua).
+function probes.make(manifest, name, body, at, more)
+  return make(manifest, spec_of(manifest, more), name, body, at, more)
+end
+
+--- The word for one template.
 function probes.word(manifest, more)
   local spec = spec_of(manifest, more)
   return form.word(manifest.name, function(name, body, at)
-    local title = name == manifest.name and name or ('%s "%s"'):format(manifest.name, name)
-    local values = form.parse(spec, body, at, name ~= manifest.name and ('"%s"'):format(name) or nil)
-    local knobs = {}
-    for knob in pairs(manifest.knobs or {}) do knobs[knob] = values[knob] end
-    local key = manifest.key and values.key.fields
-    local features = features_of(manifest, values.features, key, at, title)
-    return form.new {
-      form = "probe", name = name, template = manifest.name, manifest = manifest, at = at,
-      key_name = manifest.key and values.key.name, key = key,
-      features = features, knobs = knobs, sample = values.sample, filter = values.filter, scope = values.scope,
-      fold = fold_of(manifest, features, values.fold, at, title),
-      more = more and chosen(values, more), body = more and body,
-    }
+    return make(manifest, spec, name, body, at, more)
   end, { default_name = manifest.name, identifier = true, form = "probe" })
 end
 

@@ -128,7 +128,7 @@ local function whole_lua(say)
   return known
 end
 
-local function guard(known, later, variables)
+local function guard(known, variables)
   return {
     __metatable = "policy",
     __index = function(_, name)
@@ -136,9 +136,6 @@ local function guard(known, later, variables)
       if value == nil and variables then value = variables[name] end
       if value ~= nil then return value end
       if WITHHELD[name] then withhold(name, WITHHELD[name]) end
-      if later[name] then
-        sandbox.fail(nil, ("%s is not built yet"):format(name), "leave it out")
-      end
       sandbox.fail(nil, ('unknown name "%s"'):format(tostring(name)),
         words.suggest(name, words.keys(known)))
     end,
@@ -172,7 +169,7 @@ end
 local Box = {}
 Box.__index = Box
 
--- spec: file (path, for messages and modules), words (name → value), later (set of names not built yet),
+-- spec: file (path, for messages and modules), words (name → value),
 -- say (function(text), what print writes to; standard error by default, as standard output may carry JSON), trusted
 -- (all of Lua is there, and require loads its modules too), variables (a table: what a session sets is kept there;
 -- without it nothing can be set). box.sources: the files it was asked to read so far, those that are missing or wrong
@@ -181,10 +178,10 @@ function sandbox.new(spec)
   local lua = spec.trusted and whole_lua or plain_lua
   local known = lua(spec.say or function(text) io.stderr:write(text) end)
   for name, value in pairs(spec.words) do known[name] = value end
-  local box = setmetatable({ file = spec.file, files = {}, modules = {}, sources = { spec.file },
+  local box = setmetatable({ file = spec.file, files = {}, texts = {}, modules = {}, sources = { spec.file },
     trusted = spec.trusted }, Box)
   known.require = function(name) return box:module(name) end
-  box.environment = setmetatable({}, guard(known, spec.later or {}, spec.variables))
+  box.environment = setmetatable({}, guard(known, spec.variables))
   boxes[box.environment] = box
   return box
 end
@@ -204,7 +201,30 @@ function Box:compile(text, file)
       "the policy is Lua: look for a missing comma, bracket, quote or end here or above")
   end
   self.files[debug.getinfo(chunk, "S").short_src] = file
+  self.texts[file] = text
   return chunk
+end
+
+-- A file that the policy names, in `dir` (the policy's own when nil): its text and path | nil, message, remedy. As with
+-- require, only what lies beside the policy or below; a policy that is trusted may name any.
+function Box:beside(name, dir)
+  local own = dir or self.file:match "^(.*/)" or ""
+  local climbs = ("/" .. name .. "/"):find("/../", 1, true)
+  local safe = #name > 0 and not name:find "^/" and not name:find "%c" and not climbs
+  if not safe and not self.trusted then
+    return nil, ('"%s" is not beside the policy'):format((name:gsub("%c", "?"))),
+      "name a file in the policy's directory, or below it"
+  end
+  local path = name:find "^/" and name or own .. name
+  self.sources[#self.sources + 1] = path
+  local text, message, remedy = sandbox.read(path)
+  if not text then return nil, ("%s: %s"):format(path, message), remedy end
+  return text, path
+end
+
+-- For words that read files: the box of the policy that calls.
+function sandbox.calling()
+  return (calling_box())
 end
 
 -- require: a module beside the policy file, in the same environment, run once.

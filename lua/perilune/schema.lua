@@ -26,7 +26,8 @@ local NOUNS = { text = "a text", bool = "true or false", table = "a table { … 
   ["function"] = "a function" }
 local LUA_TYPES = { text = "string", bool = "boolean", table = "table", ["function"] = "function" }
 
--- Options of a policy stand for their value: they are tables with a `kind` that carry it.
+-- Options of a policy stand for their value: they are tables with a `kind` that carry it. → value, unit, whether it has
+-- one
 local function plain(value)
   if type(value) ~= "table" then return value end
   local kind = rawget(value, "kind")
@@ -35,6 +36,8 @@ local function plain(value)
   end
   return value
 end
+
+schema.plain = plain
 
 local function quantity(value, unit, typed, rule)
   local number, have

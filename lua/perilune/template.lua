@@ -13,9 +13,9 @@ local Registry = {}
 Registry.__index = Registry
 
 --- A registry over `dirs`, a list of directories that hold templates. `list(dir)` gives a directory's names
---- or nil.
-function template.registry(dirs, list)
-  return setmetatable({ dirs = dirs, list = list, loaded = {} }, Registry)
+--- or nil. share: the directory that holds bpf/, for whoever compiles.
+function template.registry(dirs, list, share)
+  return setmetatable({ dirs = dirs, list = list, share = share, loaded = {} }, Registry)
 end
 
 local function readable(path)

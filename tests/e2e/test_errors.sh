@@ -47,10 +47,13 @@ return policy "x" {
 }
 END
 wrong 2 'syntax.lua:[34]: ' check syntax.lua
-policy later <<END
-return policy "p" { always = { source "own" { code = "" } } }
+policy own <<END
+return policy "p" { always = {
+  source "own" { code = [[
+int NAME(x;
+]] } } }
 END
-wrong 2 'later.lua:1: source is not built yet' check later.lua
+wrong 2 'own.lua:3: ' check own.lua
 
 # Captures: a directory, a text, one cut short (what was read is reported, then the error).
 wrong 2 'directory' replay --template flows "$here"

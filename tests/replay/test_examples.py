@@ -211,7 +211,25 @@ def elephants():
         lab.fail("elephants: the sampling does not follow the load: one in %s" % sorted(rates))
 
 
-CASES = (netflow, port_scan, dns_tunnel, latency, amplification, tls_night, elephants)
+def hops():
+    """Ordinary senders have one TTL each, or two; a sender that is forged from all over has many."""
+    def with_ttl(frame_, ttl):
+        return frame_[:22] + bytes([ttl]) + frame_[23:]  # the header's checksum is nobody's business here
+    quiet = [(at, with_ttl(data, 64 if i % 50 else 63)) for i, (at, data) in enumerate(browsing(20))]
+    lab.equal([], lab.of(replay("hops", quiet), "rule"), "hops: ordinary traffic")
+    forged = [(BEGIN + 5 * lab.NS + i * 2 * MS, with_ttl(tcp("10.0.0.1", 1024 + i, "192.0.2.1", 443, SYN), 40 + i % 20))
+              for i in range(400)]
+    events = replay("hops", quiet + forged)
+    lab.equal({"10.0.0.1"}, {r["key"] for r in lab.of(events, "rule") if r["state"] == "firing"}, "hops: who is forged")
+    got = collections.Counter()
+    for event in lab.of(events, "records", probe="hops"):
+        for row in event["rows"]:
+            got[row["src"], row["ttl"]] += row["packets"]
+    want = collections.Counter((".".join(str(b) for b in data[26:30]), data[22]) for _, data in quiet + forged)
+    lab.equal(dict(want), dict(got), "hops: packets of every sender and TTL")
+
+
+CASES = (hops, netflow, port_scan, dns_tunnel, latency, amplification, tls_night, elephants)
 
 
 def main():

@@ -24,6 +24,7 @@ local runner = require "perilune.repl.runner"
 local sandbox = require "perilune.sandbox"
 local show = require "perilune.repl.show"
 local sink_text = require "perilune.sink_text"
+local own_code = require "perilune.source"
 local options = require "perilune.options"
 local view = require "perilune.view"
 local watch = require "perilune.repl.watch"
@@ -54,11 +55,12 @@ function session.new(options_)
     file = "session", probes = {}, policies = {}, variables = {}, chunks = {}, count = 0, declared = {},
   }, Session)
   show.learn(self.templates)
-  local known, later = language.words { templates = self.templates, set = {}, options = {} }
+  local known = language.words { templates = self.templates, set = {}, options = {} }
   for _, name in ipairs(self.templates:names()) do
     local manifest = self.templates:get(name)
     if manifest then known[name] = probes.word(manifest, MORE) end
   end
+  known.source = own_code.word({ templates = self.templates }, MORE)
   for _, kind in ipairs(DECLARED) do
     if known[kind] then known[kind] = self:remembering(kind, known[kind]) end
   end
@@ -67,7 +69,7 @@ function session.new(options_)
   probe.install(self)
   list.install { json = show.json, csv = function(rows) return table.concat(show.csv(rows), "\n") end }
   for name, verb in pairs(require("perilune.repl.verbs").of(self)) do self.known[name] = verb end
-  self.box = sandbox.new { file = "session", words = self.known, later = later, variables = self.variables,
+  self.box = sandbox.new { file = "session", words = self.known, variables = self.variables,
     say = function(text) self.out(text) end }
   return self
 end
