@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -152,15 +153,18 @@ static int core_on_step(lua_State *L)
 	return 1;
 }
 
-/* Like a step: called again and again until it is closed. */
+/* Like a step: called again and again until it is closed. With a true third argument, whenever it can be written. */
 static int core_watch(lua_State *L)
 {
 	int fd = (int)luaL_checkinteger(L, 1), err;
+	bool writable = lua_toboolean(L, 3);
 	struct lua_timer *timer;
 
 	lua_remove(L, 1);
 	timer = push_timer(L);
 	err = loop_watch__new(lua_vm__loop(timer->vm), fd, on_step, timer, &timer->watch);
+	if (!err && writable)
+		err = loop_watch__want(timer->watch, false, true);
 	if (err)
 		return fail(L, err, "cannot watch this descriptor");
 	timer->self = lua_vm__ref(L, -1);

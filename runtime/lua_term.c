@@ -5,12 +5,12 @@
  *   isatty(fd) → boolean
  *   size([fd]) → columns, rows | nil, message, code
  *   read(fd) → text, "" at its end | nil, message, code: "EAGAIN" when there is nothing yet
- *   write(fd, text) → true | nil, message, code, bytes written
+ *   write(fd, text[, wait = true]) → true | nil, message, code, bytes written
  *   keys(fn) → k | nil, message, code; from now on fn(bytes) is called with what is typed, key by key, unseen and without waiting for
  *              a line, and fn(nil) when the terminal is gone; k:close() puts the terminal as it was, and so does the end of the process
  *
  * A write waits for the reader at most STALL_MS at a time, so that one that has stopped reading cannot keep the loop from
- * its signals: it then fails with "EAGAIN", and the rest is the caller's to keep.
+ * its signals: it then fails with "EAGAIN", and the rest is the caller's to keep. With wait = false, it does not wait at all.
  */
 #include <errno.h>
 #include <lauxlib.h>
@@ -80,13 +80,13 @@ static int size(lua_State *L)
 	return 2;
 }
 
-static int write_all(int fd, const char *text, size_t len, size_t *written)
+static int write_all(int fd, const char *text, size_t len, int wait_ms, size_t *written)
 {
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 
 	while (*written < len) {
 		size_t left = len - *written;
-		int ready = poll(&p, 1, STALL_MS);
+		int ready = poll(&p, 1, wait_ms);
 		ssize_t n;
 
 		if (!ready)
@@ -109,8 +109,9 @@ static int write_(lua_State *L)
 	int fd = (int)luaL_checkinteger(L, 1), err, pushed;
 	size_t len, written = 0;
 	const char *text = luaL_checklstring(L, 2, &len);
+	bool wait = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
 
-	err = write_all(fd, text, len, &written);
+	err = write_all(fd, text, len, wait ? STALL_MS : 0, &written);
 	if (!err) {
 		lua_pushboolean(L, 1);
 		return 1;

@@ -3,12 +3,19 @@
 --
 -- A reader that does not read must neither block the run for good nor cost a line: what could not be written
 -- is kept and goes first the next time. A closed output is reported once and for all as nil, message,
--- "EPIPE".
+-- "EPIPE"; a reader for whom too much is kept, as "ENOBUFS".
+--
+-- Of a descriptor with soon = true, nothing waits for the reader, so that no window does: what it does not take is
+-- written when it takes it, on the loop, and close() gives it a last chance. Only when more is kept than may be, one
+-- that reads at all is waited for: windows become longer then, but no line is lost. What is written to a file is there
+-- when write() returns, either way.
 local output = {}
 output.__index = output
 
 -- Most bytes kept for a reader that does not read.
 local CEILING = 16 * 1024 * 1024
+local JOINED = 64 * 1024 -- bytes of small texts that are kept as one
+local PIECE = 256 * 1024 -- of large ones
 
 -- io's numbers for what a sink must tell apart.
 local ERRNO = { [11] = "EAGAIN", [28] = "ENOSPC", [32] = "EPIPE" }
@@ -31,42 +38,97 @@ local function through_file(file)
 end
 
 -- target: a descriptor (number), a file handle, or function(text) → true | nil, message, code, bytes written.
-function output.new(target)
+-- options: soon.
+function output.new(target, options)
   local write = target
   if type(target) == "number" then
     local term = require "perilune.core.term"
-    write = function(text)
-      return term.write(target, text)
+    write = function(text, wait)
+      return term.write(target, text, wait)
     end
   elseif type(target) ~= "function" then
     write = through_file(target)
   end
-  return setmetatable({ send = write, kept = "" }, output)
+  return setmetatable({
+    send = write, fd = type(target) == "number" and target or nil, soon = options and options.soon or false,
+    kept = {}, first = 1, last = 0, bytes = 0,
+  }, output)
+end
+
+local function keep(self, text)
+  local before = self.kept[self.last]
+  self.bytes = self.bytes + #text
+  if before and #before + #text <= JOINED then
+    self.kept[self.last] = before .. text
+    return
+  end
+  for from = 1, #text, PIECE do
+    self.last = self.last + 1
+    self.kept[self.last] = text:sub(from, from + PIECE - 1)
+  end
+end
+
+local function forget(self)
+  self.kept, self.first, self.last, self.bytes = {}, 1, 0, 0
+  if self.watch then self.watch:close() end
+  self.watch = nil
+end
+
+local function failed(self, message, code)
+  forget(self)
+  self.failure = { message = message or "cannot write", code = code }
+  return nil, self.failure.message, self.failure.code
+end
+
+local flush
+
+-- What is kept goes as soon as there is room for it.
+local function go_on_later(self)
+  if self.watch or not self.soon or not self.fd then return end
+  self.watch = require("perilune.core.loop").watch(self.fd, function() flush(self, false) end, true)
+end
+
+function flush(self, wait)
+  local pressed = false -- too much is kept
+  while self.bytes > 0 do
+    local text = self.kept[self.first]
+    local ok, message, code, written = self.send(text, wait or pressed)
+    if not ok and code ~= "EAGAIN" then return failed(self, message, code) end
+    self.bytes = self.bytes - (ok and #text or written or 0)
+    if not ok then
+      self.kept[self.first] = text:sub((written or 0) + 1)
+      if self.bytes <= CEILING then
+        go_on_later(self)
+        return true
+      end
+      if wait or pressed then return failed(self, "the reader of the output does not read", "ENOBUFS") end
+      pressed = true
+    else
+      pressed = pressed and self.bytes > CEILING / 2
+      self.kept[self.first] = nil
+      self.first = self.first + 1
+    end
+  end
+  forget(self)
+  return true
 end
 
 function output:write(text)
   if self.failure then
     return nil, self.failure.message, self.failure.code
   end
-  text = self.kept .. text
-  self.kept = ""
-  if text == "" then
-    return true
+  if text ~= "" then keep(self, text) end
+  return flush(self, not self.soon)
+end
+
+--- Writes what is kept, as far as the reader goes on reading.
+function output:close()
+  if self.failure then
+    return nil, self.failure.message, self.failure.code
   end
-  local ok, message, code, written = self.send(text)
-  if ok then
-    return true
-  end
-  if code == "EAGAIN" then
-    self.kept = text:sub((written or 0) + 1)
-    if #self.kept <= CEILING then
-      return true
-    end
-    message, code = "the reader of the output does not read", "ENOBUFS"
-    self.kept = ""
-  end
-  self.failure = { message = message or "cannot write", code = code }
-  return nil, self.failure.message, self.failure.code
+  local ok, message, code = flush(self, true)
+  if ok then forget(self) end
+  return ok, message, code
 end
 
 return output

@@ -18,7 +18,7 @@ Remote.__index = Remote
 --- labels: { host =, site = } for every event.
 function remote.new(labels)
   return setmetatable({
-    out = output.new(1), labels = labels, wanted = false, asked = {}, wants_records = false,
+    out = output.new(1, { soon = true }), labels = labels, wanted = false, asked = {}, wants_records = false,
   }, Remote)
 end
 
@@ -74,7 +74,7 @@ function Remote:loaded(info)
   self:write(channel.loaded(info))
 end
 
-function Remote:close() return self.out:write "" end
+function Remote:close() return self.out:close() end
 
 -- A daemon that cannot be told anything is gone, and then so is this process (child.follow).
 function Remote:write(text) self.out:write(text) end

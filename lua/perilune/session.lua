@@ -131,9 +131,11 @@ end
 
 --- Where events go: JSON lines, a live view on a terminal, or plain lines.
 function session.sink(parsed)
-  if parsed.json then return require("perilune.sink_json").new(nil, { host = parsed.host, site = parsed.site }) end
+  if parsed.json then
+    return require("perilune.sink_json").new(nil, { host = parsed.host, site = parsed.site }, { soon = true })
+  end
   if term.isatty(1) then return require("perilune.screen").new { now = loop.now } end
-  return require("perilune.sink_text").new()
+  return require("perilune.sink_text").new { soon = true }
 end
 
 --- A recorder for the engine, of what decides, into the file that --audit names; nil without --audit | nil, message,

@@ -7,9 +7,9 @@ local output = require "perilune.output"
 local sink = { wants_records = true }
 sink.__index = sink
 
--- target: what output.new takes; standard output by default. labels: { host =, site = } for every event.
-function sink.new(target, labels)
-  return setmetatable({ out = output.new(target or 1), labels = labels or {} }, sink)
+-- target, options: what output.new takes; standard output by default. labels: { host =, site = } for every event.
+function sink.new(target, labels, options)
+  return setmetatable({ out = output.new(target or 1, options), labels = labels or {} }, sink)
 end
 
 -- true | nil, message, code; "EPIPE" says that nobody reads any more, and the run ends well.
@@ -24,7 +24,7 @@ function sink.status()
 end
 
 function sink:close()
-  return self.out:write ""
+  return self.out:close()
 end
 
 return sink

@@ -252,11 +252,11 @@ function sink.lines(e, opts)
   return lines
 end
 
--- opts: out (what output.new takes; standard output by default), top, always_top, utc.
+-- opts: out (what output.new takes; standard output by default), soon (for it), top, always_top, utc.
 function sink.new(opts)
   opts = opts or {}
   return setmetatable({
-    out = output.new(opts.out or 1),
+    out = output.new(opts.out or 1, { soon = opts.soon }),
     opts = { top = opts.top, always_top = opts.always_top, utc = opts.utc },
   }, sink)
 end
@@ -274,7 +274,7 @@ function sink:status(text)
 end
 
 function sink:close()
-  return self.out:write ""
+  return self.out:close()
 end
 
 return sink

@@ -43,6 +43,6 @@ end
 
 function sink:status(text) return self:write { format.clean(text) } end
 
-function sink:close() return self.out:write "" end
+function sink:close() return self.out:close() end
 
 return sink

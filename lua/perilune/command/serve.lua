@@ -76,7 +76,7 @@ end
 local function clock() return loop.rfc3339(loop.wall()) end
 
 local function new_log(resolved)
-  local out = output.new(2)
+  local out = output.new(2, { soon = true })
   return log.new {
     level = resolved.log.level, format = resolved.log.format, fields = resolved.labels, clock = clock,
     write = function(text) out:write(text) end, terminal = term.isatty(2), journal = os.getenv "JOURNAL_STREAM" ~= nil,
