@@ -205,7 +205,7 @@ static __always_inline int handle_rx(struct CTXTYPE *ctx, struct pkt_metadata *m
 	SEC("xdp")                                                                                 \
 	int name(struct xdp_md *ctx)                                                               \
 	{                                                                                          \
-		struct pkt_metadata md = {.packet_len = ctx->data_end - ctx->data};                \
+		struct pkt_metadata md = {.packet_len = bpf_xdp_get_buff_len(ctx)};                \
                                                                                                    \
 		return handle_rx(ctx, &md) == RX_DROP ? XDP_DROP : XDP_PASS;                       \
 	}

@@ -35,11 +35,15 @@ void batch__init(struct batch *batch, const struct layout *layout);
 void batch__free(struct batch *batch);
 /* Sorts by the bytes of the key, so that equal contents give equal buffers. */
 void batch__sort(struct batch *batch);
+/* Of a key that two batches have, the value: folded as the layout says for CPUs, the one that comes, or the one that is there. */
+enum batch_merge { MERGE_FOLD, MERGE_NEWEST, MERGE_ABSENT };
+
 /*
- * Puts the records of `from`, of a layout with the same hash, into `into`. Values of a key that both have are folded as the layout
- * says for CPUs, or with `newest` are those of `from`; records without a key follow. -EINVAL: other layouts; -ENOMEM: nothing is changed.
+ * Puts the records of `from`, of a layout with the same hash, into `into`; records without a key follow. There will be no more than
+ * `most` (and those that were there): *left_out had no room. -EINVAL: other layouts; -ENOMEM: nothing is changed.
  */
-int batch__merge(struct batch *into, const struct batch *from, bool newest);
+int batch__merge(struct batch *into, const struct batch *from, enum batch_merge how, size_t most,
+		 size_t *left_out);
 
 #define EXTRACT_GATHER_MAX 16384
 

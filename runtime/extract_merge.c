@@ -60,7 +60,8 @@ static void append(struct batch *into, const unsigned char *record)
 	memcpy(record_at(into, into->count++), record, into->layout->stride);
 }
 
-int batch__merge(struct batch *into, const struct batch *from, bool newest)
+int batch__merge(struct batch *into, const struct batch *from, enum batch_merge how, size_t most,
+		 size_t *left_out)
 {
 	const struct layout *layout = into->layout;
 	struct places places;
@@ -70,17 +71,20 @@ int batch__merge(struct batch *into, const struct batch *from, bool newest)
 		err = make_places(&places, into, from->count);
 	if (err)
 		return err;
+	*left_out = 0;
 	for (size_t i = 0; i < from->count; i++) {
 		const unsigned char *record = record_at(from, i);
 		uint32_t *place = layout->key_size ? place_of(&places, into, record) : NULL;
 
-		if (!place || !*place) {
+		if ((!place || !*place) && into->count >= most) {
+			++*left_out;
+		} else if (!place || !*place) {
 			append(into, record);
 			if (place)
 				*place = (uint32_t)into->count;
-		} else if (newest) {
+		} else if (how == MERGE_NEWEST) {
 			memcpy(record_at(into, *place - 1), record, layout->stride);
-		} else {
+		} else if (how == MERGE_FOLD) {
 			layout__fold_record(layout, record_at(into, *place - 1), record);
 		}
 	}

@@ -140,6 +140,11 @@ uint64_t loop__wall(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
+uint64_t loop__boot(void)
+{
+	return clock_ns(CLOCK_BOOTTIME);
+}
+
 /*
  * 0 disarms. A disarmed timer stays in the poll set, where it costs nothing, and does not keep the
  * loop running.

@@ -55,6 +55,8 @@ void loop__stop(struct loop *loop);
 /* CLOCK_MONOTONIC and CLOCK_REALTIME, ns. */
 uint64_t loop__now(void);
 uint64_t loop__wall(void);
+/* ns of the boot clock, which goes on while the machine sleeps. */
+uint64_t loop__boot(void);
 
 typedef void (*loop_timer_fn)(void *arg);
 

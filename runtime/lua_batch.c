@@ -229,13 +229,19 @@ static int batch_json(lua_State *L)
 
 static int batch_merge(lua_State *L)
 {
+	static const char *const how_names[] = {"fold", "newest", "absent", NULL};
 	struct batch *batch = &check(L)->batch;
 	const struct batch *other = lua_batch__check(L, 2);
-	int err = batch__merge(batch, other, lua_toboolean(L, 3));
+	enum batch_merge how = (enum batch_merge)luaL_checkoption(L, 3, NULL, how_names);
+	lua_Number most = luaL_checknumber(L, 4);
+	size_t left_out = 0;
+	int err;
 
+	luaL_argcheck(L, most >= 0 && most < UINT32_MAX, 4, "how many is not a number");
+	err = batch__merge(batch, other, how, (size_t)most, &left_out);
 	if (err)
 		return fail(L, err, "the records of two reads");
-	lua_pushboolean(L, 1);
+	lua_pushnumber(L, (lua_Number)left_out);
 	return 1;
 }
 

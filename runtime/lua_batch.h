@@ -11,8 +11,9 @@
  *              only for arrays
  * b:json([indexes[, limit[, form]]])  JSON text `[{…},…]` of the records with these numbers (from 1), or of
  *              all, at most `limit` of them | nil, message, code; form: "row", "entry" or "value", see json.h
- * b:merge(other[, newest])    the records of `other`, of the same layout, go into this one: values of a key that both have are
- *              folded as the layout says, or with `newest` are the other's; b:merge(other) → true | nil, message, code
+ * b:merge(other, how, most)   the records of `other`, of the same layout, go into this one, of at most so many; of a key that both have,
+ *              the value is "fold": folded as the layout says, "newest": the other's, "absent": what it was; → how many found no room |
+ *              nil, message, code
  * b:text(index, raw | i)      text of field `index` (from 0): of its raw bytes, or of record i (from 1)
  * b:element_text(index, i, e) text of element e (from 0) of an array of record i
  * b:raw(index, text)          the other way, for addresses, bytes, text and names of enums: raw bytes,

@@ -72,6 +72,14 @@ static int core_wall(lua_State *L)
 	return 1;
 }
 
+static int core_boot(lua_State *L)
+{
+	uint64_t us = loop__boot() / 1000;
+
+	lua_pushnumber(L, (double)us);
+	return 1;
+}
+
 static int core_pid(lua_State *L)
 {
 	lua_pushinteger(L, getpid());
@@ -291,17 +299,10 @@ static const luaL_Reg signal_methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-	{"run", core_run},
-	{"stop", core_stop},
-	{"now", core_now},
-	{"wall", core_wall},
-	{"pid", core_pid},
-	{"timer", core_timer},
-	{"signal", core_signal},
-	{"rfc3339", core_rfc3339},
-	{"on_step", core_on_step},
-	{"watch", core_watch},
-	{NULL, NULL},
+	{"run", core_run},	   {"stop", core_stop},	    {"now", core_now},
+	{"wall", core_wall},	   {"boot", core_boot},	    {"pid", core_pid},
+	{"timer", core_timer},	   {"signal", core_signal}, {"rfc3339", core_rfc3339},
+	{"on_step", core_on_step}, {"watch", core_watch},   {NULL, NULL},
 };
 
 static void make_type(lua_State *L, const char *type, const luaL_Reg *methods)

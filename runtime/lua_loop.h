@@ -6,6 +6,7 @@
  * - stop()
  * - now() → seconds, monotonic
  * - wall() → whole µs since the epoch
+ * - boot() → whole µs of the boot clock, which goes on while the machine sleeps
  * - timer(fn) → t with t:start(deadline), t:stop(), t:close(); a running one stays alive by itself
  * - signal("SIGINT", fn) → s; calls fn("SIGINT") for each one, until s:close()
  * - on_step(fn) → s; calls fn() each time somebody sets the wall clock, until s:close(); nil, message, code where that cannot be watched

@@ -239,6 +239,7 @@ static void two_reads_become_one(void **state)
 	struct twin *twin = loaded(flows, 2);
 	struct error error = {0};
 	struct batch all[2], more[2];
+	size_t left;
 
 	(void)state;
 	attach(twin);
@@ -251,16 +252,24 @@ static void two_reads_become_one(void **state)
 		must(twin__swap(twin, NULL, &error), &error);
 		must(twin__drain(twin, 3, false, more, NULL, NULL, &error), &error);
 		for (size_t i = 0; i < 2; i++)
-			assert_int_equal(batch__merge(&all[i], &more[i], false), 0);
+			assert_int_equal(batch__merge(&all[i], &more[i], MERGE_FOLD, 100, &left),
+					 0);
 	}
 	assert_int_equal(all[0].count, 50);
 	assert_int_equal(sum(&all[0]), 50 * 51 / 2);
 	assert_int_equal(all[1].count, FOREIGN_STATS);
 	assert_int_equal(sum(&all[1]), 50 * 51 / 2); /* of all CPUs, kept apart */
-	assert_int_equal(batch__merge(&all[0], &more[0], true), 0);
+	assert_int_equal(batch__merge(&all[0], &more[0], MERGE_NEWEST, 100, &left), 0);
 	assert_int_equal(all[0].count, 50);
 	assert_int_equal(sum(&all[0]), 50); /* every key's newest */
-	assert_int_equal(batch__merge(&all[0], &more[1], false), -EINVAL);
+	assert_int_equal(batch__merge(&all[0], &more[1], MERGE_FOLD, 100, &left), -EINVAL);
+	send_many(60, 60); /* ten of them have not been there */
+	must(twin__swap(twin, NULL, &error), &error);
+	must(twin__drain(twin, 3, false, more, NULL, NULL, &error), &error);
+	assert_int_equal(batch__merge(&all[0], &more[0], MERGE_ABSENT, 57, &left), 0);
+	assert_int_equal(left, 3);
+	assert_int_equal(all[0].count, 57);
+	assert_int_equal(sum(&all[0]), 57);
 	for (size_t i = 0; i < 2; i++) {
 		batch__free(&all[i]);
 		batch__free(&more[i]);

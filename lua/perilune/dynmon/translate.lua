@@ -171,6 +171,11 @@ local function check_method(map, method, kind)
     words.suggest(method.text, names))
 end
 
+--- Said of a map that is to be the other path's, where there is none.
+function translate.no_owner(map)
+  return ('the map %s is "extern", and the other path declares none of this name as shared'):format(map.name)
+end
+
 local Writer = {}
 Writer.__index = Writer
 
@@ -187,7 +192,7 @@ function Writer:declaration(i)
   local map = self.declarations[i]
   if not map then return false end
   if map.scope == "extern" and not self.kinds[map.name] then
-    fail(self.tokens[i], 'the map %s is "extern", and the other path declares none of this name as shared', map.name)
+    fail(self.tokens[i], "%s", translate.no_owner(map))
   end
   self:put(declared(map, self.kinds), i, map.close)
   return true
@@ -282,12 +287,12 @@ local function has_name(tokens, name)
   return false
 end
 
--- Runs `fn` → what it returns | nil, message with the name of the source and the line.
+-- Runs `fn` → what it returns | nil, message with the name of the source and the line, code.
 local function guard(name, fn)
   local ok, value = pcall(fn)
   if ok then return value end
   if type(value) ~= "table" then error(value, 0) end
-  return nil, ("%s:%d: %s"):format(name, value.line, value.what)
+  return nil, ("%s:%d: %s"):format(name, value.line, value.what), "EINVAL"
 end
 
 --- The maps that a path's code declares, by name: { name, kind (nil: the other path says), key, value, size, scope =

@@ -11,6 +11,7 @@
 local auth = require "perilune.serve.auth"
 local http = require "perilune.core.http"
 local loop = require "perilune.core.loop"
+local monitors = require "perilune.dynmon.monitors"
 local policies = require "perilune.serve.policies"
 local router = require "perilune.serve.router"
 local scrape = require "perilune.serve.scrape"
@@ -27,7 +28,7 @@ local TICK_SECONDS = 0.1
 
 local function all_routes()
   local list = {}
-  for _, part in ipairs { "service", "policies", "metrics" } do
+  for _, part in ipairs { "service", "policies", "metrics", "dynmon" } do
     for _, route in ipairs(require("perilune.serve.routes_" .. part)) do list[#list + 1] = route end
   end
   return list
@@ -45,9 +46,11 @@ function daemon.new(settings)
     store = settings.store, log = settings.log, labels = settings.labels,
     on_event = function(one, name, text) self.hub:publish(one.name, name, text) end,
   }
+  self.monitors = monitors.new { log = settings.log, share = settings.share }
   self.context = {
-    policies = self.policies, hub = self.hub, log = self.log, labels = settings.labels, version = settings.version,
-    share = settings.share, templates = settings.templates, began = loop.now(), now = loop.now, dumps = 0,
+    monitors = self.monitors, policies = self.policies, hub = self.hub, log = self.log, labels = settings.labels,
+    version = settings.version, share = settings.share, templates = settings.templates, began = loop.now(),
+    now = loop.now, dumps = 0,
     routes = all_routes(), reload = function(done) self:reload(done) end,
   }
   self.context.scrape = scrape.new(self.context)
@@ -109,6 +112,7 @@ function Daemon:tick()
   local now = loop.now()
   self.policies:tick(now)
   self.hub:tick(now)
+  self.monitors:tick(now)
   self.timer:start(now + TICK_SECONDS)
 end
 
@@ -175,8 +179,10 @@ function Daemon:stop()
   self.log:info("stopping", {})
   self.hub:close()
   self.policies:stop(function()
-    self.timer:close()
-    loop.stop()
+    self.monitors:stop(function()
+      self.timer:close()
+      loop.stop()
+    end)
   end)
 end
 

@@ -26,8 +26,9 @@ local function segments_of(path)
     end
     segments[#segments + 1] = segment
   end
-  -- One slash at the end is nothing.
-  if segments[#segments] == "" then segments[#segments] = nil end
+  -- Slashes at the end are nothing, behind something.
+  if #segments == 1 and segments[1] == "" then return {} end
+  while #segments > 1 and segments[#segments] == "" do segments[#segments] = nil end
   for _, segment in ipairs(segments) do
     if segment == "" then return nil, "the path has an empty segment" end
   end
