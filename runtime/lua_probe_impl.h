@@ -50,6 +50,7 @@ struct lua_probe_meter {
 	struct statistics_own own;
 	struct statistics_until until;
 	struct statistics_span span;
+	atomic_bool stop; /* the span is to end */
 };
 
 struct lua_probe {
@@ -96,7 +97,7 @@ int lua_probe__events(lua_State *L);
 /* Measures one span, calibrating before the first. For the worker. */
 int lua_probe__measure(struct lua_probe_meter *meter, struct error *error);
 
-/* What was measured: pushes { runs =, ns =, seconds =, now =, used =, own = { measured_ns =, added_ns = } }. */
+/* What was measured: pushes { runs =, ns =, seconds =, busy =, now =, used =, own = { measured_ns =, added_ns = } }. */
 void lua_probe__push_span(lua_State *L, const struct lua_probe_meter *meter);
 
 /* The methods of windows, of measuring and of what an object declares, for the probe's metatable. */

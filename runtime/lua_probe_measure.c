@@ -25,10 +25,11 @@ void lua_probe__push_span(lua_State *L, const struct lua_probe_meter *meter)
 {
 	const struct statistics_span *span = &meter->span;
 
-	lua_createtable(L, 0, 6);
+	lua_createtable(L, 0, 7);
 	set_number(L, "runs", (double)span->runs);
 	set_number(L, "ns", span->ns);
 	set_number(L, "seconds", span->seconds);
+	set_number(L, "busy", span->busy_s);
 	set_number(L, "now", span->now_s);
 	set_number(L, "used", span->used_s);
 	lua_createtable(L, 0, 2);
@@ -67,12 +68,22 @@ static int probe_measure(lua_State *L)
 		.runs = (uint64_t)luaL_checknumber(L, -3),
 		.least_s = luaL_checknumber(L, -2),
 		.most_s = luaL_checknumber(L, -1),
+		.stop = &meter->stop,
 	};
+	meter->stop = false;
 	lua_pop(L, 3);
 	return lua_probe__start(L, &p->measure, WORK_MEASURE, 4);
 }
 
+/* probe:end_span(): what is being measured is wanted no more; its done() comes soon. */
+static int probe_end_span(lua_State *L)
+{
+	lua_probe__check(L)->meter.stop = true;
+	return 0;
+}
+
 const luaL_Reg lua_probe_measure_methods[] = {
 	{"measure", probe_measure},
+	{"end_span", probe_end_span},
 	{NULL, NULL},
 };

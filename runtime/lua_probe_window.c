@@ -212,6 +212,25 @@ static int probe_drain_now(lua_State *L)
 	return 1;
 }
 
+/* probe:look(position): what the window that goes on has as yet, as a batch */
+static int probe_look(lua_State *L)
+{
+	struct lua_probe *p = check_window(L);
+	lua_Integer map = check_range(L, 2, (lua_Integer)window__count(p->window),
+				      "no windowed map");
+	struct batch batch;
+	int err;
+
+	luaL_argcheck(L, map > 0, 2, "no windowed map");
+	batch__init(&batch, window__layout(p->window, (size_t)map - 1));
+	err = window__look(p->window, (size_t)map - 1, &batch);
+	if (err) {
+		batch__free(&batch);
+		return lua_probe__fail(L, err, "the window cannot be looked at now");
+	}
+	return lua_batch__push(L, &batch, 1);
+}
+
 static int probe_member(lua_State *L)
 {
 	struct lua_probe *p = check_window(L);
@@ -271,6 +290,7 @@ const luaL_Reg lua_probe_window_methods[] = {
 	{"arm", probe_arm},
 	{"drain", probe_drain},
 	{"drain_now", probe_drain_now},
+	{"look", probe_look},
 	{"renew", probe_renew},
 	{"clock", probe_clock},
 	{"run", probe_run},

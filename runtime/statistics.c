@@ -10,9 +10,11 @@
 
 #include <bpf/bpf.h>
 
-#define LOOK_NS 500000L /* between looks at the counters within a span */
-#define ROUNDS 10	/* of calibration; the least disturbed one counts */
-#define REPEATS 1000	/* runs in each */
+/* Between looks at the counters within a span: rarer and rarer where nothing runs. */
+#define LOOK_NS 500000L
+#define LOOK_MOST_NS 10000000L
+#define ROUNDS 10    /* of calibration; the least disturbed one counts */
+#define REPEATS 1000 /* runs in each */
 
 struct counters {
 	uint64_t runs;
@@ -135,13 +137,20 @@ int statistics__calibrate(struct statistics_own *out, struct error *error)
 	return err;
 }
 
+static bool is_over(const struct statistics_until *until, const struct statistics_span *span)
+{
+	if (span->seconds >= until->most_s || (until->stop && *until->stop))
+		return true;
+	return span->seconds >= until->least_s && span->runs >= until->runs;
+}
+
 int statistics__span(const int *programs, size_t n, const struct statistics_until *until,
 		     const struct statistics_own *own, struct statistics_span *out,
 		     struct error *error)
 {
-	static const struct timespec look = {.tv_nsec = LOOK_NS};
+	struct timespec look = {.tv_nsec = LOOK_NS};
 	struct counters first, now = {0};
-	double start, own_ns;
+	double start, own_ns, quiet_s = 0;
 	int fd, err;
 
 	*out = (struct statistics_span){0};
@@ -150,21 +159,22 @@ int statistics__span(const int *programs, size_t n, const struct statistics_unti
 		return fd;
 	start = seconds_now();
 	err = count(programs, n, &first);
-	while (!err) {
+	while (!err && !is_over(until, out)) {
 		nanosleep(&look, NULL);
 		err = count(programs, n, &now);
+		if (!out->runs)
+			quiet_s = out->seconds;
 		out->now_s = seconds_now();
 		out->seconds = out->now_s - start;
-		if (out->seconds >= until->most_s)
-			break;
-		if (out->seconds >= until->least_s && now.runs - first.runs >= until->runs)
-			break;
+		out->runs = now.runs - first.runs;
+		if (!out->runs && look.tv_nsec < LOOK_MOST_NS)
+			look.tv_nsec += look.tv_nsec / 4;
 	}
+	out->busy_s = out->seconds - quiet_s;
 	close(fd);
 	if (err)
 		return error__set(error, err, "reading a program's statistics failed: %s",
 				  strerror(-err));
-	out->runs = now.runs - first.runs;
 	own_ns = own->measured_ns * (double)out->runs;
 	out->ns = (double)(now.ns - first.ns);
 	out->ns = out->ns > own_ns ? out->ns - own_ns : 0;

@@ -2,13 +2,16 @@
 /*
  * How long programs run on live packets, by the kernel's own run statistics.
  *
- * While they are on, every run of every BPF program on the machine takes some 100 ns longer, so they are on for short spans only. A
+ * While they are on, every run of every BPF program on the machine takes some 100 ns longer, so they are on until enough runs have been
+ * counted: where nothing runs they cost nothing, and may stay on. A
  * descriptor holds them on and dies with the process: nobody else's setting is touched, and nothing is left on. Turning them on and
  * off again is a change of the kernel's text on all CPUs, 0.2 ms each on two.
  */
 #ifndef PERILUNE_STATISTICS_H
 #define PERILUNE_STATISTICS_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,11 +23,16 @@ struct statistics_own {
 	double added_ns;    /* to a run, in all */
 };
 
-/* When a span ends: once `runs` have been counted and `least_s` has gone by, but after `most_s` in any case. Seconds. */
+/*
+ * When a span ends: once `runs` have been counted and `least_s` has gone by, but after `most_s` in any case, and soon after *stop (may be
+ * NULL) is set. Seconds. What an end chosen by `runs` says of a run is fair; what it says of how often programs run is not, since it
+ * comes in the middle of a burst.
+ */
 struct statistics_until {
 	uint64_t runs;
 	double least_s;
 	double most_s;
+	const atomic_bool *stop;
 };
 
 /* What was counted in one span. */
@@ -33,6 +41,7 @@ struct statistics_span {
 		runs; /* of all the programs; packets that were under way at its begin are in no span */
 	double ns; /* that these took, without what a program that does nothing would be said to take */
 	double seconds; /* how long it was */
+	double busy_s;	/* of that, from when the first of these runs may have been */
 	double now_s;	/* CLOCK_MONOTONIC at its end */
 	double used_s; /* CPU time that this process and the children it has waited for have used so far */
 };

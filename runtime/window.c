@@ -370,3 +370,10 @@ int window__clear(struct window *window, uint64_t maps, struct error *error)
 	set_ready(window);
 	return 0;
 }
+
+int window__look(struct window *window, size_t map, struct batch *batch)
+{
+	if (load_state(window).epoch != window->began.epoch)
+		return -EAGAIN;
+	return extract__read(window->maps[map].half[window->began.epoch & 1], false, batch);
+}

@@ -107,4 +107,9 @@ int window__read(struct window *window, uint64_t maps, bool sorted, struct batch
 /* once that is written out: clears these maps, and from then on the window can be flipped. For a worker. */
 int window__clear(struct window *window, uint64_t maps, struct error *error);
 
+/*
+ * What the window that goes on has in this map as yet; nothing is cleared. -EAGAIN when a trigger has just ended it. Not beside a flip.
+ */
+int window__look(struct window *window, size_t map, struct batch *batch);
+
 #endif

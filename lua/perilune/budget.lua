@@ -16,6 +16,7 @@
 -- traffic changes; whatever has to be taken again soon after waits twice as long the next time.
 
 local budget_event = require "perilune.budget_event"
+local gauge = require "perilune.budget_gauge"
 
 local budget = {}
 local Budget = {}
@@ -24,15 +25,14 @@ Budget.__index = Budget
 local load_of = budget_event.load
 
 local CONFIRM = 3 -- samples
-local ENOUGH = 50 -- runs without which a sample says nothing of the cost of one
+local SILENCE = 3 -- seconds without packets, after which those before say nothing any more
 local AIM = 0.95 -- of the limit: what thinning is to lead to
 local ROOM = 0.8 -- of the limit: what giving back may lead to
 local PATIENCE, TRIAL = 2, 60 -- seconds
 local SOON = 10 -- seconds: what is taken again within them was given back too early
 local LONGEST = 32 -- times PATIENCE and TRIAL
-local AVERAGE = 1 -- seconds over which the process's own share is taken, or a window's length
-local LONGEST_AVERAGE = 10
-local BUSY, IDLE = 0.05, 1 -- seconds to the next sample
+-- Seconds to the next sample; of a burst, which is over soon, there should be several.
+local SHORT, BUSY, UNCERTAIN, IDLE = 0.01, 0.05, 0.2, 1
 
 --- `options`: cost (ns) and cpu (share), one of them or both; shed (list of probes, in order); levels (list of { name,
 --- window, probes = list }, cheapest first); thin (probe → how many times its rate may be halved, for those that may).
@@ -40,39 +40,8 @@ function budget.new(options)
   return setmetatable({
     limits = { cost = options.cost, cpu = options.cpu }, order = options.shed or {}, levels = options.levels,
     most = options.thin or {}, thin = 0, shed = {}, cap = nil,
-    steps = {}, samples = {}, wait = 1,
+    steps = {}, samples = {}, wait = 1, gauge = gauge.new(),
   }, Budget)
-end
-
--- Share of a core that the process has used since the last step, over some time; nil as long as that is too short.
-local function own_share(self, s, window)
-  local list = self.used or {}
-  self.used = list
-  list[#list + 1] = { now = s.now, used = s.used }
-  local long = math.min(math.max(AVERAGE, window), LONGEST_AVERAGE)
-  while list[2] and s.now - list[2].now >= long do table.remove(list, 1) end
-  local seconds = s.now - list[1].now
-  return seconds >= long and (s.used - list[1].used) / seconds or nil
-end
-
--- What a sample says: cost (nil for few packets), cpu, rate (packets a second).
-local function measure(self, s)
-  local own = own_share(self, s, self.levels[s.level].window)
-  return {
-    cost = s.runs >= ENOUGH and s.ns / s.runs or nil,
-    cpu = s.ns / 1e9 / s.seconds + (own or 0),
-    rate = s.runs / s.seconds,
-  }
-end
-
-local function mean(list)
-  local sum, with = { cpu = 0, rate = 0 }, 0
-  for _, m in ipairs(list) do
-    if m.cost then sum.cost, with = (sum.cost or 0) + m.cost, with + 1 end
-    sum.cpu, sum.rate = sum.cpu + m.cpu / #list, sum.rate + m.rate / #list
-  end
-  sum.cost = sum.cost and sum.cost / with
-  return sum
 end
 
 -- Probes of a level that are not shed.
@@ -90,10 +59,9 @@ local function thinnable(self, level)
 end
 
 -- How often to thin now; 0 where it cannot bring enough. `rest`: what thinning for ever would bring, as part of the
--- limit; nil: not known, so that all may depend on it.
+-- limit; where that is not known yet, all of what programs take.
 local function halvings(load, rest, most)
   local excess = load - AIM
-  rest = rest or load
   if most == 0 or rest <= excess then return 0 end
   local wanted = math.ceil(math.log(rest / (rest - excess)) / math.log(2) - 1e-9)
   return math.min(math.max(wanted, 1), most)
@@ -112,10 +80,11 @@ local function push(self, step)
 end
 
 -- Takes the next step: a list of what was taken, each { what, … }; empty when nothing is left.
-local function take(self, load, level)
+local function take(self, m, level)
+  local load, limit = load_of(self.limits, m)
   local rest = self.rest and self.rest.level == level and self.rest.load or nil
   local most = thinnable(self, level)
-  local times = halvings(load, rest, most)
+  local times = halvings(load, rest or limit == "cpu" and m.programs / self.limits.cpu or load, most)
   local shed = times == 0 and next_to_shed(self, level)
   if times == 0 and not shed and most > 0 and rest and rest > 0.05 then times = most end -- better than a level less
   local taken = {}
@@ -206,12 +175,13 @@ end
 
 -- After a change everything is measured anew.
 local function anew(self)
-  self.samples, self.used, self.room = {}, nil, nil
+  self.samples, self.room = {}, nil
+  self.gauge:anew()
 end
 
 local function over(self, s, m, out)
   local load = load_of(self.limits, m)
-  local taken = take(self, load, s.level)
+  local taken = take(self, m, s.level)
   local what = taken[1] and taken[1].what or "spent"
   if what == "spent" and self.spent then return end -- said already
   self.spent = what == "spent"
@@ -251,30 +221,64 @@ local function under(self, s, m, out)
   out.events[#out.events + 1] = budget_event.make(self, "back", m)
 end
 
+-- Whether a sample of few packets leaves what was measured of those before in force: bursts have pauses between them.
+local function is_pause(self, m, now)
+  if m.cost then self.heard = now end
+  return self.limits.cost and not m.cost and self.heard and now - self.heard < SILENCE
+end
+
+-- Whether it can be said of a sample whether it was over. What is given up makes the process take less, if anything.
+local function is_certain(self, m, load)
+  if not self.limits.cpu or m.known then return true end
+  return load <= 1 and m.guess or load_of(self.limits, { cost = m.cost, cpu = m.programs }) > 1
+end
+
+-- How many of the last samples were over a limit.
+local function count_high(self)
+  local high = 0
+  for _, m in ipairs(self.samples) do high = high + (load_of(self.limits, m) > 1 and 1 or 0) end
+  return high
+end
+
+-- Seconds until the next sample. `certain`: what the last one says is known.
+local function pace(self, certain)
+  if not certain then return UNCERTAIN end
+  local list = self.samples
+  if #list < CONFIRM or load_of(self.limits, list[#list]) > 1 and not self.spent then return SHORT end
+  return (self.taken or count_high(self) > 0 and not self.spent) and BUSY or IDLE
+end
+
+-- The last samples together, when there are enough of them: what follows from them.
+local function judge(self, s, out)
+  local m, high = gauge.mean(self.samples), count_high(self)
+  if self.taken then settled(self, m, out) end
+  if high == CONFIRM then
+    if not (self.cap and self.cap < s.level) then over(self, s, m, out) end -- the cap is yet to take effect
+  elseif high == 0 then
+    under(self, s, m, out)
+  end
+end
+
 --- One sample, taken wholly at one level and one way of thinning and shedding: runs and ns (of how many runs) in
---- `seconds`, now (seconds), used (CPU seconds of the process so far), level (index in force), wanted (index that would
---- be, were there no cap of ours). → { changed = whether thin, shed or cap are other than before, events = list, next =
---- seconds until the next sample }
+--- `seconds`, of which they took the last `busy`; now (seconds), used (CPU seconds of the process so far), passed (how
+--- many packets hooks have seen so far) and passed_at (by when), level (index in force), wanted
+--- (index that would be, were there no cap of ours). → { changed = whether thin, shed or cap are other than before,
+--- events = list, next = seconds until the next sample }
 function Budget:sample(s)
-  local out = { changed = false, events = {}, next = IDLE }
+  local out = { changed = false, events = {} }
   if self.level ~= s.level then
     self.level, self.taken = s.level, self.taken and self.taken.steps[1].what == "cap" and self.taken or nil
     anew(self)
   end
-  local list = self.samples
-  list[#list + 1] = measure(self, s)
-  if #list > CONFIRM then table.remove(list, 1) end
-  local full, high = #list == CONFIRM, 0
-  for _, m in ipairs(list) do high = high + (load_of(self.limits, m) > 1 and 1 or 0) end
-  local m = mean(list)
-  if full and self.taken then settled(self, m, out) end
-  if full and high == CONFIRM then
-    if not (self.cap and self.cap < s.level) then over(self, s, m, out) end -- the cap is yet to take effect
-  elseif high == 0 and full then
-    under(self, s, m, out)
+  local list, last = self.samples, self.gauge:measure(s, self.levels[s.level].window)
+  local load, pause = load_of(self.limits, last), is_pause(self, last, s.now)
+  local certain = is_certain(self, last, load)
+  if certain and not (pause and load <= 1) then
+    list[#list + 1] = last
+    if #list > CONFIRM then table.remove(list, 1) end
+    if #list == CONFIRM then judge(self, s, out) end
   end
-  local steady = full and (high == 0 or self.spent) and not self.taken and not out.changed
-  out.next = steady and IDLE or BUSY
+  out.next = pace(self, certain)
   return out
 end
 

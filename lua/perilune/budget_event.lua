@@ -50,10 +50,12 @@ local function over(budget, m) return used(budget.limits, m, "over") .. ": " .. 
 -- The event of a budget in its present state, at its present level. `m`: what was measured; `saved`: ns a packet, or
 -- nil.
 function budget_event.make(budget, what, m, saved)
+  local _, limit = budget_event.load(budget.limits, m)
   return {
     event = "budget", what = what, level = budget.levels[budget.level].name,
     reason = (REASONS[what] or over)(budget, m, saved),
-    cost = m.cost and math.floor(m.cost + 0.5), cpu = m.cpu, saved = saved and math.floor(saved + 0.5),
+    cost = m.cost and math.floor(m.cost + 0.5), cpu = (limit == "cpu" or m.guess) and m.cpu or nil,
+    saved = saved and math.floor(saved + 0.5),
     cost_limit = budget.limits.cost, cpu_limit = budget.limits.cpu,
     thin = 2 ^ budget.thin, shed = budget:shed_list(), cap = budget.cap and budget.levels[budget.cap].name,
   }

@@ -413,6 +413,16 @@ function Engine:claim(who, claim, anew)
   if self.levels:claim(who, claim, anew) and self.claimed and not self.closing then self.claimed() end
 end
 
+--- How many packets hooks have seen in all windows that were closed, and, when `batch` is what the current one has as
+--- yet in the first of planned.windows, in that. Closes it.
+function Engine:passed(batch)
+  if not batch then return self.totals.skbs end
+  local totals = view.new(batch, { window = self.seq, seconds = 0 })
+  local passed = self.totals.skbs + shape.total(totals, "skbs")
+  totals:close()
+  return passed
+end
+
 --- The budget gives up, or back: from now on thin (halvings), shed (list of probes), cap (name of a level, or nil).
 function Engine:give(thin, shed, cap, why)
   self.thrift:give(thin, shed)

@@ -191,7 +191,7 @@ event.fields = {
     { "level", "text", nil, "the level it was measured at" },
     { "reason", "text", nil, "why, for people" },
     { "cost", "count?", "ns", "of the programs for a packet that a hook sees; nothing when there were too few" },
-    { "cpu", "number", nil, "share of one core that programs and process take" },
+    { "cpu", "number?", nil, "share of one core that programs and process take; nothing when it is not known yet" },
     { "cost_limit", "number?", "ns", "what a packet may cost" },
     { "cpu_limit", "number?", nil, "the share that they may take" },
     { "saved", "count?", "ns", "a packet costs less since the step, as measured" },

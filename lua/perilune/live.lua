@@ -210,12 +210,14 @@ end
 
 -- Measures what the policy costs, if it has a budget. A dry run gives nothing up, so it measures nothing.
 function Live:watch_budget()
+  if self.meter then self.meter:stop() end -- of a declaration before
+  self.meter = nil
   if not self.decl.budget or self.dry_run then return end
   local programs = {}
   for i, root in ipairs(self.planned.roots) do programs[i] = root.program end
   self.meter = meter.new {
     decl = self.decl, probe = self.probe, programs = programs, engine = self.engine, emit = self:emitter(),
-    force = function() return self.force end,
+    force = function() return self.force end, draining = function() return self.draining end,
   }
   self.meter:start()
 end
@@ -292,6 +294,7 @@ function Live:flip(cut)
   spare = self.engine:spare(began)
   if began.level + 1 ~= self.force.level or spare ~= self.force.spare then
     self.force = { level = began.level + 1, spare = spare }
+    if self.meter then self.meter:changed() end
   end
   self.probe:clock()
   self.draining, self.due, self.cut_asked = true, false, false

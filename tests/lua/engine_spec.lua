@@ -121,6 +121,15 @@ describe("a closed window", function()
     assert.same({ ingress = { packets = 3, skbs = 3, bytes = 120 } }, of(out, "window")[1].directions)
   end)
 
+  it("counts what has passed, the window that goes on included", function()
+    local self = made()
+    close(self, 1, simple(7, 0))
+    assert.equal(7, self:passed())
+    assert.equal(12, self:passed(simple(5, 0)[1]))
+    close(self, 1, simple(5, 0))
+    assert.equal(12, self:passed())
+  end)
+
   it("sums up to the summary, to the packet", function()
     local self, out = made()
     for i = 1, 5 do close(self, 1, simple(i, 0)) end

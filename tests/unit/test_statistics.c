@@ -40,6 +40,7 @@ static int slow_program(void)
 struct runner {
 	pthread_t thread;
 	int program;
+	useconds_t delay_us;
 	atomic_bool stop;
 	uint32_t
 		least_ns; /* a run without statistics, as the kernel says; rounds that had them take longer */
@@ -50,6 +51,7 @@ static void *run(void *arg)
 	struct runner *r = arg;
 	char frame[64] = {0};
 
+	usleep(r->delay_us);
 	while (!r->stop) {
 		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame,
 			    .data_size_in = sizeof(frame), .repeat = 100);
@@ -129,6 +131,47 @@ static void ends_when_nothing_runs(void **state)
 	close(program);
 }
 
+/* It waits for what runs later, and says since when. */
+static void waits_for_a_burst(void **state)
+{
+	static const struct statistics_until until = {.runs = 100, .most_s = 60};
+	struct statistics_own own = {0};
+	struct statistics_span span;
+	struct runner r = {.program = slow_program(), .delay_us = 200000};
+
+	(void)state;
+	assert_int_equal(pthread_create(&r.thread, NULL, run, &r), 0);
+	assert_int_equal(statistics__span(&r.program, 1, &until, &own, &span, NULL), 0);
+	end(&r);
+	assert_true(span.runs >= 100);
+	assert_true(span.seconds >= 0.15);
+	assert_true(span.busy_s > 0 && span.busy_s < span.seconds - 0.15);
+}
+
+static void *stop_soon(void *arg)
+{
+	usleep(10000);
+	*(atomic_bool *)arg = true;
+	return NULL;
+}
+
+static void ends_when_told_to(void **state)
+{
+	static atomic_bool stop;
+	static const struct statistics_until until = {.runs = 1, .most_s = 60, .stop = &stop};
+	struct statistics_own own = {0};
+	struct statistics_span span;
+	pthread_t thread;
+	int program = slow_program();
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, stop_soon, &stop), 0);
+	assert_int_equal(statistics__span(&program, 1, &until, &own, &span, NULL), 0);
+	pthread_join(thread, NULL);
+	assert_true(span.seconds < 60);
+	close(program);
+}
+
 static int descriptors(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -190,6 +233,8 @@ int main(void)
 		cmocka_unit_test(calibrates_itself),
 		cmocka_unit_test(measures_what_a_run_takes),
 		cmocka_unit_test(ends_when_nothing_runs),
+		cmocka_unit_test(waits_for_a_burst),
+		cmocka_unit_test(ends_when_told_to),
 		cmocka_unit_test(holds_nothing_behind_a_span),
 		cmocka_unit_test(says_who_may),
 	};

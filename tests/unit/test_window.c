@@ -235,6 +235,27 @@ static void drains_only_what_is_asked_for(void **state)
 	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 0);
 }
 
+static void looks_at_what_goes_on(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(run(f->program, 1, 3), 0);
+	flip(f, 1);
+	assert_int_equal(run(f->program, 1, 5), 0); /* while the other half is yet to be drained */
+	for (int i = 0; i < 2; i++) {		    /* it takes nothing away */
+		assert_int_equal(window__look(f->window, TOTALS, &f->batches[TOTALS]), 0);
+		assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 5);
+	}
+	drain(f);
+	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 3);
+	probe__ctl(f->probe)->state.epoch++; /* as a trigger does */
+	assert_int_equal(window__look(f->window, TOTALS, &f->batches[TOTALS]), -EAGAIN);
+	probe__ctl(f->probe)->state.epoch--;
+	flip(f, 1);
+	drain(f);
+	assert_int_equal(packets(&f->batches[TOTALS], TOTALS), 5);
+}
+
 static void rows_come_sorted(void **state)
 {
 	struct fixture *f = *state;
@@ -390,6 +411,7 @@ int main(void)
 		TEST(a_window_has_its_own_packets),
 		TEST(the_level_decides_what_is_counted),
 		TEST(drains_only_what_is_asked_for),
+		TEST(looks_at_what_goes_on),
 		TEST(rows_come_sorted),
 		TEST(a_full_map_is_counted_in_other),
 		TEST(an_error_loses_nothing),
