@@ -426,7 +426,10 @@ end
 --- The budget gives up, or back: from now on thin (halvings), shed (list of probes), cap (name of a level, or nil).
 function Engine:give(thin, shed, cap, why)
   self.thrift:give(thin, shed)
-  self.levels:claim("budget", { cap = cap, cut = "budget", why = why })
+  local claim = { cap = cap, cut = "budget", why = why }
+  if self.levels:claim("budget", claim) and self.audit then
+    self.audit:claimed("budget", claim, false, self.current.start)
+  end
   if self.claimed and not self.closing then self.claimed() end
 end
 
