@@ -102,6 +102,8 @@ local function go_on(live, next, flipped, batches, cost, code)
   for i, level in ipairs(next.decl.levels) do levels[i] = level.name end
   made:emit({ event = "reload", file = next.decl.file, levels = levels, level = next.level.name,
     kept = next.same.kept, lost = next.same.lost }, flipped.wall)
+  live.force = { level = next.position, spare = made.current.spare }
+  live:watch_budget()
   next.done(true)
   live:take_trips()
   if live.stopping then return live:take_down() end
@@ -137,11 +139,11 @@ function reload.swap(live)
   live.draining = true -- nothing else ends the window
   next.same = sameness.of(live.decl, next.decl)
   fill(live, next)
-  local position = level_of(live, next)
-  next.level = next.decl.levels[position]
+  next.position = level_of(live, next)
+  next.level = next.decl.levels[next.position]
   next.probe:clock()
   next.probe:renew()
-  next.probe:flip(position - 1, 0, 0)
+  next.probe:flip(next.position - 1, 0, 0)
   next.probe:drain_now {}
   next.trips, live.trips, live.waiting = live.trips, nil, {}
   local ok, message, code = live:listen(next.probe, next.decl)
