@@ -5,7 +5,8 @@
 --     → { set = { k = v }, json = true, [1] = "x.lua" }
 --
 -- "text" and "pairs" take the next word or what follows "="; "pairs" may come many times, each k=v. ["-f"] = "follow"
--- gives a long option a short name.
+-- gives a long option a short name. "policy" takes a text that stands for a policy's file, and goes before all files.
+local one_line = require "perilune.one_line"
 local units = require "perilune.units"
 local words = require "perilune.words"
 
@@ -56,7 +57,12 @@ function args.parse(spec, list)
       local value, at = take(kind, name, inline, list, i)
       if value == nil then return nil, at end
       i = at
-      if kind == "pairs" then
+      if kind == "policy" then
+        local first = 1
+        while out[first] and one_line.is(out[first]) do first = first + 1 end
+        table.insert(out, first, one_line.word(value))
+        value = true
+      elseif kind == "pairs" then
         local ok, message = pair(out[name] or {}, value)
         if not ok then return nil, message end
         value = ok

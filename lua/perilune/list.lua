@@ -106,6 +106,13 @@ local function sorted(rows, values, direction)
   return some(rows, result)
 end
 
+--- The first `most` of them, or all, as a list of its own.
+function methods.copy(rows, most)
+  local result = {}
+  for i = 1, math.min(#rows, most or #rows) do result[i] = rows[i] end
+  return some(rows, result)
+end
+
 function methods.count(rows) return #rows end
 function methods.column(rows, field) return column(rows, field) end
 function methods.sort(rows, field, direction) return sorted(rows, sortable(rows, field), direction) end

@@ -7,6 +7,7 @@ local files = require "perilune.core.files"
 local interfaces = require "perilune.interfaces"
 local kernel = require "perilune.core.kernel"
 local loop = require "perilune.core.loop"
+local one_line = require "perilune.one_line"
 local policy = require "perilune.policy"
 local receivers = require "perilune.receivers"
 local term = require "perilune.core.term"
@@ -32,13 +33,22 @@ function session.name_and_file(word)
   return name, file
 end
 
--- What policy.load wants to know; nil, message.
-local function spec_of(parsed, context, index)
-  local name, path = session.name_and_file(parsed[index or 1])
-  local ok, message = check_path(path)
-  if not ok then return nil, message end
-  return { file = path, as = name, set = parsed.set or {}, templates = context.templates, trusted = parsed.trusted }
+--- What policy.load wants to know of a policy that the command line names, as a file or as -e 'LUA'; nil, message.
+--- `unseen`: whether there is such a file is not looked at.
+function session.spec(word, parsed, context, unseen)
+  local spec = one_line.is(word) and one_line.spec(word)
+  if not spec then
+    local name, path = session.name_and_file(word)
+    local ok, message = unseen, nil
+    if not ok then ok, message = check_path(path) end
+    if not ok then return nil, message end
+    spec = { file = path, as = name }
+  end
+  spec.set, spec.templates, spec.trusted = parsed.set or {}, context.templates, parsed.trusted
+  return spec
 end
+
+local function spec_of(parsed, context, index) return session.spec(parsed[index or 1], parsed, context) end
 
 --- The declaration of the policy that `parsed` names as its argument `index` (default 1), with its --set and
 --- --trusted. nil, message, code when wrong.
@@ -78,14 +88,12 @@ end
 
 --- Prints the options that the policy declares which `parsed` names.
 function session.print_options(parsed, context)
-  local _, path = session.name_and_file(parsed[1])
-  local ok, message = check_path(path)
-  if not ok then return context.fail(message) end
+  local spec, message = spec_of(parsed, context)
+  if not spec then return context.fail(message) end
   local options
-  options, message = trial.load(policy.options,
-    { file = path, templates = context.templates, trusted = parsed.trusted })
+  options, message = trial.load(policy.options, spec)
   if not options then return context.fail(message) end
-  context.out(("\noptions of %s, set with --set NAME=VALUE:"):format(path))
+  context.out(("\noptions of %s, set with --set NAME=VALUE:"):format(spec.file))
   for _, option in ipairs(options) do
     local default = option.default
     if option.type == "iface" and default == nil then default = "the default route's" end

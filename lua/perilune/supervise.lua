@@ -8,6 +8,7 @@
 -- process does, however it ends (child.follow).
 local child = require "perilune.core.child"
 local loop = require "perilune.core.loop"
+local one_line = require "perilune.one_line"
 local output = require "perilune.output"
 local policy = require "perilune.policy"
 local session = require "perilune.session"
@@ -28,9 +29,9 @@ Supervisor.__index = Supervisor
 function supervise.members(parsed, context)
   local list, by_name = {}, {}
   for i, word in ipairs(parsed) do
-    local name, file = session.name_and_file(word)
-    local options, declared = trial.load(policy.options,
-      { file = file, templates = context.templates, trusted = parsed.trusted })
+    local spec = session.spec(word, parsed, context, true)
+    local name, file = spec.as, spec.file
+    local options, declared = trial.load(policy.options, spec)
     local one = { word = word, file = file }
     if options then
       one.options = {}
@@ -76,6 +77,9 @@ local function argv_of(program, one, parsed)
   end
   for _, name in ipairs(words.keys(parsed.set or {})) do
     if one.options and one.options[name] then argv[#argv + 1] = ("--set=%s=%s"):format(name, parsed.set[name]) end
+  end
+  if one_line.is(one.word) then
+    argv[#argv + 1], one.word = "-e", one_line.text(one.word)
   end
   argv[#argv + 1] = one.word
   return argv

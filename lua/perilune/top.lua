@@ -66,6 +66,13 @@ function top:chosen()
   return list[#list]
 end
 
+-- How many rows to take of a window: what can be seen of them, or all when it is held still and may be scrolled in.
+function top:reach()
+  if self.ui.held then return MOST_ROWS end
+  local _, height = self.size()
+  return math.min(MOST_ROWS, self.ui.offset + (height or 24))
+end
+
 -- The rows to be shown of the window whose views are open.
 function top:look()
   local ui, probe = self.ui, self:chosen()
@@ -89,9 +96,9 @@ function top:look()
   end
   local matching = rows:count()
   if ui.sort then
-    rows = ui.ascending and rows:sort(ui.sort, "ascending") or rows:top(MOST_ROWS, ui.sort)
+    rows = ui.ascending and rows:sort(ui.sort, "ascending") or rows:top(self:reach(), ui.sort)
   end
-  ui.rows = { probe = probe.name, key = probe.key or {}, fields = columns_of(probe), rows = rows:copy(MOST_ROWS),
+  ui.rows = { probe = probe.name, key = probe.key or {}, fields = columns_of(probe), rows = rows:copy(self:reach()),
     matching = matching, total = total, seconds = self.seconds }
 end
 
@@ -166,14 +173,17 @@ function keys.S(self)
   local probe = self:chosen()
   if probe then self.ui.sort = step(sortable(probe), self.ui.sort, -1) end
 end
-keys[" "] = function(self) self.ui.held = not self.ui.held end
+keys[" "] = function(self)
+  self.ui.held = not self.ui.held
+  if self.ui.held and self.kept then self:look() end
+end
 keys["?"] = function(self) self.ui.help = not self.ui.help end
 keys["/"] = function(self) self.ui.typing = self.ui.filter or "" end
 keys["\27"] = function(self) self.ui.filter, self.ui.problem, self.ui.help = nil, nil, nil end
 
 local function scroll(by)
   return function(self)
-    local most = self.ui.rows and #self.ui.rows.rows - 1 or 0
+    local most = self.ui.rows and math.min(MOST_ROWS, self.ui.rows.matching) - 1 or 0
     self.ui.offset = math.max(0, math.min(most, self.ui.offset + by))
   end
 end

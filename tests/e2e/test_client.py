@@ -11,6 +11,7 @@ import subprocess
 
 from schema import SCHEMA, Checker
 from serve import COUNT, PATIENCE, PERILUNE, Daemon, equal, fail, main, until
+from test_repl import Terminal
 
 
 def perilune(world, *words, env=None, user=None):
@@ -148,5 +149,42 @@ def failures_are_seen(world):
     equal(0, daemon.stop(), "the exit status")
 
 
+def at_the_prompt(world):
+    """A session attaches, looks, holds a level, and leaves all running; so does the full screen."""
+    daemon = Daemon(world, "edge=" + world.write("count.lua", COUNT % ""))
+    daemon.wait_for("edge")
+    env = {"HOME": world.directory, "TERM": "xterm", "LC_ALL": "C.UTF-8", "NO_COLOR": "1"}
+    words = ["ip", "netns", "exec", world.netns, PERILUNE]
+    t = Terminal([*words, "repl", "--attach", "--socket", daemon.socket], env)
+    t.expect(r"attached to .*: edge \(calm\).*perilune> $")
+    t.line('edge:lev\t("de\t, "10m")', r"edge: .*calm → deep.*perilune> $")
+    until(lambda: daemon.policy("edge")["level"] == "deep", "the level")
+    t.line('edge:watch("to"):where("packets > 0")', r"window \d+ +deep")
+    # What comes and goes between two questions is not seen here, so it comes until it is.
+    for _ in range(100):
+        world.send(20)
+        if t.shows(r"192\.0\.2\.2 +4 +20 +20 "):
+            break
+    t.expect(r"192\.0\.2\.2 +4 +20 +20 ")
+    t.type("\x03")
+    t.expect(r"interrupted.*perilune> $")
+    t.line("daemon:policies()", r"edge +running +deep.*perilune> $")
+    t.line("edge:stop()", r"goes on without this session.*perilune> $")
+    t.line("edge:level(false)", r"deep → calm.*perilune> $")
+    t.line(":json edge:transitions():column 'to'", r'\["deep","calm"\].*perilune> $')
+    t.type("\x04")
+    t.expect(r"left running: edge \(perilune status\)")
+    equal(0, t.ended(), "the exit status of the session")
+    t = Terminal([*words, "top", "--attach", "edge", "--socket", daemon.socket], env)
+    t.expect(r"edge +vb tc\.ingress .*\[calm\].*q quit")
+    daemon.ask("PUT", "/v1/policies/edge/level", body={"level": "deep"})
+    t.expect(r"\[deep\].*to .*packets/s")
+    t.type("q")
+    equal(0, t.ended(), "the exit status of the screen")
+    equal("running", daemon.policy("edge")["state"], "the policy afterwards")
+    says(2, ["there is no policy nobody"], perilune(world, "top", "--attach", "nobody", "--socket", daemon.socket), "top of no policy")
+    equal(0, daemon.stop(), "the exit status")
+
+
 if __name__ == "__main__":
-    main(people_see_and_do, events_are_followed, roles_are_kept, failures_are_seen)
+    main(people_see_and_do, at_the_prompt, events_are_followed, roles_are_kept, failures_are_seen)

@@ -99,6 +99,11 @@ class Terminal:
                 break
         raise AssertionError(f"the screen never showed {pattern!r}; it shows:\n{self.text[-3000:]!r}")
 
+    def shows(self, pattern):
+        """Whether it has come; nothing is taken."""
+        self._read(0.2)
+        return re.search(pattern, self.text, re.S)
+
     def line(self, text, pattern=None):
         self.type(text + "\r")
         return self.expect(pattern) if pattern else None
@@ -261,11 +266,59 @@ def screen(net, directory):
     assert t.ended() == 0
 
 
+def of_one_line(net, directory):
+    """A policy, or probes, on the command line in the place of a file."""
+    def perilune(*words):
+        return subprocess.run(["ip", "netns", "exec", net.here, PERILUNE, *words], capture_output=True, text=True, check=False)
+    done = perilune("run", "-e", 'flows "f" { key = "src" }', "--set", "iface=v0", "--for", "1s", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and events[0]["policy"] == "line", done
+    assert any(e["event"] == "records" and e["probe"] == "f" for e in events), done
+    done = perilune("check", "--no-cost", "-e", 'policy "x" {\n  attach = { iface = "v0" }, always = { countr {} } }')
+    assert done.returncode == 2 and done.stderr.startswith('perilune: -e:2: unknown name "countr"'), done
+    done = perilune("run", "-e", "1 +")
+    assert done.returncode == 2 and done.stderr.startswith("perilune: -e:1: "), done
+    done = perilune("replay", os.path.join(SOURCE, "tests/pcaps/dns53.pcap"), "--json", "-e", "counter {}")
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["packets"] == 1, done
+    done = perilune("run", "--watch", "-e", "counter {}")
+    assert done.returncode == 2 and "-e has no file" in done.stderr, done
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def light(net, directory):
+    """With a thousand flows a window, the full screen takes less than two hundredths of a core: of CPU time, not of the clock."""
+    script = ("import socket, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nwhile True:\n"
+              "    for port in range(1000, 2000):\n        s.sendto(b'x' * 72, ('10.77.0.1', port))\n    time.sleep(0.9)\n")
+    with subprocess.Popen(["ip", "netns", "exec", net.there, "/usr/bin/python3", "-c", script]) as sender:
+        try:
+            t = start(net, directory, "top", "--set", "iface=v0", "--set", "hook=tc.ingress")
+            window = r"window ([\d,]+) of 1 s"
+            t.expect(r"rows 1 to .* of 1,000")
+            first, before = int(t.expect(window)[1]), cpu_seconds(t.pid)
+            last = first
+            while last < first + 15:
+                last = int(t.expect(window)[1].replace(",", ""))
+            share = (cpu_seconds(t.pid) - before) / (last - first)
+        finally:
+            sender.kill()
+        print(f"top: {share * 100:.2f} % of a core over {last - first} windows")
+        assert share < 0.02, share
+        t.type("q")
+        assert t.ended() == 0
+
+
 def main():
     with Net() as net, tempfile.TemporaryDirectory() as directory:
         exploring(net, directory)
         one_line(net, directory)
         screen(net, directory)
+        of_one_line(net, directory)
+        light(net, directory)
 
 
 if __name__ == "__main__":

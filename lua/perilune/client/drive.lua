@@ -22,7 +22,7 @@ end
 function drive.daemon(parsed)
   local target, message = place.resolve(parsed, {
     env = env, read = function(path) return store.read(path, TOKEN_MOST) end,
-    socket = places.socket, is_loopback = http.is_loopback,
+    socket = places.reachable, is_loopback = http.is_loopback,
   })
   if not target then return nil, message end
   return client.new(target)

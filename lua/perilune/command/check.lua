@@ -11,9 +11,10 @@ local session = require "perilune.session"
 local show = require "perilune.repl.show"
 
 local check = {
-  usage = "perilune check POLICY.lua … [--set NAME=VALUE]… [--source] [--no-cost] [--json] [--trusted]",
+  usage = "perilune check (POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--source] [--no-cost] [--json] [--trusted]",
   summary = "compile and verify every level of a policy; attach nothing",
-  options = { set = "pairs", source = "flag", ["no-cost"] = "flag", json = "flag", trusted = "flag" },
+  options = { ["-e"] = "eval", eval = "policy",
+    set = "pairs", source = "flag", ["no-cost"] = "flag", json = "flag", trusted = "flag" },
   help = [[
 Checks the policy, compiles it and has the kernel verify every level for every hook. Nothing is attached. Without
 privileges it does all but the verifier and says so. Warns of levels that nothing leads to, of rules that cannot fire or
@@ -22,6 +23,7 @@ program that only passes it), how much of the verifier's patience it takes, and 
 much a scrape is at most.
 The daemon's configuration (perilune serve) is checked too.
 
+  -e 'LUA'          a policy, or probes to watch, in the place of a file
   --set NAME=VALUE  sets an option that the policy declares
   --no-cost         does not measure what the levels cost
   --json            one JSON object a policy: levels with their costs, warnings

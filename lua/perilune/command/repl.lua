@@ -3,20 +3,25 @@
 local complete = require "perilune.repl.complete"
 local edit = require "perilune.core.edit"
 local loop = require "perilune.core.loop"
+local place = require "perilune.client.place"
 local session = require "perilune.repl.session"
 local term = require "perilune.core.term"
 local vm = require "perilune.core.vm"
 
 local repl = {
-  usage = "perilune repl [POLICY.lua …] [--history FILE]   perilune -e 'LUA'",
+  usage = "perilune repl [POLICY.lua …] [--attach] [--socket PATH | --server URL] [--token-file FILE] [--history FILE]"
+    .. "   perilune -e 'LUA'",
   summary = "explore: start probes, look, change them while they run, save what worked",
-  options = { eval = "text", history = "text" },
+  options = place.with { eval = "text", history = "text", attach = "flag" },
   help = [[
 Lines are Lua with the words of the policy language and verbs that act at once: start, run, save, help …
-Type help() to begin with. Policies named are run at the start.
+Type help() to begin with. Policies named are run at the start. With --attach the session begins at the daemon, whose
+policies it shows and holds at levels, and leaves running.
 
   -e 'LUA'         runs one line instead, prints its value, stops what it started, and ends
-  --history FILE   where lines are remembered ("" for nowhere; default ~/.perilune_history)]],
+  --history FILE   where lines are remembered ("" for nowhere; default ~/.perilune_history)
+  --attach         begins with daemon = attach()
+]] .. place.help,
 }
 
 local PROMPT, MORE = "perilune> ", "      ...> "
@@ -118,7 +123,7 @@ end
 
 -- The policies that the command line names, as if they had been typed.
 local function opening(parsed)
-  local parts = {}
+  local parts = { parsed.attach and "daemon = attach()" or nil }
   for _, file in ipairs(parsed) do
     local name = file:match "([%a_][%w_]*)%.lua$" or "policy"
     parts[#parts + 1] = ("%s = run %q"):format(name, file)
@@ -159,7 +164,7 @@ function repl.run(parsed, context)
   self.session = session.new {
     share = context.share, templates = context.templates, out = function(text) self:write(text) end,
     note = parsed.eval and function(text) io.stderr:write(text) end or nil,
-    width = function() return (term.size(1)) or WIDE end,
+    place = parsed, width = function() return (term.size(1)) or WIDE end,
   }
   vm.on_error(function(traceback)
     self:write("perilune: " .. tostring(traceback) .. "\n")

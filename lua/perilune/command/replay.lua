@@ -14,11 +14,12 @@ local units = require "perilune.units"
 local words = require "perilune.words"
 
 local replay = {
-  usage = "perilune replay (POLICY.lua | --template NAME [--features A,B]) FILE.pcap … "
+  usage = "perilune replay (POLICY.lua | -e 'LUA' | --template NAME [--features A,B]) FILE.pcap … "
     .. "[--set NAME=VALUE]… [--until TIME] [--pps N] [--local NET] [--windows] [--seed] [--audit FILE] [--json] "
     .. "[--trusted]",
   summary = "run a policy or a template over captures, on their clock",
-  options = { set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text",
+  options = { ["-e"] = "eval", eval = "policy",
+    set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text",
     trusted = "flag", audit = "text", ["until"] = "text", pps = "text", windows = "flag", seed = "flag" },
   help = [[
 Every frame of the captures runs through the real programs (BPF_PROG_TEST_RUN); windows, rules and levels follow the
@@ -28,6 +29,7 @@ what each level has seen.
 Several captures are one after the other. Silence between them is kept; one that begins before the one in front of it
 ends is moved to that end, and standard error says so.
 
+  -e 'LUA'          a policy, or probes to watch, in the place of a file
   --until TIME      ends then: a duration after the first frame ("90s"), or a time ("2026-03-29T01:00:00Z"). Frames from
                     then on are not run; when the captures end before, time goes on without packets
   --pps N           N frames a second ("500", "2k/s"), whatever their time stamps say

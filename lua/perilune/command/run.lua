@@ -11,10 +11,10 @@ local supervise = require "perilune.supervise"
 local watch = require "perilune.watch"
 
 local run = {
-  usage = "perilune run [NAME=]POLICY.lua … [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
+  usage = "perilune run ([NAME=]POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
     .. "[--audit FILE] [--watch] [--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
-  options = { set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
+  options = { ["-e"] = "eval", eval = "policy", set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
     audit = "text", watch = "flag", trusted = "flag", host = "text", site = "text", parent = "text", channel = "flag" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
@@ -23,6 +23,7 @@ detached at the end.
 Several policies run in processes of their own; NAME= gives one another name than its file does, so that
 one file can run twice. A value set goes to every policy that declares such an option.
 
+  -e 'LUA'          a policy, or probes to watch, in the place of a file: -e 'flows { key = "src" }'
   --set NAME=VALUE  sets an option that the policy declares (perilune run POLICY.lua --help lists them)
   --for TIME        ends after that time ("10s", "5m")
   --json            one JSON object a line, as event.schema.json describes
@@ -57,6 +58,7 @@ function run.run(parsed, context)
   end
   -- --parent PID: one of several, started by supervise.lua in that process.
   if parsed.parent and not child.follow(tonumber(parsed.parent) or 0) then return context.exit.failed end
+  if parsed.watch and parsed.eval then return context.fail "--watch: -e has no file that could change" end
   local seconds, message = args.duration(parsed, "for")
   if message then return context.fail(message) end
   -- --channel: the daemon's, spoken to by its standard input.

@@ -4,6 +4,7 @@
 -- interfaces, topics and files, by what stands before the cursor.
 
 local files = require "perilune.core.files"
+local far = require "perilune.repl.far"
 local help = require "perilune.repl.help"
 local policy = require "perilune.repl.policy"
 local probe = require "perilune.repl.probe"
@@ -113,6 +114,7 @@ local function in_text(session, before, prefix)
     if method == "enable" or method == "disable" then
       return form.kind_of(value) == "probe" and features_of(value.manifest) or {}
     end
+    if value ~= nil and policy.is(value) then return policy.names(value, method == "level" and "levels" or "probes") end
     return fields_of(value)
   end
   if verb == "help" then return help.topics(session) end
@@ -126,6 +128,7 @@ local function methods_of(session, name)
   local value = variable(session, name)
   if form.kind_of(value) == "probe" then return probe.methods() end
   if value ~= nil and policy.is(value) then return policy.methods() end
+  if value ~= nil and far.is(value) then return far.methods() end
   return ROW_VERBS
 end
 

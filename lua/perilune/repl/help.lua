@@ -32,6 +32,12 @@ local TOPICS = {
     "s:level()  s:level(\"alert\", \"10m\")  s:level(false)    which is in force; holds one for a time; lets go",
     "s:top(\"to\", 10, \"syn\")  s:rows \"to\"  s:watch \"to\"  s:transitions()  s:rules()  s:sets()  s:stop()",
   },
+  attach = {
+    "daemon = attach()        the daemon that runs here; attach \"/run/x.sock\", attach \"http://127.0.0.1:9000\"",
+    "Its policies become variables of their names: edge:level \"siege\"  edge:watch \"to\"  edge:transitions() …",
+    "daemon:policies()   daemon:policy \"edge\"   daemon:maps().   What it does is told as it happens,",
+    "and it goes on when the session ends. perilune repl --attach begins with it.",
+  },
   save = {
     "save \"x.lua\"   writes the probes that run, and the levels, sets and rules that were declared, as a policy",
     "The text is checked first; perilune check x.lua verifies it, perilune run x.lua runs it.",
@@ -52,6 +58,7 @@ local OVERVIEW = {
   "p:top(5, \"bytes\")   p:watch \"1s\"    what it sees                          help \"probes\", help \"rows\"",
   "p:enable \"tcp_flags\"               change it while it runs",
   "s = run \"policy.lua\"               a whole policy                        help \"run\"",
+  "daemon = attach()                    the daemon's policies                 help \"attach\"",
   "rule \"busy\" { … }   save \"x.lua\"   keep what worked                      help \"save\"",
   "templates()   interfaces()   maps()   probes()   quit()                  help \"keys\", help \"maps\"",
   "Any template is a topic too: help \"flows\". Lua's own values print as they are: 2^10, =p.name.",

@@ -7,6 +7,7 @@
 --   s:transitions()  s:rules()  s:sets()  s:series "packets"  s:stop()
 
 local blame = require "perilune.blame"
+local far = require "perilune.repl.far"
 local format = require "perilune.format"
 local list = require "perilune.list"
 local policy = require "perilune.policy"
@@ -110,6 +111,7 @@ function methods.rules(s) return events_of(own_of(s), "rule", { "rule", "key", "
 
 function methods.sets(s)
   local rows, own = {}, own_of(s)
+  if own.sets then return own:sets() end
   local sets = own.driver.engine and own.driver.engine.decide:sets() or {}
   for _, name in ipairs(words.keys(sets)) do
     for _, member in ipairs(sets[name]) do rows[#rows + 1] = { set = name, member = member.member } end
@@ -121,6 +123,7 @@ function methods.series(s, field) return own_of(s):rates(field or "packets") end
 
 function methods.stop(s)
   local own, session = own_of(s)
+  if far.is_one(own) then return own:stop() end
   local summary = session:await(function(done)
     own:stop(function(totals, message) done(totals, message or "it ended without totals") end)
     return own
@@ -148,9 +151,21 @@ function running.start(session, file, set)
     session:note(("the policy %s has ended%s"):format(decl.name, why and ": " .. why or ""))
   end)
   table.insert(session.policies, own)
+  return running.of(session, own)
+end
+
+--- What a person gets of a runner, or of a policy of the daemon's (far.lua).
+function running.of(session, own)
   local s = setmetatable({}, Policy)
   behind[s] = { runner = own, session = session }
   return s
+end
+
+--- Names of its probes, or of its levels, for completion.
+function running.names(s, what)
+  local names = {}
+  for i, one in ipairs(behind[s].runner.decl[what]) do names[i] = one.name end
+  return names
 end
 
 --- Names of the methods, for completion.

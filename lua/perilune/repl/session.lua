@@ -3,6 +3,7 @@
 -- A session: what a person types is Lua with the words of the policy language and verbs that do things at once.
 --
 --   session.new { share =, templates =, out = function(text), note = function(text), width = function } → s
+--                            `place`: which daemon attach() means (client.place);
 --                            `note`: where what happens by itself is told, when that is another place than `out`
 --   s:compile(text)          → chunk | nil, "incomplete" | nil, message
 --   s:command(text, done)    runs it; done(ok) when it has ended; its values are printed
@@ -14,6 +15,7 @@
 
 local blame = require "perilune.blame"
 local form = require "perilune.form"
+local format = require "perilune.format"
 local interrupt = require "perilune.core.interrupt"
 local language = require "perilune.language"
 local list = require "perilune.list"
@@ -51,8 +53,8 @@ local DECLARED = { "level", "set", "rule", "schedule", "receiver" }
 function session.new(options_)
   local self = setmetatable({
     share = options_.share, templates = options_.templates, out = options_.out,
-    told = options_.note or options_.out, width = options_.width,
-    file = "session", probes = {}, policies = {}, variables = {}, chunks = {}, count = 0, declared = {},
+    told = options_.note or options_.out, width = options_.width, place = options_.place,
+    file = "session", probes = {}, policies = {}, variables = {}, chunks = {}, count = 0, declared = {}, attached = {},
   }, Session)
   show.learn(self.templates)
   local known = language.words { templates = self.templates, set = {}, options = {} }
@@ -98,9 +100,10 @@ function Session:note(text) self.told(text .. "\n") end
 
 local TOLD = { attach = true, detach = true, transition = true, error = true, action = true }
 
---- An event of something that runs.
-function Session:tell(e)
-  if TOLD[e.event] then self.told(table.concat(sink_text.lines(e, {}), "\n") .. "\n") end
+--- An event of something that runs; `who`: whose it is, when that cannot be told otherwise.
+function Session:tell(e, who)
+  if not TOLD[e.event] then return end
+  self.told((who and format.clean(who) .. ": " or "") .. table.concat(sink_text.lines(e, {}), "\n") .. "\n")
 end
 
 -- Waiting ---------------------------------------------------------------------------------------------------------
@@ -258,7 +261,7 @@ end
 
 local function heading(window)
   local e = window.event
-  return ("%s  window %d  %s  %s  %s"):format(require("perilune.format").clock(e.finish), e.seq, e.level,
+  return ("%s  window %d  %s  %s  %s"):format(format.clock(e.finish), e.seq, e.level,
     sink_text.speed(e, e.seconds), sink_text.loss(e))
 end
 
@@ -324,8 +327,18 @@ function Session:running()
   return all
 end
 
---- Stops everything; done() when all is detached.
+-- What goes on without the session.
+local function leave(self)
+  for _, one in ipairs(self.attached) do
+    one.close()
+    if #one.names > 0 then self:note(("left running: %s (perilune status)"):format(words.list(one.names))) end
+  end
+  self.attached = {}
+end
+
+--- Stops everything that is the session's own, and says what is not; done() when all is detached.
 function Session:close(done)
+  leave(self)
   local left = self:running()
   local waiting = #left
   if waiting == 0 then return done() end

@@ -3,6 +3,8 @@
 -- The verbs of a session, beside the words of the policy language: what a person types to make something happen.
 
 local blame = require "perilune.blame"
+local drive = require "perilune.client.drive"
+local far = require "perilune.repl.far"
 local files = require "perilune.core.files"
 local help = require "perilune.repl.help"
 local kernel = require "perilune.core.kernel"
@@ -86,6 +88,35 @@ local function all_probes(session)
   return rows({ "name", "template", "key", "features", "iface", "windows" }, out)
 end
 
+-- Each policy of the daemon becomes a variable of its name, if that can be one and is free.
+local function name_policies(session, d, all)
+  local told = {}
+  for i, one in ipairs(all) do
+    local free = one.name:find "^[%a_][%w_]*$" and session.variables[one.name] == nil and not session.known[one.name]
+    local running_at = one.state == "running" and one.level or one.state
+    if one.state ~= "running" then free = true end -- and nothing to name
+    if one.state == "running" and free then session.variables[one.name] = d:policy(one.name) end
+    told[i] = ("%s (%s)"):format(free and one.name or ("daemon:policy %q"):format(one.name), running_at)
+  end
+  return told
+end
+
+-- attach(), attach "/run/x.sock", attach "http://127.0.0.1:9000": a daemon that runs.
+local function attach_to(session, where)
+  if where ~= nil and type(where) ~= "string" then blame.fail 'attach takes a socket or a URL: attach "/run/x.sock"' end
+  local parsed = session.place or {}
+  if where then
+    parsed = { [where:find "^%a+:" and "server" or "socket"] = where, ["token-file"] = parsed["token-file"] }
+  end
+  local daemon, message = drive.daemon(parsed)
+  if not daemon then error(message, 0) end
+  local d, all = far.attach(session, daemon, function(own) return running.of(session, own) end)
+  local told = name_policies(session, d, all)
+  if #told == 0 then told[1] = "no policies" end
+  session:note(("attached to %s: %s"):format(daemon.target.shown, table.concat(told, ", ")))
+  return d
+end
+
 -- Where all probes that run are attached, which a policy has only one place for.
 local function attach_of(session)
   local ifaces, seen, attach = {}, {}, {}
@@ -141,6 +172,7 @@ function verbs.of(session)
     return p
   end
   function out.run(file, set) return running.start(session, file, set) end
+  function out.attach(where) return attach_to(session, where) end
   function out.save(path, how) save_session(session, path, how) end
   function out.map(which) return map_of(session, which) end
   function out.maps() return all_maps() end
