@@ -14,11 +14,11 @@ local words = require "perilune.words"
 local EXIT = { done = 0, failed = 1, wrong = 2, refused = 3, interrupted = 130 }
 
 local COMMANDS = { "run", "check", "replay", "test", "explain", "templates", "examples", "new", "doctor", "map", "top",
-  "repl", "serve", "status", "events", "level", "reload", "token", "bench", "manual" }
+  "repl", "serve", "status", "events", "level", "reload", "inject", "extract", "token", "bench", "manual" }
 
 -- Commands of the language of `perilune --help` to come: naming them here keeps their names from being taken
 -- for typing errors.
-local LATER = { "build", "inject", "extract" }
+local LATER = { "build" }
 
 -- Exit status by the errno name that came with a failure of the work; any other is 1. EINVAL is clang's word
 -- on a policy's or template's code, ENOEXEC the verifier's.

@@ -470,9 +470,42 @@ def reading_leaks_nothing(world):
     until(lambda: files() <= open_before, "connections to be closed")
 
 
+def commands_do_what_the_programs_do(world):
+    daemon = Daemon(world)
+
+    def call(status, *words):
+        done = subprocess.run([os.environ["PERILUNE"], *words, "--socket", daemon.socket], capture_output=True, text=True, check=False)
+        equal(status, done.returncode, "%s: %s" % (" ".join(words), done.stderr))
+        return done.stdout if status == 0 else done.stderr
+    both = world.write("both.json", json.dumps(config(path(COUNTER, metric("in_total", "PKT", kind="counter")),
+                                                      path(COUNTER, metric("out", "PKT")))))
+    bad = world.write("bad.json", json.dumps(config(path("int x;"))))
+    odd = world.write("odd.json", '{"ingress-path": {"cod": 1}}')
+    equal("mon: injected into vb\n", call(0, "inject", "mon", "vb", both, "--mode", "XDP_SKB"), "what is said")
+    world.send(8)
+    world.there(lambda: send_out(3))
+    answer = json.loads(call(0, "extract", "mon"))
+    equal([[8], [3]], [answer[side][0]["value"] for side in ("ingress-metrics", "egress-metrics")], "the values")
+    equal("[3]\n", call(0, "extract", "mon", "out", "--direction", "egress"), "one value")
+    if 'in_total{path="ingress"} 8\n' not in call(0, "extract", "mon", "--open-metrics"):
+        fail("the text for scrapers is another")
+    for words, said in ((("mon", "vb", bad), "handle_rx"), (("mon", "vb", odd), 'did you mean "code"'), (("new", "vz", both), "vz"),
+                        (("mon", "vb", world.path("none")), "none")):
+        told = call(2, "inject", *words)
+        if said not in told:
+            fail("%r is not in %r" % (said, told))
+    equal(2, attached(world), "programs after what was wrong")
+    equal(["mon"], [one["name"] for one in daemon.get("/polycube/v1/dynmon")], "the monitors")
+    equal("[8]\n", call(0, "extract", "mon", "in_total"), "what was counted before")
+    equal("mon: injected anew, and attached to va\n", call(0, "inject", "mon", "va", both, "--direction", "ingress"), "what is said")
+    equal(0, attached(world), "programs on the interface of before")
+    equal([], json.loads(call(0, "extract", "mon", "--direction", "egress")), "the path that was left out")
+
+
 if __name__ == "__main__":
     main(injects_again_and_reads_as_dynmons_programs_do, values_of_cpus_are_read_where_they_are, types_are_decoded_as_they_are_declared,
          two_maps_swap_and_names_stay_apart, a_window_under_traffic_is_exact, what_fails_leaves_what_runs,
          no_packet_is_missed_while_code_is_replaced, reading_what_is_no_value_changes_nothing, counters_only_grow,
          what_is_emptied_is_what_was_read, both_ways_share_a_map, every_mode_counts, the_exposition_is_one, logs_come_out,
-         only_an_admin_injects, reading_leaks_nothing)
+         only_an_admin_injects, reading_leaks_nothing,
+         commands_do_what_the_programs_do)

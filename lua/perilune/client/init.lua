@@ -3,7 +3,7 @@
 -- The daemon's interface (/v1), asked from the loop: what `perilune status` and its like are made of.
 --
 --   client.new(target) → c                                   target: as place.resolve has it
---   c:ask(method, path, body, done [, seconds])              done(value) | done(nil, failure)
+--   c:ask(method, path, body, done [, seconds])              done(value, nil, text) | done(nil, failure)
 --   c:stream(path, event, ended) → s; s:close()              event(name, text) for each; ended(failure)
 --
 -- A failure is { message = for people, with what to do; code = an errno's name; status = of HTTP, if it came so far }.
@@ -140,7 +140,7 @@ local function value_of(headers, text)
   return json_read.decode(text, { list = json.array, null = json.null }) -- so that it can be written again as it was
 end
 
---- body: a table (JSON), a text (Lua), or nil. value: a table, or a text for what is no JSON.
+--- body: a table (JSON), a text (Lua), or nil. value: a table, or a text for what is no JSON; text: as it came.
 function Client:ask(method, path, body, done, seconds)
   local parts, size, status, headers = {}, 0, nil, nil
   local one
@@ -157,7 +157,7 @@ function Client:ask(method, path, body, done, seconds)
       if value == nil then
         return done(nil, { code = "EPROTO", message = "the daemon's answer is no JSON: " .. tostring(wrong) })
       end
-      done(value)
+      done(value, nil, text)
     end,
     failed = function(failure) done(nil, failure) end,
   })
