@@ -11,12 +11,14 @@
 --     credentials = "credentials",                         -- perilune token makes its lines
 --     log = { level = "info", format = "auto" },
 --     limits = { connections = 256, body = "1MiB", request = "30s" },
+--     exports = { export "archive" { file = "windows.jsonl" } },   -- export_form.lua
 --     policies = { policy "edge" { file = "edge.lua", set = { iface = "eth0", surge = "2k/s" } } },
 --   }
 --
 -- Files are beside the configuration, unless their paths begin with a slash. What it does not say comes from the
 -- environment, the command line or a default (settings.lua).
 local auth = require "perilune.serve.auth"
+local export_form = require "perilune.serve.export_form"
 local form = require "perilune.form"
 local log = require "perilune.serve.log"
 local sandbox = require "perilune.sandbox"
@@ -46,7 +48,7 @@ local DAEMON = schema.new {
   keys = {
     host = { type = label }, site = { type = label }, listen = { type = "table", default = {} },
     credentials = { type = "text" }, log = { type = "table", default = {} }, limits = { type = "table", default = {} },
-    policies = { type = form.list "member", default = {} },
+    policies = { type = form.list "member", default = {} }, exports = { type = form.list "export", default = {} },
   },
 }
 
@@ -145,6 +147,7 @@ local function daemon(file, at)
     local out = {
       form = "daemon", file = file, host = values.host, site = values.site,
       listen = listeners_of(values.listen, file, at), credentials = beside(file, values.credentials),
+      exports = export_form.list(values.exports),
       log = form.parse(LOG, values.log, at), limits = form.parse(LIMITS, values.limits, at), members = {},
     }
     local seen = {}
@@ -181,6 +184,7 @@ function configuration.load(spec)
   local box = sandbox.new {
     file = file, say = spec.say, words = {
       daemon = form.word("daemon", daemon(file, { file = file, line = line_of(text) }), { default_name = "perilune" }),
+      export = export_form.word(function(path) return beside(file, path) end),
       policy = form.word("policy", member(file), { form = "member" }),
     },
   }

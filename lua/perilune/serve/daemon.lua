@@ -9,6 +9,7 @@
 -- Nothing in here touches a packet or a window: a client that is slow, hostile or many costs this process time, and the
 -- policies' processes none.
 local auth = require "perilune.serve.auth"
+local exporters = require "perilune.serve.exporters"
 local http = require "perilune.core.http"
 local loop = require "perilune.core.loop"
 local monitors = require "perilune.dynmon.monitors"
@@ -44,13 +45,17 @@ function daemon.new(settings)
   self.hub = stream.new(function() self:consider_records() end)
   self.policies = policies.new {
     store = settings.store, log = settings.log, labels = settings.labels,
-    on_event = function(one, name, text) self.hub:publish(one.name, name, text) end,
+    on_event = function(one, name, text)
+      self.hub:publish(one.name, name, text)
+      self.exporters:publish(one.name, name, text)
+    end,
   }
   self.monitors = monitors.new { log = settings.log, share = settings.share }
+  self.exporters = exporters.new(settings.exports, settings.log)
   self.context = {
-    monitors = self.monitors, policies = self.policies, hub = self.hub, log = self.log, labels = settings.labels,
-    version = settings.version, share = settings.share, templates = settings.templates, began = loop.now(),
-    now = loop.now, dumps = 0,
+    monitors = self.monitors, policies = self.policies, hub = self.hub, exporters = self.exporters, log = self.log,
+    labels = settings.labels, version = settings.version, share = settings.share, templates = settings.templates,
+    began = loop.now(), now = loop.now, dumps = 0,
     routes = all_routes(), reload = function(done) self:reload(done) end,
   }
   self.context.scrape = scrape.new(self.context)
@@ -79,7 +84,9 @@ end
 
 -- Records are made only while somebody wants them.
 function Daemon:consider_records()
-  self.policies:each(function(one) one:want_records(self.hub:wants_records(one.name)) end)
+  self.policies:each(function(one)
+    one:want_records(self.hub:wants_records(one.name) or self.exporters:wants_records(one.name))
+  end)
 end
 
 local function where(listener, server)
@@ -113,6 +120,8 @@ function Daemon:tick()
   self.policies:tick(now)
   self.hub:tick(now)
   self.monitors:tick(now)
+  self.exporters:tick()
+  self:consider_records() -- also of policies that are new
   self.timer:start(now + TICK_SECONDS)
 end
 
@@ -147,6 +156,8 @@ local function reload(self, done)
     return done(nil, message)
   end
   self.auth:replace(fresh.credentials)
+  self.exporters:become(fresh.exports)
+  self:consider_records()
   local problems = unchangeable(self.settings, fresh)
   self.policies:reload(fresh.members, function(report)
     for _, one in ipairs(report) do
@@ -179,6 +190,7 @@ function Daemon:stop()
   self.log:info("stopping", {})
   self.hub:close()
   self.policies:stop(function()
+    self.exporters:close()
     self.monitors:stop(function()
       self.timer:close()
       loop.stop()

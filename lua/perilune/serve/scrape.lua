@@ -126,6 +126,7 @@ local function own_families(self)
   for _, add in ipairs { who_families, process_families, interface_families, policy_families } do
     add(self, families)
   end
+  for _, family in ipairs(self.context.exporters:families()) do families[#families + 1] = family end
   return families
 end
 

@@ -127,7 +127,7 @@ function settings.resolve(flags, env, config, options)
   local out = {
     listen = listen, credentials = credentials, limits = limits_of(config.limits or {}), members = config.members or {},
     labels = { host = given "host" or config.host, site = given "site" or config.site },
-    log = config.log or {},
+    log = config.log or {}, exports = config.exports or {},
   }
   local log = require "perilune.serve.log"
   for _, part in ipairs { { "level", level, log.LEVELS }, { "format", format, log.FORMATS } } do
