@@ -112,6 +112,20 @@ static void work(void *arg)
 	case WORK_MEASURE:
 		w->code = lua_probe__measure(&p->meter, error);
 		break;
+	case WORK_READ:
+		w->code = window__grace(p->window, &p->grace, error);
+		if (!w->code)
+			w->code = window__read(p->window, p->maps, false, p->batches, &p->read,
+					       error);
+		break;
+	case WORK_CLEAR:
+		w->code = window__clear(p->window, p->maps, error);
+		break;
+	case WORK_DROP:
+		w->code = probe__drop_unclaimed(p->probe);
+		if (w->code < 0)
+			error__set(error, w->code, "detaching failed: %s", strerror(-w->code));
+		break;
 	}
 }
 
@@ -129,12 +143,14 @@ static int push_result(lua_State *L, struct lua_probe_work *w, int anchor)
 		return 1;
 	case WORK_RELEASE:
 	case WORK_DETACH:
+	case WORK_DROP:
 		lua_pushinteger(L, w->code);
 		return 1;
 	case WORK_ALIVE:
 		lua_pushboolean(L, w->code);
 		return 1;
 	case WORK_TAKE_OVER:
+	case WORK_CLEAR:
 		lua_pushboolean(L, 1);
 		return 1;
 	case WORK_MEASURE:
@@ -355,6 +371,7 @@ int luaopen_perilune_core_probe(lua_State *L)
 	luaL_register(L, NULL, lua_probe_window_methods);
 	luaL_register(L, NULL, lua_probe_measure_methods);
 	luaL_register(L, NULL, lua_probe_maps_methods);
+	luaL_register(L, NULL, lua_probe_ledger_methods);
 	lua_setfield(L, -2, "__index");
 	lua_pushcfunction(L, probe_gc);
 	lua_setfield(L, -2, "__gc");

@@ -27,6 +27,9 @@ enum work_kind {
 	WORK_TAKE_OVER,
 	WORK_DRAIN,
 	WORK_MEASURE,
+	WORK_READ,
+	WORK_CLEAR,
+	WORK_DROP,
 };
 
 /* One piece of work that a worker does; written by the worker until its done. */
@@ -104,5 +107,11 @@ void lua_probe__push_span(lua_State *L, const struct lua_probe_meter *meter);
 extern const struct luaL_Reg lua_probe_maps_methods[];
 extern const struct luaL_Reg lua_probe_window_methods[];
 extern const struct luaL_Reg lua_probe_measure_methods[];
+extern const struct luaL_Reg lua_probe_ledger_methods[];
+
+/* The probe at index 1, or a Lua error when it has no windows. */
+struct lua_probe *lua_probe__check_window(lua_State *L);
+/* Those of { [position] = true } at that index. */
+uint64_t lua_probe__check_maps(lua_State *L, int index);
 
 #endif

@@ -89,7 +89,7 @@ static int probe_windows(lua_State *L)
 	return 1;
 }
 
-static struct lua_probe *check_window(lua_State *L)
+struct lua_probe *lua_probe__check_window(lua_State *L)
 {
 	struct lua_probe *p = lua_probe__check(L);
 
@@ -120,9 +120,20 @@ static void push_began(lua_State *L, const struct window_flip *flip)
 	lua_setfield(L, -2, "deepest");
 }
 
+/* When it began, µs since 1970: what the ledger says, if there is one, so that whoever tells of the window says the same. */
+static uint64_t wall_of(const struct lua_probe *p, uint64_t age)
+{
+	const struct ledger *ledger = probe__ledger(p->probe);
+	struct ledger_window window;
+
+	if (ledger && ledger__window(ledger, probe__ctl(p->probe)->state.epoch, &window))
+		return window.wall;
+	return (loop__wall() - age) / 1000;
+}
+
 static int probe_flip(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 	const struct window_state next = {
 		.level = (uint8_t)check_range(L, 2, UINT8_MAX, "no index of a level"),
 		.thin = (uint8_t)check_range(L, 3, 31, "no power of two to thin by"),
@@ -137,7 +148,7 @@ static int probe_flip(lua_State *L)
 	now = loop__now();
 	age = flip.time < now ? now - flip.time : 0;
 	p->swap = (double)(now - start) / 1e9;
-	lua_pushnumber(L, (double)((loop__wall() - age) / 1000));
+	lua_pushnumber(L, (double)wall_of(p, age));
 	lua_pushnumber(L, (double)(now - age) / 1e9);
 	push_began(L, &flip);
 	return 3;
@@ -146,13 +157,13 @@ static int probe_flip(lua_State *L)
 /* probe:raised() */
 static int probe_raised(lua_State *L)
 {
-	lua_pushboolean(L, window__is_raised(check_window(L)->window));
+	lua_pushboolean(L, window__is_raised(lua_probe__check_window(L)->window));
 	return 1;
 }
 
 static int probe_arm(lua_State *L)
 {
-	struct ctl *ctl = probe__ctl(check_window(L)->probe);
+	struct ctl *ctl = probe__ctl(lua_probe__check_window(L)->probe);
 	lua_Integer armed = check_range(L, 2, UINT16_MAX, "no set of triggers");
 	lua_Integer raising = check_range(L, 3, UINT16_MAX, "no set of triggers");
 
@@ -163,7 +174,7 @@ static int probe_arm(lua_State *L)
 
 static int probe_ways(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 
 	lua_createtable(L, (int)window__count(p->window), 0);
 	for (size_t i = 0; i < window__count(p->window); i++) {
@@ -173,7 +184,7 @@ static int probe_ways(lua_State *L)
 	return 1;
 }
 
-static uint64_t check_maps(lua_State *L, int index)
+uint64_t lua_probe__check_maps(lua_State *L, int index)
 {
 	uint64_t maps = 0;
 
@@ -189,22 +200,22 @@ static uint64_t check_maps(lua_State *L, int index)
 
 static int probe_drain(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 
 	if (!p->drain.busy)
-		p->maps = check_maps(L, 2);
+		p->maps = lua_probe__check_maps(L, 2);
 	return lua_probe__start(L, &p->drain, WORK_DRAIN, 3);
 }
 
 static int probe_drain_now(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 	struct error error = {0};
 	int err;
 
 	if (p->drain.busy)
 		return lua_probe__fail(L, -EBUSY, "the probe is busy");
-	p->maps = check_maps(L, 2);
+	p->maps = lua_probe__check_maps(L, 2);
 	err = window__drain(p->window, p->maps, true, p->batches, NULL, &error);
 	if (err)
 		return lua_vm__fail(L, err, &error);
@@ -215,7 +226,7 @@ static int probe_drain_now(lua_State *L)
 /* probe:look(position): what the window that goes on has as yet, as a batch */
 static int probe_look(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 	lua_Integer map = check_range(L, 2, (lua_Integer)window__count(p->window),
 				      "no windowed map");
 	struct batch batch;
@@ -233,7 +244,7 @@ static int probe_look(lua_State *L)
 
 static int probe_member(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 	struct error error = {0};
 	int err = scope__set(p->probe, luaL_checkstring(L, 2), luaL_checkstring(L, 3),
 			     lua_toboolean(L, 4), &error);
@@ -246,7 +257,7 @@ static int probe_member(lua_State *L)
 
 static int probe_renew(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 	lua_Number at = luaL_optnumber(L, 2, (lua_Number)loop__now() / 1e9);
 
 	luaL_argcheck(L, at > 0, 2, "a time expected");
@@ -256,7 +267,7 @@ static int probe_renew(lua_State *L)
 
 static int probe_clock(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 	struct timespec boot;
 	uint64_t offset;
 
@@ -268,7 +279,7 @@ static int probe_clock(lua_State *L)
 
 static int probe_run(lua_State *L)
 {
-	struct lua_probe *p = check_window(L);
+	struct lua_probe *p = lua_probe__check_window(L);
 	const char *name = luaL_checkstring(L, 2);
 	struct capture_frame *frame = lua_capture__frame(L, 3);
 	struct error error = {0};

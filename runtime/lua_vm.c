@@ -24,6 +24,7 @@
 #include "lua_links.h"
 #include "lua_loop.h"
 #include "lua_map.h"
+#include "lua_pinned.h"
 #include "lua_pins.h"
 #include "lua_probe.h"
 #include "lua_secret.h"
@@ -79,6 +80,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.links", luaopen_perilune_core_links},
 	{"perilune.core.loop", luaopen_perilune_core_loop},
 	{"perilune.core.map", luaopen_perilune_core_map},
+	{"perilune.core.pinned", luaopen_perilune_core_pinned},
 	{"perilune.core.pins", luaopen_perilune_core_pins},
 	{"perilune.core.probe", luaopen_perilune_core_probe},
 	{"perilune.core.store", luaopen_perilune_core_store},

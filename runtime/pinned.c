@@ -362,3 +362,28 @@ void pinned__remove(struct pinned *pinned)
 	rmdir(pinned->root);
 	pinned__leave(pinned);
 }
+
+int pinned__forget(const char *root, const char *policy, struct error *error)
+{
+	struct pinned *pinned = calloc(1, sizeof(*pinned));
+	int err;
+
+	if (!pinned)
+		return error__set(error, -ENOMEM, "out of memory");
+	pinned->lock = -1;
+	pinned_path__of(root, policy, pinned);
+	err = access(pinned->run, F_OK) ? -errno : lock(pinned);
+	if (!err) {
+		pinned__remove(pinned);
+		return 0;
+	}
+	if (err == -EBUSY) {
+		taken(root, policy, error);
+		error__hint(error, err, "stop it");
+	} else {
+		error__set(error, err, "%s: %s", policy,
+			   err == -ENOENT ? "nothing of that policy is pinned" : strerror(-err));
+	}
+	pinned__leave(pinned);
+	return err;
+}

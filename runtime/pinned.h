@@ -69,6 +69,9 @@ struct ledger *pinned__ledger(struct pinned *pinned);
 void pinned__leave(struct pinned *pinned);
 void pinned__remove(struct pinned *pinned);
 
+/* Removes what a process has left that is gone. -EBUSY: it is there; -ENOENT: nothing of that policy. */
+int pinned__forget(const char *root, const char *policy, struct error *error);
+
 /* -ENOENT: nothing of that policy. */
 int pinned__look(const char *root, const char *policy, struct pinned_look *out);
 

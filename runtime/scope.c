@@ -202,3 +202,22 @@ int scope__set(struct probe *probe, const char *map, const char *member, bool in
 		return error__set(error, err, "set %s, member %s: %s", map, member, strerror(-err));
 	return 0;
 }
+
+/* The next key is asked for before its predecessor is deleted. */
+int scope__empty(struct probe *probe, const char *map, struct error *error)
+{
+	const struct bpf_map *set = bpf_object__find_map_by_name(probe__object(probe), map);
+	union member key[2];
+	int fd, at = 0, err;
+
+	if (!set)
+		return error__set(error, -ENOENT, "there is no set %s", map);
+	fd = bpf_map__fd(set);
+	err = bpf_map_get_next_key(fd, NULL, &key[0]);
+	while (!err) {
+		err = bpf_map_get_next_key(fd, &key[at], &key[!at]);
+		bpf_map_delete_elem(fd, &key[at]);
+		at = !at;
+	}
+	return 0;
+}

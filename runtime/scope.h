@@ -20,4 +20,7 @@
 int scope__set(struct probe *probe, const char *map, const char *member, bool in,
 	       struct error *error);
 
+/* Takes all members out of a set that nobody else changes meanwhile. -ENOENT for no set. */
+int scope__empty(struct probe *probe, const char *map, struct error *error);
+
 #endif

@@ -113,12 +113,44 @@ static void set_ready(struct window *window)
 	__atomic_store_n(&window->ctl->ready, window->began.epoch + 1, __ATOMIC_RELEASE);
 }
 
+/* Enters into the ledger with what the next window begins, or has begun, at this time (CLOCK_MONOTONIC ns). */
+static void enter(const struct window *window, union ctl_state state, uint64_t time)
+{
+	uint64_t age = grace__now() - time;
+
+	if (window->ledger)
+		ledger__intend(window->ledger, state.epoch, (loop__wall() - age) / 1000, time,
+			       state.both);
+}
+
+/* With what the window that goes on has begun: as it is entered, or as a trigger says that has begun it. */
+static void find_beginning(struct window *window)
+{
+	const struct ctl *ctl = window->ctl;
+	uint32_t epoch = window->began.epoch;
+	bool by_trigger = __atomic_load_n(&ctl->flipped, __ATOMIC_ACQUIRE) == epoch &&
+			  ctl->flipped_at;
+	struct ledger_window entry;
+
+	if (!by_trigger && ledger__window(window->ledger, epoch, &entry)) {
+		window->began.level = ((union ctl_state){.both = entry.state}).level;
+		return;
+	}
+	if (by_trigger)
+		window->began.level = ctl->flipped_to;
+	enter(window, window->began, by_trigger ? ctl->flipped_at : grace__now());
+}
+
 /* Goes on where the ledger says. */
 static int resume(struct window *window, struct error *error)
 {
-	int half = window->ledger ? ledger__half(window->ledger, window->began.epoch)
-				  : LEDGER_CLEAN;
+	int half = LEDGER_CLEAN;
 
+	if (window->ledger) {
+		half = ledger__half(window->ledger, window->began.epoch);
+		if (half >= 0)
+			find_beginning(window);
+	}
 	if (half < 0)
 		return error__set(error, half, "the ledger of windows is not at epoch %u",
 				  window->began.epoch);
@@ -232,16 +264,6 @@ static void wait_for_account(const struct window *window, union ctl_state *state
 			return;
 	*time = ctl->flipped_at;
 	state->level = ctl->flipped_to;
-}
-
-/* Enters into the ledger with what the next window begins, or has begun, at this time (CLOCK_MONOTONIC ns). */
-static void enter(const struct window *window, union ctl_state state, uint64_t time)
-{
-	uint64_t age = grace__now() - time;
-
-	if (window->ledger)
-		ledger__intend(window->ledger, state.epoch, (loop__wall() - age) / 1000, time,
-			       state.both);
 }
 
 int window__flip(struct window *window, const struct window_state *next, struct window_flip *flip)

@@ -23,10 +23,11 @@ local Attachments = {}
 Attachments.__index = Attachments
 
 --- `options`: probe, roots (list of { hook, program }), attach (the declaration's), emit = function(event): called for
---- attach, detach and error events once begin() was.
+--- attach, detach and error events once begin() was; listed: a job for when all there is was attached to, or nil.
 function attachments.new(options)
   local self = setmetatable({
     probe = options.probe, roots = options.roots, attach = options.attach, emit = options.emit,
+    listed = options.listed,
     matches = interfaces.matcher(options.attach.iface),
     held = {}, -- index → entry: interfaces that match, attached or not
     count = 0, order = 0, jobs = {}, first = 1, last = 0,
@@ -228,6 +229,8 @@ function Attachments:list()
       self:apply(link)
     end
     for index in pairs(left) do self:apply { index = index, gone = true } end
+    if self.listed then self:enqueue(self.listed) end
+    self.listed = nil
   end)
   if not ok then self:problem(message) end
 end

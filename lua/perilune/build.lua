@@ -28,7 +28,8 @@ local function put_members(decl, probe)
 end
 
 -- Sizes and loading; done(probe, { planned, cached, seconds, load_seconds }) or done(nil, message, code).
-local function load(decl, planned, object, info, exported, done)
+local function load(decl, planned, object, info, options, done)
+  local exported, pinned = options.exports, options.pinned
   local began = loop.now()
   local probe, message, code = core_probe.open(object, decl.name)
   if not probe then return done(nil, message, code) end
@@ -43,7 +44,8 @@ local function load(decl, planned, object, info, exported, done)
     if not ok then return done(nil, message, code) end
   end
   local started
-  started, message, code = probe:load(function(ok, failure, failure_code)
+  local function loaded(ok, failure, failure_code)
+    if ok and pinned then ok, failure, failure_code = pinned:pin(probe) end
     if not ok then return done(nil, failure, failure_code) end
     ok, failure, failure_code = probe:windows(planned.windows)
     if not ok then return done(nil, failure, failure_code) end
@@ -51,11 +53,17 @@ local function load(decl, planned, object, info, exported, done)
       ok, failure, failure_code = exported:pin(probe)
       if not ok then return done(nil, failure, failure_code) end
     end
+    if pinned then pinned:empty_sets(probe) end
     ok, failure, failure_code = put_members(decl, probe)
     if not ok then return done(nil, failure, failure_code) end
     probe:clock()
     done(probe, { planned = planned, cached = info.cached, seconds = info.seconds, load_seconds = loop.now() - began })
-  end)
+  end
+  if pinned then
+    started, message, code = pinned:load(probe, object, planned, loaded)
+  else
+    started, message, code = probe:load(loaded)
+  end
   if not started then done(nil, message, code) end
 end
 
@@ -87,7 +95,8 @@ function build.compile(decl, options, done)
     end)
 end
 
---- Compiles and loads. `options`: share, replay, exports (exports.lua, when there are any). done(probe, {
+--- Compiles and loads. `options`: share, replay, exports (exports.lua, when there are any), pinned (pinning.lua, the
+--- same). done(probe, {
 --- planned, cached, seconds, load_seconds }) or done(nil, message, code). Programs that the kernel refuses are
 --- made again with more functions, which need less stack and less of the verifier, and in which what is wrong
 --- has a name.
@@ -97,7 +106,7 @@ function build.start(decl, options, done)
     local with = { share = options.share, replay = options.replay, calls = calls }
     return build.compile(decl, with, function(object, info, code)
       if not object then return done(nil, info, code) end
-      load(decl, info.planned, object, info, options.exports, function(probe, message, failure)
+      load(decl, info.planned, object, info, options, function(probe, message, failure)
         if probe or calls or failure == "EPERM" then return done(probe, message, failure) end
         under_way.now = start(true)
       end)

@@ -143,13 +143,20 @@ function Engine:inherit(old, same)
   return self.levels:inherit(old.levels, self.decide.holds, { "pin" })
 end
 
---- The run begins, at the base level, and says so.
-function Engine:start(wall, mono)
+--- The run begins, at the base level, and says so; `about`: as for tell_start.
+function Engine:start(wall, mono, about)
+  self:begin(wall, mono, self.decl.levels[1])
+  self:tell_start(wall, about)
+end
+
+--- Says that the run begins; `about`: what of another run it goes on with (pinning.lua), { boot, seq, adopted }.
+function Engine:tell_start(wall, about)
   local decl, names = self.decl, {}
   for i, level in ipairs(decl.levels) do names[i] = level.name end
-  self:begin(wall, mono, decl.levels[1])
   self:begin_audit(wall)
-  self:emit({ event = "start", file = decl.file, levels = names, window = decl.levels[1].window }, wall)
+  about = about or {}
+  self:emit({ event = "start", file = decl.file, levels = names, window = decl.levels[1].window, boot = about.boot,
+    seq = about.seq, adopted = about.adopted }, wall)
 end
 
 --- Which maps the current window may have filled, by position: what is to be drained at its end. `deepest`: the

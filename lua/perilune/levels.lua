@@ -116,6 +116,9 @@ function Levels:inherit(old, held, claimants)
   return self.list[self:index()].name == name
 end
 
+-- Goes on at a level (its index) that was entered then.
+function Levels:resume(index, entered) self.ladder:resume(index, entered) end
+
 -- Rules have changed between windows, as for judge. Returns nil, or the word to cut the window by.
 function Levels:trip(now, holds, rules)
   self.held = holds

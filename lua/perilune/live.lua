@@ -17,6 +17,7 @@ local kept = require "perilune.kept"
 local loop = require "perilune.core.loop"
 local meter = require "perilune.meter"
 local performers = require "perilune.performers"
+local pinning = require "perilune.pinning"
 local reload = require "perilune.reload"
 local tapper = require "perilune.tapper"
 local triggers = require "perilune.triggers"
@@ -29,12 +30,14 @@ local Live = {}
 Live.__index = Live
 
 --- `options`: decl, share, sink, interfaces (list of { name, index } that must be there), dry_run, seconds (ends by
---- itself after that long), audit (audit.lua) or nil, finished = function(message, code): called once, when
+--- itself after that long), audit (audit.lua) or nil, pin (perilune's version: what runs is pinned, see pinning.lua),
+--- finished = function(message, code): called once, when
 --- everything is detached; with a message when it failed.
 function live.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, interfaces = options.interfaces,
     dry_run = options.dry_run, seconds = options.seconds, audit = options.audit, finished = options.finished,
+    pin = options.pin,
     draining = false, waiting = {}, lulls = {},
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
@@ -63,6 +66,7 @@ function Live:finish(message, code)
   if self.next and self.next.probe then self.next.probe:close() end
   if self.exports then self.exports:close() end
   if self.probe then self.probe:close() end
+  if self.pinned then self.pinned:close(self) end
   self.finished(message, code)
 end
 
@@ -84,7 +88,13 @@ function Live:start()
     self.exports, message, code = exports.open(decl)
     if message then return self:fail(message, code) end
   end
-  self.compilation = build.start(decl, { share = self.share, exports = self.exports }, function(probe, info, code)
+  if self.pin then
+    local message, code
+    self.pinned, message, code = pinning.open(decl, self.pin)
+    if message then return self:fail(message, code) end
+  end
+  local with = { share = self.share, exports = self.exports, pinned = self.pinned }
+  self.compilation = build.start(decl, with, function(probe, info, code)
     self.compilation = nil
     if self.stopping then
       if probe then probe:close() end
@@ -163,12 +173,30 @@ end
 function Live:attach()
   self.attachments = attachments.new {
     probe = self.probe, roots = self.planned.roots, attach = self.decl.attach,
-    emit = self:emitter(),
+    emit = self:emitter(), listed = self.pinned and function(done) self.pinned:drop(self, done) end,
   }
   self.attachments:start(self.interfaces, function(ok, message, code)
     if self.stopping then return self:take_down() end
     if not ok then return self:fail(message, code) end
+    if self.pinned and self.pinned.adopted then return self:adopt() end
+    if self.pinned then self.engine.seq = self.pinned.first(self) - 1 end
+    self.engine:start(loop.wall(), loop.now(), self.pinned and self.pinned:about(self.engine.seq + 1))
     self:begin()
+  end)
+end
+
+-- Goes on where another process has left off; the window that it had begun ends now.
+function Live:adopt()
+  self.draining = true
+  self.pinned:resume(self, function(ok, message, code)
+    self.draining = false
+    if not ok then
+      self.broken = true
+      return self:fail(message, code)
+    end
+    if self.stopping then return self:take_down() end
+    self:begin()
+    if not self.stopping then self:flip "adopted" end
   end)
 end
 
@@ -193,7 +221,6 @@ function Live:remember()
 end
 
 function Live:begin()
-  self.engine:start(loop.wall(), loop.now())
   self:remember()
   self.force = { level = 1, spare = self.engine.current.spare } -- what the kernel runs
   if self.exports then self.exports:tell(self:emitter(), false) end
@@ -300,7 +327,8 @@ function Live:flip(cut)
   self.draining, self.due, self.cut_asked = true, false, false
   local level = self.decl.levels[began.level + 1]
   if began.by_trigger and cut ~= "exit" then cut = "trigger" end
-  local ok, message, code = self.probe:drain(self.engine:maps(began.deepest), function(batches, cost, failure_code)
+  local drain = self.pinned and self.probe.read or self.probe.drain
+  local ok, message, code = drain(self.probe, self.engine:maps(began.deepest), function(batches, cost, failure_code)
     self.draining = false
     self:settle({ cut = cut, wall = wall, mono = mono, level = level, spare = spare }, batches, cost, failure_code)
   end)
@@ -318,10 +346,26 @@ function Live:settle(flipped, batches, cost, code)
     self.broken = true
     return self:fail(cost, code)
   end
+  local counts = self.pinned and self.pinned.counts(batches)
   local changed = self.engine:close(flipped.cut, flipped.wall, flipped.mono, batches, cost)
   if flipped.cut == "exit" then return self:ended_well(flipped.wall) end
   if self.kept and not self.dry_run then self.kept:tick(flipped.mono) end
   self.engine:begin(flipped.wall, flipped.mono, flipped.level, flipped.spare)
+  if not self.pinned then return self:go_on(changed) end
+  self.draining = true
+  self.pinned:commit(self, counts, function(failure, failure_code)
+    self.draining = false
+    if failure then
+      self.broken = true
+      return self:fail(failure, failure_code)
+    end
+    if flipped.cut == "clock" then self.pinned:judged(self) end
+    self:go_on(changed)
+  end)
+end
+
+-- Nothing is being read: what has come up meanwhile.
+function Live:go_on(changed)
   self:take_trips()
   if not changed then self:take_lulls() end
   if self.stopping then
@@ -404,6 +448,7 @@ function Live:ended_well(wall)
     end
     if self.kept and not self.dry_run then self.kept:save() end
     self.engine:summary(wall, self.detached)
+    self.well_ended = true
     self:finish(unpack(self.failure or {}, 1, 2))
   end)
 end

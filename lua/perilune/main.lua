@@ -14,7 +14,7 @@ local words = require "perilune.words"
 local EXIT = { done = 0, failed = 1, wrong = 2, refused = 3, interrupted = 130 }
 
 local COMMANDS = { "run", "check", "replay", "test", "explain", "templates", "examples", "new", "doctor", "map", "top",
-  "repl", "serve", "status", "events", "level", "reload", "inject", "extract", "token", "bench", "manual" }
+  "repl", "serve", "status", "events", "level", "reload", "inject", "extract", "token", "unpin", "bench", "manual" }
 
 -- Commands of the language of `perilune --help` to come: naming them here keeps their names from being taken
 -- for typing errors.

@@ -121,6 +121,9 @@ function output:write(text)
   return flush(self, not self.soon)
 end
 
+--- Whether all that was given is written.
+function output:settled() return self.bytes == 0 and not self.failure end
+
 --- Writes what is kept, as far as the reader goes on reading.
 function output:close()
   if self.failure then

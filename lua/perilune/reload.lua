@@ -20,6 +20,7 @@ local reload = {}
 local function obstacle(live, decl)
   if live.next then return "it is being loaded anew already", "EBUSY" end
   if not live.engine or not live.engine.current or live.stopping then return "it does not run", "ESRCH" end
+  if live.pinned then return "it is pinned", "ENOTSUP" end
   if live.audit then return "its audit log is of one declaration", "ENOTSUP" end
   if decl.name ~= live.decl.name then return ("it is called %s now"):format(decl.name), "ENOTSUP" end
   if not sameness.equal(decl.attach, live.decl.attach) then return "attach is another", "ENOTSUP" end

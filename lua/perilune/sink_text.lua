@@ -71,8 +71,8 @@ function say.start(e)
     levels[i] = clean(name)
   end
   local file = e.file and clean(e.file) .. "  " or ""
-  return { ("start %s  %slevels %s  window %s"):format(clean(e.policy), file, table.concat(levels, " "),
-    format.duration(e.window)) }
+  return { ("start %s  %slevels %s  window %s%s"):format(clean(e.policy), file, table.concat(levels, " "),
+    format.duration(e.window), e.adopted and "  goes on where another process left off" or "") }
 end
 
 function say.attach(e)

@@ -116,7 +116,7 @@ describe("an event that is not as declared", function()
     assert.equal("there is no event 'windows'", problem { event = "windows", time = TIME, policy = "p" })
     assert.equal("event window: the field 'packets' must be a whole number from 0 to 2^53",
       problem(window { packets = 0.5 }))
-    assert.equal("event window: the field 'cut' must be one of: clock trigger level schedule budget request reload exit",
+    assert.equal("event window: the field 'cut' must be one of: clock trigger level schedule budget request reload adopted exit",
       problem(window { cut = "x" }))
     assert.equal("event window: the field 'time' must be a time in µs since the epoch",
       problem(window { time = "now" }))

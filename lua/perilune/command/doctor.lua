@@ -2,6 +2,7 @@
 -- perilune doctor: what this kernel and machine can do, found by trying, and what each thing's absence costs.
 local format = require "perilune.format"
 local kernel = require "perilune.core.kernel"
+local pinned = require "perilune.core.pinned"
 
 local doctor = {
   usage = "perilune doctor [--json]",
@@ -12,7 +13,7 @@ Tries what perilune uses of the kernel, attaches nothing and leaves nothing behi
 what that costs and what to do. Exit status 3 when something is missing that perilune cannot work without.
 
   --json  prints one object a line: versions, every capability, how maps of each type are read
-          (quiet: a window's, used: while others write, large: of more than 16384 entries), the verdict]],
+          (quiet: a window's, used: while others write, large: of more than 16384 entries), the verdict, pins]],
 }
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t" }
@@ -136,10 +137,24 @@ local function print_table(context, capabilities)
   return ok
 end
 
+-- What processes have left that were killed, and what goes on without them.
+local function print_pinned(context, json)
+  for _, one in ipairs(pinned.list() or {}) do
+    if json then
+      context.out(json_line("pinned", one, { "policy", "file", "version", "pid", "alive", "seq", "whole" }))
+    elseif not one.alive then
+      context.out(("\n%s is pinned, and counts without a process (perilune run %s --pin goes on with it, perilune "
+        .. "unpin %s gives it up)"):format(one.policy, one.file ~= "" and one.file or "FILE", one.policy))
+    end
+  end
+end
+
 function doctor.run(parsed, context)
   if parsed[1] then return context.fail(("doctor takes no argument %s"):format(parsed[1])) end
   local show = parsed.json and print_json or print_table
-  return show(context, kernel.capabilities()) and context.exit.done or context.exit.refused
+  local ok = show(context, kernel.capabilities())
+  print_pinned(context, parsed.json)
+  return ok and context.exit.done or context.exit.refused
 end
 
 return doctor

@@ -12,10 +12,11 @@ local watch = require "perilune.watch"
 
 local run = {
   usage = "perilune run ([NAME=]POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
-    .. "[--audit FILE] [--watch] [--trusted]",
+    .. "[--audit FILE] [--watch] [--pin] [--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
   options = { ["-e"] = "eval", eval = "policy", set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
-    audit = "text", watch = "flag", trusted = "flag", host = "text", site = "text", parent = "text", channel = "flag" },
+    audit = "text", watch = "flag", pin = "flag", trusted = "flag", host = "text", site = "text", parent = "text",
+    channel = "flag" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
 detached at the end.
@@ -33,6 +34,8 @@ one file can run twice. A value set goes to every policy that declares such an o
   --host, --site    labels that every event has, with --json
   --watch           loads the policy anew when its file or its modules change, without losing a packet; what is wrong
                     leaves the old one running
+  --pin             what counts is pinned at /sys/fs/bpf/perilune, and goes on should this process be killed; started
+                    again with --pin, it goes on from there, and no count is lost (perilune unpin lists what is pinned)
   --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
 
@@ -70,6 +73,11 @@ function run.run(parsed, context)
     end
     return supervise.run(parsed, context)
   end
+  for _, other in ipairs { "dry-run", "audit", "watch" } do
+    if parsed.pin and parsed[other] then
+      return context.fail(("--pin together with --%s is not built yet"):format(other))
+    end
+  end
   local decl, code
   decl, message, code = session.load(parsed, context)
   if not decl then return context.fail(message, code) end
@@ -85,7 +93,7 @@ function run.run(parsed, context)
   return session.drive(function(finished)
     local driver = live.new {
       decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
-      seconds = seconds, audit = audit,
+      seconds = seconds, audit = audit, pin = parsed.pin and context.version,
       finished = function(...)
         if watching then watching:close() end
         loader:close()

@@ -1,0 +1,270 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- run --pin: a policy that goes on in the kernel without its process (runtime/pinned.h), and the process that goes on
+-- with it. For build.lua, which loads or adopts, and live.lua, whose windows end in two steps then:
+--
+--   flip → read → engine:close, written out → entered in the ledger → cleared → go on
+--
+-- Adopted is what a process has left that was killed: a window that it had closed and perhaps written out in part is
+-- written out (again), under the same number; the one that went on ends as soon as somebody is there. Both are cut by
+-- "adopted", and rules do not judge them. Totals and level go on; rules, sets and baselines begin anew, and the level
+-- is held until they have judged a whole window.
+local account = require "perilune.account"
+local loop = require "perilune.core.loop"
+local pinned = require "perilune.core.pinned"
+local planner = require "perilune.plan"
+local plan_gates = require "perilune.plan_gates"
+local words = require "perilune.words"
+
+local pinning = {}
+
+local Pinning = {}
+Pinning.__index = Pinning
+
+local FLUSH = 0.01 -- seconds between looks at an output that could not be written at once
+
+-- Why this policy cannot be pinned, or nil.
+local function obstacle(decl)
+  if decl.taps then return "policies that capture packets cannot be pinned yet" end
+end
+
+local function boot_id()
+  local file = io.open "/proc/sys/kernel/random/boot_id"
+  local text = file and file:read "*l"
+  if file then file:close() end
+  return text
+end
+
+--- Takes the pins of a policy, for perilune of this version. nil, message, code when they cannot be had.
+function pinning.open(decl, version)
+  local why = obstacle(decl)
+  if why then return nil, ("--pin: %s: %s"):format(decl.name, why), "ENOTSUP" end
+  local handle, message, code = pinned.open(decl.name)
+  if not handle then return nil, "--pin: " .. message, code end
+  return setmetatable({ decl = decl, handle = handle, version = version, boot = boot_id() }, Pinning)
+end
+
+-- What of a plan says how the object's maps and programs are to be understood.
+local function how(decl, planned)
+  local out = { "account", account.VERSION }
+  local function add(one, names)
+    for _, name in ipairs(names) do
+      local value = one[name]
+      if type(value) == "table" then
+        local parts = {}
+        for _, key in ipairs(words.keys(value)) do parts[#parts + 1] = key .. "=" .. tostring(value[key]) end
+        value = table.concat(parts, ",")
+      end
+      out[#out + 1] = tostring(value)
+    end
+  end
+  for _, window in ipairs(planned.windows) do
+    add(window, { "map", "kind", "entries", "role", "probe", "index", "fold" })
+  end
+  for _, entry in ipairs(planned.entries) do add(entry, { "map", "entries" }) end
+  for _, root in ipairs(planned.roots) do add(root, { "hook", "program", "direction" }) end
+  for _, level in ipairs(decl.levels) do add(level, { "name", "lease" }) end
+  return table.concat(out, "\n")
+end
+
+--- In place of probe:load: adopts what there is, or loads it. done(true) or done(nil, message, code).
+function Pinning:load(probe, object, planned, done)
+  self.digest = pinned.digest(object, how(self.decl, planned))
+  if not self.handle:found() then return probe:load(done) end
+  local ok, message, code = self.handle:adopt(probe, self.digest)
+  self.adopted = ok or nil
+  done(ok, message, code)
+  return true
+end
+
+--- Once it is loaded, and before its windows are made: pins it, if it is not. nil, message, code when that fails.
+function Pinning:pin(probe)
+  if self.adopted then return true end
+  local ok, message, code = self.handle:begin(probe, self.digest, { version = self.version, file = self.decl.file })
+  if not ok then return nil, message, code end
+  self.begun = true
+  return true
+end
+
+--- Before the members are put into the sets: those whom rules of another process have put there leave.
+function Pinning:empty_sets(probe)
+  if not self.adopted then return end
+  for _, set in ipairs(self.decl.sets or {}) do
+    if set.scope or set.export then probe:empty(planner.scope_map(set.name)) end
+  end
+end
+
+-- ---------------------------------------------------------------------------------------------- a window's end
+
+-- Waits until all that the sink was given is written; fn(): it is, or never will be.
+local function when_written(live, fn)
+  local out = live.sink.out
+  local timer
+  local function look()
+    if out and not out:settled() then out:write "" end
+    if out and out.failure then
+      live.engine.sink_failure = live.engine.sink_failure or { out.failure.message, out.failure.code }
+    elseif out and not out:settled() then
+      timer = timer or loop.timer(look)
+      return timer:start(loop.now() + FLUSH)
+    end
+    if timer then timer:close() end
+    fn()
+  end
+  look()
+end
+
+-- Maps of which something was read: the others are clean already.
+local function filled(batches_count)
+  local maps = {}
+  for position, count in pairs(batches_count) do maps[position] = count > 0 end
+  return maps
+end
+
+--- How many records each map gave, before the engine takes the batches.
+function Pinning.counts(batches)
+  local counts = {}
+  for position, batch in pairs(batches) do counts[position] = batch:count() end
+  return counts
+end
+
+--- The window that was read last is closed: done() once it is written out, entered and cleared; done(message, code)
+--- when it cannot be cleared.
+function Pinning:commit(live, counts, done)
+  when_written(live, function()
+    if live.engine.sink_failure then return done() end -- the run ends, and this is not written out
+    live.probe:exported(account.take(live.engine))
+    local ok, message, code = live.probe:clear(filled(counts), function(cleared, failure, failure_code)
+      if not cleared then return done(failure, failure_code) end
+      done()
+    end)
+    if not ok then done(message, code) end
+  end)
+end
+
+-- ---------------------------------------------------------------------------------------------- adoption
+
+-- How much probes looked at in a window, as thrift.lua has it.
+local function spare_of(decl, window, given)
+  local shed = {}
+  for name, mask in pairs(plan_gates.bits(decl)) do shed[name] = bit.band(window.shed, mask) ~= 0 or nil end
+  return { thin = window.thin, mask = window.shed, shed = shed, given = given }
+end
+
+-- Where a window stands that another process began.
+local function begin_window(live, window)
+  local decl, engine = live.decl, live.engine
+  engine.seq = window.seq - 1
+  engine:begin(window.wall, window.mono, decl.levels[window.level + 1], spare_of(decl, window, engine:spare().given))
+end
+
+-- For how long the lease of the window's level has run out, in seconds; 0: it has not.
+local function overdue(decl, window, renewed, now)
+  local lease = decl.levels[window.level + 1].lease
+  return lease and renewed and math.max(0, now - renewed - lease) or 0
+end
+
+-- The level that was in force is so still, unless its lease has run out.
+local function resume_level(live, window, lapsed)
+  local index = window.level + 1
+  if lapsed > 0 or index == 1 or live.dry_run then return end
+  local name = live.decl.levels[index].name
+  live.engine.levels:resume(index, window.mono)
+  live.engine:claim("adopted", { hold = name, why = "the level of the process before" })
+end
+
+local function all_maps(planned)
+  local maps = {}
+  for position in ipairs(planned.windows) do maps[position] = true end
+  return maps
+end
+
+-- Reads, tells and clears the window that another process had closed.
+local function finish_closed(self, live, found, done)
+  local closed, current = found.closed, found.current
+  if found.half == "clearing" then
+    begin_window(live, current)
+    local ok, message, code = live.probe:clear(all_maps(live.planned), function(cleared, failure, failure_code)
+      if not cleared then return done(nil, failure, failure_code) end
+      done(true)
+    end)
+    if not ok then done(nil, message, code) end
+    return
+  end
+  begin_window(live, closed)
+  if #live.decl.triggers > 0 then live.engine.current.deepest = live.decl.levels[#live.decl.levels] end
+  local ok, message, code = live.probe:read(all_maps(live.planned), function(batches, cost, failure)
+    if not batches then return done(nil, cost, failure) end
+    live.engine:close("adopted", current.wall, current.mono, batches, cost)
+    begin_window(live, current)
+    local everything = {}
+    for position in ipairs(live.planned.windows) do everything[position] = 1 end
+    self:commit(live, everything, function(wrong, wrong_code)
+      done(wrong == nil or nil, wrong, wrong_code)
+    end)
+  end)
+  if not ok then done(nil, message, code) end
+end
+
+--- What the event of the start says besides: windows are told apart by boot and seq.
+function Pinning:about(seq) return { boot = self.boot, seq = seq, adopted = self.adopted or false } end
+
+--- The number of the first window of a policy that is pinned anew.
+function Pinning.first(live) return live.probe:account().current.seq end
+
+--- Begins where another process has left off: done(true) when the half that is not counted in is clean, or done(nil,
+--- message, code).
+function Pinning:resume(live, done)
+  local found = live.probe:account()
+  local now = loop.now()
+  local ok, message = account.give(live.engine, found.sums)
+  if not ok then return done(nil, message, "EPROTO") end
+  if not found.current or found.half ~= "clean" and not found.closed then
+    return done(nil, "the ledger does not know the window that goes on", "EPROTO")
+  end
+  local lapsed = overdue(live.decl, found.current, found.renewed, now)
+  resume_level(live, found.current, lapsed)
+  local first = found.half == "quiet" and found.closed or found.current
+  begin_window(live, first)
+  live.engine:tell_start(loop.wall(), self:about(first.seq))
+  local function finished(fine, failure, code)
+    if fine and lapsed > 0 then live.engine:lapse(lapsed) end
+    done(fine, failure, code)
+  end
+  if found.half == "clean" then return finished(true) end
+  finish_closed(self, live, found, finished)
+end
+
+--- After a window was closed that rules have judged: they hold the level themselves from now on.
+function Pinning:judged(live)
+  if not self.adopted or self.handed then return end
+  self.handed = true
+  live.engine:claim("adopted", { why = "rules have judged a window" })
+end
+
+--- Once all interfaces that are there are attached to: links to others were left by the process before.
+function Pinning:drop(live, done)
+  if not self.adopted then return done() end
+  local function dropped(count, message)
+    if not count then live:problem(message) end
+    done()
+  end
+  local ok, message = live.probe:drop(dropped)
+  if not ok then dropped(nil, message) end
+end
+
+-- ---------------------------------------------------------------------------------------------- the end
+
+--- written: everything that was counted here is written out, or nothing was counted. Else what is pinned stays, for the
+--- next process.
+function Pinning:close(live)
+  local counting = live.engine and live.engine.current
+  local written = live.well_ended and not live.failure or not counting and not self.adopted
+  if (self.begun or self.adopted) and written then
+    self.handle:remove()
+  else
+    self.handle:leave()
+  end
+end
+
+return pinning

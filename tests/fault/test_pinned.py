@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+# ctest: timeout 300
+# ctest: once
+"""run --pin, killed between any two stores of the ledger; what goes on of level and lease; what is refused; and what is left."""
+
+import subprocess
+import sys
+import tempfile
+import time
+
+import killed
+
+POLICIES = f"{killed.SOURCE}/tests/e2e/policies"
+ROWS = [f"{POLICIES}/rows.lua", "--set", "iface=vb", "--set", "hook=tc.ingress", "--set", "window=30ms", "--set", "entries=1024"]
+
+# Where it is killed, and whether the window is then told twice.
+PLACES = {"intended": False, "flipped": False, "quiet": False, "read": False, "written": True, "exported": False,
+          "cleared": False, "cleaned": False}
+
+
+def check(right, what):
+    if not right:
+        sys.exit(what)
+
+
+def states(out, lab):
+    """The counts are judged by the kernel's, so traffic begins once the first run is there."""
+    for place, twice in PLACES.items():
+        paths = [f"{out}/{place}-1", f"{out}/{place}-2"]
+        before = lab.received()
+        # It dies at the 25th time: by then packets come.
+        one = killed.Run(lab, paths[0], *ROWS, program=killed.FAULTS,
+                         env={"PERILUNE_FAULT_DIE": f"{place}:{75 if place == 'cleared' else 25}"})
+        one.started()
+        sender = lab.send()
+        one.died()
+        time.sleep(0.05)
+        two = killed.Run(lab, paths[1], *ROWS)
+        two.started(windows=4)
+        lab.silence(sender)
+        two.stop()
+        union = killed.Union(paths)
+        check(lab.received() > before, f"{place}: no packets")
+        union.judge(lab.received() - before, probe="all")
+        check([start["adopted"] for start in union.starts] == [False, True], f"{place}: {union.starts}")
+        check(union.twice == twice, f"{place}: {union.twice} windows told twice")
+        summary = [event for event in killed.lines(paths[1]) if event["event"] == "summary"][0]
+        check(summary["packets"] == union.packets(), f"{place}: the summary has {summary['packets']}")
+        killed.nothing_left(lab)
+        print(f"killed when {place}: {union.packets()} packets in {len(union.windows)} windows, {union.twice} told twice")
+
+
+def levels(out, lab):
+    """The level is what it was; once its lease has run out, it is the base."""
+    def windows(path):
+        return [event for event in killed.lines(path) if event["event"] == "window"]
+
+    for lease, level in (("60s", "siege"), ("300ms", "calm")):
+        paths = [f"{out}/level-{lease}-{i}" for i in range(2)]
+        words = [f"{POLICIES}/lease.lua", "--set", "iface=vb", "--set", f"lease={lease}"]
+        before = lab.received()
+        one = killed.Run(lab, paths[0], *words)
+        one.started()
+        sender = lab.send()
+        killed.wait_for(lambda: any(w["level"] == "siege" for w in windows(paths[0])), "the deep level")
+        one.kill()
+        time.sleep(0.5)
+        two = killed.Run(lab, paths[1], *words)
+        two.started(windows=6)
+        lab.silence(sender)
+        two.stop()
+        killed.Union(paths).judge(lab.received() - before)
+        seen = windows(paths[1])
+        went_on = [w["cut"] for w in seen].index("clock")
+        check(seen[went_on - 1]["cut"] == "adopted" and seen[went_on - 1]["level"] == "siege", f"{lease}: {seen[:3]}")
+        check(seen[went_on]["level"] == level, f"lease {lease}: then {seen[went_on]['level']}")
+        lapsed = [e for e in killed.lines(paths[1]) if e["event"] == "error" and "ran out" in e["message"]]
+        check(bool(lapsed) == (level == "calm"), f"lease {lease}: {lapsed}")
+        killed.nothing_left(lab)
+        print(f"level with a lease of {lease}: goes on at {level}")
+
+
+def refused(lab, *words):
+    """The error of a command that must fail."""
+    done = subprocess.run(["nsenter", f"--net=/run/netns/{lab.b}", killed.PERILUNE, *words], capture_output=True,
+                          text=True, check=False, timeout=60)
+    check(done.returncode, f"{words}: it was to be refused")
+    return done.stderr
+
+
+def refusals(out, lab):
+    one = killed.Run(lab, f"{out}/one", *ROWS)
+    one.started()
+    pid = one.process.pid
+    error = refused(lab, "run", *ROWS, "--pin", "--json")
+    check(f"runs already, pinned, as process {pid}" in error, error)
+    sender = lab.send()
+    one.started(windows=3)
+    one.kill()
+    other = [word if word != "entries=1024" else "entries=2048" for word in ROWS]
+    error = refused(lab, "run", *other, "--pin", "--json")
+    check("this policy, built by this version, is another" in error and "perilune unpin rows" in error, error)
+    for words in (["--dry-run"], ["--audit", f"{out}/audit"], ["--watch"]):
+        check("not built yet" in refused(lab, "run", *ROWS, "--pin", *words), words)
+    # What was refused has left all as it was.
+    two = killed.Run(lab, f"{out}/two", *ROWS)
+    two.started(windows=2)
+    lab.silence(sender)
+    two.stop()
+    killed.Union([f"{out}/one", f"{out}/two"]).judge(lab.received(), probe="all")
+    killed.nothing_left(lab)
+    print("refused: a second process, another policy, what is not built yet")
+
+
+def main():
+    killed.own_mounts()
+    with tempfile.TemporaryDirectory() as out, killed.Lab("perilune-pinned") as lab:
+        refusals(out, lab)
+        states(out, lab)
+        levels(out, lab)
+
+
+main()
