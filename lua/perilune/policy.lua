@@ -58,7 +58,8 @@ local function run(spec, options_only)
   local decl, message = box:run(function()
     local value = box:compile(text, file)()
     if form.kind_of(value) ~= "policy" or select(2, form.kind_of(value)) then not_a_policy(value, file) end
-    if context.undescribed then return { name = value.name } end -- what its own code counts is not known
+    -- Without knowing what its own code counts, this is as far as it goes.
+    if context.undescribed then return { name = value.name, requests = context.undescribed } end
     local decl = check.declare(value, file, context.options)
     decl.trusted = spec.trusted or false
     decl.sources = box.sources
@@ -70,9 +71,9 @@ local function run(spec, options_only)
 end
 
 -- policy.load { file = path | source = text, name = chunkname, set = { name = text }, templates = registry,
--- describe = what own code declares (false: it cannot be told here, and what depends on it is not checked; the
--- compiler's by default), say = print's writer, as = name of the policy in place of its own, trusted = whether it has
--- all of Lua }
+-- describe = what own code declares (false: it cannot be told here: then what comes has only `requests`, for
+-- objects.lua; the compiler's by default), say = print's writer, as = name of the policy in place of its own, trusted =
+-- whether it has all of Lua }
 -- → declaration | nil, message, "EINVAL". Either way, spec.sources are the files that it was made from, as far as that
 -- came.
 function policy.load(spec)

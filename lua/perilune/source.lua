@@ -160,11 +160,15 @@ end
 
 local function compiled(...) return require("perilune.describe").object(...) end
 
--- The object of the code alone: { maps, programs, layout }.
-local function described(context, probe, at, title)
+-- The code alone, for the compiler.
+local function request_of(context, probe, at)
   local kind = probe.manifest.hooks[1] == "xdp" and #probe.manifest.hooks == 1 and "xdp" or "tc"
-  local request = plan_probe.alone(probe, at, context.templates.share or ".", kind)
-  local found, message = (context.describe or compiled)(request, probe.code)
+  return plan_probe.alone(probe, at, context.templates.share or ".", kind)
+end
+
+-- The object of that: { maps, programs, layout }.
+local function described(context, probe, at, title)
+  local found, message = (context.describe or compiled)(request_of(context, probe, at), probe.code)
   if not found then fail_compiling(message, probe, at, title) end
   return found
 end
@@ -184,15 +188,15 @@ local function rest_of(body)
   return rest
 end
 
-local function undescribed(context, name, body, at, more)
-  context.undescribed = true
+local function undescribed(name, body, at, more)
   return form.new { form = "probe", name = name, template = "source", at = at, key = {}, features = {}, knobs = {},
     manifest = { name = "source", fields = {}, features = {}, knobs = {}, windows = {} },
     more = more and {}, body = more and body }
 end
 
 --- The word. context: templates (a registry, for `share`), describe (of an object, as describe.lua has it, which is the
---- default; false: nothing can be compiled here). `more`: as of probes.word.
+--- default; false: nothing can be compiled here, and what would be is noted in `undescribed`). `more`: as of
+--- probes.word.
 function source.word(context, more)
   local spec = spec_of(more)
   return form.word("source", function(name, body, at)
@@ -205,12 +209,17 @@ function source.word(context, more)
     end
     local features = features_of(values.features, at, title)
     local knobs = knobs_of(values.knobs, at, title, spec.keys)
-    if context.describe == false then return undescribed(context, name, body, at, more) end
+    local alone = { name = name, template = "source", code = code, features = features,
+      knobs = knobs_alone(knobs, values.entries), manifest = { knobs = knobs, hooks = values.hooks } }
+    if context.describe == false then
+      context.undescribed = context.undescribed or {}
+      table.insert(context.undescribed, request_of(context, alone, at))
+      return undescribed(name, body, at, more)
+    end
     local manifest, key, remedy = source_manifest.of {
       name = name, windowed = values.windowed, fields = values.fields, features = features, knobs = knobs,
       hooks = values.hooks, needs = values.needs,
-      described = described(context, { name = name, template = "source", code = code, features = features,
-        knobs = knobs_alone(knobs, values.entries), manifest = { knobs = knobs, hooks = values.hooks } }, at, title),
+      described = described(context, alone, at, title),
     }
     if not manifest then sandbox.fail(at, ("%s: %s"):format(title, key), remedy) end
     local made = probes.make(manifest, name, rest_of(body), at, more)

@@ -10,12 +10,35 @@
 local confine = require "perilune.core.confine"
 local limits = require "perilune.limits"
 local loop = require "perilune.core.loop"
+local objects = require "perilune.objects"
 local units = require "perilune.units"
 
 local trial = {}
 
 local OWN = debug.getinfo(1, "S").source:match("^@.*/")
-local DONE = "+" -- and how many seconds it took; anything else is what is wrong
+-- And how many seconds it took, and what has to be compiled for the load here; anything else is what is wrong.
+local DONE = "+"
+local MOST_REPLY = 49152 -- bytes; CONFINE_MESSAGE
+
+-- Requests of objects.lua as one text, and back; a text that was cut has none.
+local function packed(seconds, requests)
+  local parts = { ("%s%.6f"):format(DONE, seconds) }
+  for _, one in ipairs(requests or {}) do
+    for _, part in ipairs { one.name, one.source, table.concat(one.args, "\1") } do parts[#parts + 1] = part end
+  end
+  return table.concat(parts, "\0")
+end
+
+local function unpacked(reply)
+  local parts, requests = {}, {}
+  for part in (reply .. "\0"):gmatch "(%Z*)%z" do parts[#parts + 1] = part end
+  for i = 2, #reply < MOST_REPLY and #parts or 0, 3 do
+    local args = {}
+    for arg in (parts[i + 2] .. "\1"):gmatch "([^\1]*)\1" do args[#args + 1] = arg end
+    requests[#requests + 1] = { name = parts[i], source = parts[i + 1], args = args }
+  end
+  return tonumber(parts[1]:sub(#DONE + 1)), requests
+end
 
 local function quiet() end
 
@@ -52,7 +75,7 @@ local function fork(load, spec)
       spec.say, spec.describe = limited_say(), false -- a child compiles nothing
       local begun = os.clock()
       local value, wrong = load(spec)
-      if value then return ("%s%.6f"):format(DONE, os.clock() - begun) end
+      if value then return packed(os.clock() - begun, type(value) == "table" and value.requests) end
       return table.concat({ wrong, unpack(spec.sources or {}) }, "\0")
     end,
   }
@@ -60,13 +83,13 @@ end
 
 local function tell(text) io.stderr:write(text) end
 
--- The child has answered, or ended: seconds that it took | nil, message, code. On failure spec.sources are the files
--- that it had read by then, if that is known.
+-- The child has answered, or ended: seconds that it took, and what is to be compiled | nil, message, code. On failure
+-- spec.sources are the files that it had read by then, if that is known.
 local function judge(child, spec, reply, message, code)
   if reply and reply:sub(1, #DONE) == DONE then
     child:close()
     spec.say = quiet -- it was printed by the trial
-    return tonumber(reply:sub(#DONE + 1))
+    return unpacked(reply)
   end
   if reply then
     local parts = {}
@@ -92,6 +115,26 @@ function trial.load(load, spec)
   return load(spec)
 end
 
+-- Compiles what the load here will ask for, on the loop, so that it finds it in the cache; what is wrong with it, that
+-- load says. fn() when all is done. Returns what to call when nobody waits for it.
+local function compile(requests, fn)
+  local under_way
+  local function next_one(i)
+    local request = requests[i]
+    if not request then
+      under_way = nil
+      return fn()
+    end
+    under_way = objects.start(request, function() next_one(i + 1) end)
+    if not under_way then fn() end
+  end
+  next_one(1)
+  return function()
+    requests = {}
+    if under_way then under_way:cancel() end
+  end
+end
+
 --- The same while the loop goes on: done(value) | done(nil, message, code). lull(seconds, fn): calls fn when the loop
 --- can spare it so long, for the load in this process. A file that is trusted has no child, and so no limit. Returns
 --- what to call when nobody wants it any more.
@@ -112,15 +155,16 @@ function trial.start(load, spec, lull, done)
     done(nil, spec.file .. ": " .. message, code)
     return function() end
   end
+  local cancel = function() end
   local function release()
     watch:close()
     limit:close()
   end
   local function answered(...)
     release()
-    local seconds, wrong, failure = judge(child, spec, ...)
-    if not seconds then return done(nil, wrong, failure) end
-    lull(seconds, unless_over(here))
+    local seconds, found, failure = judge(child, spec, ...)
+    if not seconds then return done(nil, found, failure) end
+    cancel = compile(found, unless_over(function() lull(seconds, unless_over(here)) end))
   end
   limit = loop.timer(function() answered(nil, "no answer in time", "ETIME") end)
   limit:start(loop.now() + limits.load.patience)
@@ -132,6 +176,7 @@ function trial.start(load, spec, lull, done)
   return function()
     over = true
     release()
+    cancel()
     child:close()
   end
 end

@@ -67,6 +67,7 @@ function probe.start(session, p)
     end
   end
   local decl = probe.declare(session, p)
+  show.know(p.manifest)
   local own = session:start_runner(decl, function(message)
     probe.forget(session, p)
     session:note(("%s has ended%s"):format(tostring(p), message and ": " .. message or ""))

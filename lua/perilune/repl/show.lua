@@ -16,22 +16,24 @@ local BARS = 16 -- columns of a list of numbers in a table
 
 local units = {} -- field → unit
 
---- Learns the units of fields from the manifests of a registry (perilune.template).
+--- Learns the units of a manifest's fields that are not known yet.
+function show.know(manifest)
+  for _, feature in pairs(manifest.features) do
+    for _, field in ipairs(feature.fields) do
+      local own = type(field) == "table" and field or { name = field }
+      units[own.name] = units[own.name] or own.unit or feature.unit
+    end
+  end
+  for _, fields in ipairs { manifest.fields, manifest.key_fields or {} } do
+    for _, field in ipairs(fields) do units[field.name] = units[field.name] or field.unit end
+  end
+end
+
+--- Learns those of a registry (perilune.template).
 function show.learn(templates)
   for _, name in ipairs(templates:names()) do
     local manifest = templates:get(name)
-    if manifest then
-      local lists = { manifest.fields, manifest.key_fields or {} }
-      for _, feature in pairs(manifest.features) do
-        for _, field in ipairs(feature.fields) do
-          local own = type(field) == "table" and field or { name = field }
-          units[own.name] = units[own.name] or own.unit or feature.unit
-        end
-      end
-      for _, fields in ipairs(lists) do
-        for _, field in ipairs(fields) do units[field.name] = units[field.name] or field.unit end
-      end
-    end
+    if manifest then show.know(manifest) end
   end
 end
 
