@@ -12,6 +12,8 @@
 --   audit         the policy: levels, rules, sets, and the state they are in: at the beginning of every file
 --   judged        a window, with what was read; then what came of it: rule, action, transition, error
 --   tripped       a trigger in the kernel fired a rule between windows
+--   reload        another declaration takes the place of this one; rules that do not go on are cleared, and the log
+--                 begins anew with it, in the state that the others have come to
 --   claim         somebody who is not a rule holds or caps a level; reconsidered: levels are looked at for it
 --   start, attach, detach, budget, emit, summary …   as run --json prints them
 
@@ -53,6 +55,13 @@ end
 function Audit:log(e, time)
   e.n, e.policy, e.time = self.n + 1, self.decl.name, time
   self:write(event.encode(e) .. "\n", time)
+end
+
+--- The log goes on with another declaration of the policy, of which begin() tells: its recorder.
+function Audit:follow(decl)
+  local next = audit.new { decl = decl, dry_run = self.dry_run, file = self.file }
+  next.lost, next.before = self.lost, self.before
+  return next
 end
 
 -- Which leaves of the conditions each slot is, and the rule as the log describes it.

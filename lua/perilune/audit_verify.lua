@@ -29,10 +29,25 @@ local ROUNDING = 1e-5 -- seconds: windows are told in whole µs
 
 local function fail(where, message) error({ where = where, message = message }, 0) end
 
+-- Equal, as far as a line can say: numbers have nine digits there.
+local function same(a, b)
+  if type(a) ~= type(b) then return false end
+  if type(a) == "number" then return event_json.number(a) == event_json.number(b) end
+  if type(a) ~= "table" then return a == b end
+  for key, value in pairs(a) do
+    if not same(value, b[key]) then return false end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then return false end
+  end
+  return true
+end
+
 --- decide, levels: the stages (decide.new, levels.new), given by who may know them.
 function audit_verify.new(stages)
   return setmetatable({
-    stages = stages, expected = {}, counts = { judged = 0, rule = 0, action = 0, transition = 0, claim = 0, audit = 0 },
+    stages = stages, expected = {},
+    counts = { judged = 0, rule = 0, action = 0, transition = 0, claim = 0, audit = 0, reload = 0 },
   }, Verifier)
 end
 
@@ -69,8 +84,11 @@ function Verifier:remember(input, raw)
 end
 
 function Verifier:audit(record)
+  local before = self.before_reload
+  self.before_reload = nil
   local ok, message = pcall(function()
     local decl = declaration(record)
+    if before then self:continue(before, decl, record) end
     self.decide = self.stages.decide(decl, { instances = record.instances })
     self.levels = self.stages.levels(decl.levels)
     self.recorded, self.keys, self.per, self.present, self.probes = {}, {}, {}, {}, {}
@@ -90,6 +108,43 @@ function Verifier:audit(record)
   end
   self.dry_run, self.last, self.expected = record.dry_run, record.state.finish, {}
   self.over, self.ended = false, nil
+end
+
+-- Another declaration takes the place of this one: what does not go on is cleared now, and what does has to be in the
+-- state that the audit event of the other begins with.
+local function reload(self, record)
+  local kept = {}
+  for _, what in ipairs(record.kept) do
+    local kind, name = what:match "^(%l+) (.*)$"
+    if not kind then fail(record.where, ("%q is nothing that is kept"):format(what)) end
+    kept[kind] = kept[kind] or {}
+    kept[kind][name] = true
+  end
+  kept.rule, kept.set = kept.rule or {}, kept.set or {}
+  self.at = record.at
+  local result = self.decide:abandon(kept.rule)
+  for _, change in ipairs(result.rules) do self:expect("rule", change) end
+  for _, action in ipairs(result.actions) do self:expect("action", action) end
+  self.before_reload = { decide = self.decide, levels = self.levels, kept = kept, level = record.level }
+end
+
+-- What goes on over a reload is evaluated again as well: rules, sets and the level in force of the other declaration,
+-- as they follow from those of this one, are what its audit event says.
+function Verifier:continue(before, decl, record)
+  local decide, levels = self.stages.decide(decl, { instances = record.instances }), self.stages.levels(decl.levels)
+  decide:inherit(before.decide, { rules = before.kept.rule, sets = before.kept.set, probes = {} })
+  levels:inherit(before.levels, decide.holds, { "pin" })
+  local again, state = audit_state.take(decide, levels), record.state
+  for i, one in ipairs(again.instances) do one.values = (state.instances[i] or {}).values end -- of no effect here
+  for _, part in ipairs { "instances", "members" } do
+    if not same(again[part], state[part]) then
+      fail(record.where, ("its %s are not those that the reload has kept"):format(part))
+    end
+  end
+  if not same(again.ladder.current, state.ladder.current) or not same(again.ladder.entered, state.ladder.entered)
+    or decl.levels[state.ladder.current].name ~= before.level then
+    fail(record.where, "the level in force is not the one that the reload has kept")
+  end
 end
 
 -- A window as decide.lua wants it, with what is recorded in place of what was read.
@@ -196,21 +251,8 @@ local function reconsidered(self, record)
   if not self.dry_run then self.levels:reconsider(record.now) end
 end
 
-local TAKES = { audit = Verifier.audit, judged = judged, tripped = tripped, claim = claim, reconsidered = reconsidered }
-
--- Equal, as far as a line can say: numbers have nine digits there.
-local function same(a, b)
-  if type(a) ~= type(b) then return false end
-  if type(a) == "number" then return event_json.number(a) == event_json.number(b) end
-  if type(a) ~= "table" then return a == b end
-  for key, value in pairs(a) do
-    if not same(value, b[key]) then return false end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then return false end
-  end
-  return true
-end
+local TAKES = { audit = Verifier.audit, judged = judged, tripped = tripped, claim = claim, reconsidered = reconsidered,
+  reload = reload }
 
 local function shown(value)
   if type(value) == "table" then
@@ -275,7 +317,7 @@ function Verifier:take(record)
   local take = TAKES[record.event]
   local compared = COMPARED[record.event] and (record.event ~= "action" or record.act == "add")
   if take then
-    if record.event ~= "audit" then self:nothing_missing(record.where) end
+    if record.event ~= "audit" or self.before_reload then self:nothing_missing(record.where) end
     take(self, record)
   elseif compared then
     self:compare(record)

@@ -33,6 +33,11 @@ function baseline.new(period, warmup, hours)
   }, Baseline)
 end
 
+-- Goes on where another of its period has come to.
+function Baseline:inherit(old)
+  for _, name in ipairs { "by_key", "keys", "now" } do self[name] = old[name] end
+end
+
 -- Which cell a moment (seconds since the epoch) belongs to.
 local function cell_at(self, wall) return self.hours and math.floor(wall / HOUR) % HOURS + 1 or 1 end
 

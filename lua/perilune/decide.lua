@@ -401,9 +401,29 @@ function Decide:trip(name, slice)
   return conclude(self, step)
 end
 
--- Takes over, from another declaration's, the instances of rules and the members of sets that mean the same
--- (sameness.lua): what fires goes on, with its timers. The other has them no more. What rules remember of windows
--- past is not among it.
+-- Another declaration takes the place of this one, and only the rules in `kept` (a set of names) go on in it: what has
+-- become of the others is over. Returns what step returns, and whether any of them held a level.
+function Decide:abandon(kept)
+  local step, changes, held = { result = { rules = {}, actions = {}, errors = {} }, env = {} }, {}, false
+  for _, rule in ipairs(self.rules) do
+    local remembered = not kept[rule.name] and rule.instances or {}
+    for _, raw in ipairs(words.keys(remembered)) do
+      local instance = remembered[raw]
+      if instance.state then
+        held = held or instance.state == "firing" and rule.decl.hold ~= nil
+        changes[#changes + 1] = { instance = instance, state = "cleared", why = "reload",
+          text = "the policy was loaded anew, and this rule is another or gone" }
+      end
+    end
+    apply_all(self, step, rule, changes)
+    changes = {}
+    if not kept[rule.name] then rule.instances, rule.count = {}, 0 end
+  end
+  return conclude(self, step), held
+end
+
+-- Takes over, from another declaration's, the instances of rules, the members of sets and the series of measures that
+-- mean the same (sameness.lua): what fires goes on, with its timers. The other has them no more.
 function Decide:inherit(old, same)
   local owners = {}
   for _, rule in ipairs(self.rules) do
@@ -415,6 +435,7 @@ function Decide:inherit(old, same)
     end
   end
   for name in pairs(same.sets) do self.members[name]:inherit(old.members[name], owners) end
+  self.history:inherit(old.history, same)
   self.holds = holds_of(self)
 end
 

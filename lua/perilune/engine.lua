@@ -123,11 +123,26 @@ function Engine:begin(wall, mono, level, spare)
   self.current = { seq = self.seq, start = wall, mono = mono, level = level, spare = spare or self:spare() }
 end
 
---- Goes on where another declaration's engine of the same run has come to, with what means the same in both
---- (`same`, see sameness.lua): numbers and totals, instances, members, the level in force, a person's pin. The
---- other's level is kept in the first place: what holds it is seen with the first window. Returns whether the
---- level is the same.
-function Engine:inherit(old, same)
+--- How much the probes are to look at when this takes the place of another declaration's engine.
+function Engine:foresee(old, same)
+  self.thrift:inherit(old.thrift, same.probes)
+  return self:spare()
+end
+
+--- Another declaration's engine takes the place of this one (inherit). Returns what has become of those who do not go
+--- on (`same`: see sameness.lua), for told_of.
+function Engine:abandon(same)
+  local result, held = self.decide:abandon(same.rules)
+  return { result = result, held = held }
+end
+
+function Engine:told_of(abandoned, time) self:emit_decisions(abandoned.result, self.current, time) end
+
+--- Goes on where another declaration's engine of the same run has come to, with what means the same in both (`same`):
+--- numbers and totals, instances, members, measures of windows past, state, the level in force, a person's pin. If a
+--- rule that is another now held the level (`abandoned`: of the other's abandon()), it stays until the rules here have
+--- been judged once. Returns whether the level is the same.
+function Engine:inherit(old, same, abandoned)
   for _, name in ipairs {
     "seq", "windows", "transitions", "seconds", "totals", "loss", "not_parsed_by", "flawed_by",
   } do
@@ -135,12 +150,26 @@ function Engine:inherit(old, same)
   end
   for direction, counts in pairs(old.directions) do self.directions[direction] = counts end
   self.decide:inherit(old.decide, same)
+  self.past:inherit(old.past, same.probes)
+  if self.state and old.state then self.state:take(old.state:export()) end
   for _, set in ipairs(self.decl.sets or {}) do
     for _, member in ipairs(self.scoped[set.name] and self.decide:sets()[set.name] or {}) do
       self.scope(set.name, member.member, true)
     end
   end
-  return self.levels:inherit(old.levels, self.decide.holds, { "pin" })
+  local in_force = old:level().name
+  self.seen:inherit(old.seen, in_force)
+  local kept = self.levels:inherit(old.levels, self.decide.holds, { "pin" })
+  if kept and abandoned.held then self.levels:claim("reload", { hold = in_force }) end
+  self.held_over = kept and abandoned.held
+  return kept
+end
+
+-- Rules have a window to be judged by: a level that was held over waits for nobody else.
+function Engine:end_hold_over(closed)
+  if not self.held_over or not closed.decisive then return end
+  self.held_over = false
+  self:claim("reload", { why = "the rule that held it before the reload is another or gone" })
 end
 
 --- The run begins, at the base level, and says so; `about`: as for tell_start.
@@ -569,6 +598,7 @@ function Engine:close(cut, wall, mono, batches, cost)
   local seen = self:sample(closed, views, wall)
   if not self.dry_run and cut ~= "exit" then self:see_schedules(wall) end
   if closed.decisive then self.thrift:follow(loads_of(self, seen, views)) end
+  self:end_hold_over(closed)
   local result = self.decide:step(seen)
   if self.calls then self.calls:finish() end
   if self.audit then self.audit:judged(closed, mono, result, seen.text, wall) end

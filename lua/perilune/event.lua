@@ -161,7 +161,7 @@ event.fields = {
     { "state", { "pending", "firing", "cleared" }, nil, "what it became" },
     { "reason", "text", nil, "why, for people" },
     { "values", "values", nil, "the measures that decided" },
-    { "why", "text?", nil, "what decided instead of its condition in a window: trigger, not observed" },
+    { "why", "text?", nil, "what decided instead of its condition in a window: trigger, not observed, reload" },
   },
   transition = {
     SEQ,

@@ -40,7 +40,7 @@ return function(measures, tools)
     local used = probes_of(node)
     for probe in pairs(used) do list[#list + 1] = probe end
     return {
-      rule = context.rule, what = what, probes = list, get = get, by = per and per.field,
+      rule = context.rule, what = what, node = node, probes = list, get = get, by = per and per.field,
       keyed = per ~= nil and used[per.probe] or false,
     }
   end

@@ -33,8 +33,8 @@ local function entry_of(self, spec, make)
   return spec
 end
 
--- spec: rule (its name), what (text that tells series of a rule apart), probes (list), keyed (whether it has a figure
--- for every key of the rule), get(row, env). Each returns the series.
+-- spec: rule (its name), what (text that tells series of a rule apart), node (the measure), probes (list), keyed
+-- (whether it has a figure for every key of the rule), by (of which field), get(row, env). Each returns the series.
 function History:over(spec, kind, span)
   spec.stage = kind == "union" and "values" or "figures"
   return entry_of(self, spec, function() return sliding.new(kind, span) end).series
@@ -145,6 +145,17 @@ local function signature(entry, probes)
   for i, name in ipairs(entry.probes) do parts[i] = probes[name] or name end
   table.sort(parts)
   return table.concat(parts, "; ")
+end
+
+--- Goes on with the series of another declaration's history that mean the same in both (`same`: sameness.lua's).
+function History:inherit(old, same)
+  for _, entry in ipairs(self.list) do
+    local before = old.by_id[entry.id]
+    local fits = before ~= nil and entry.keyed == before.keyed and entry.by == before.by
+      and same.equal(entry.node, before.node)
+    for _, probe in ipairs(entry.probes) do fits = fits and same.probes[probe] end
+    if fits then entry.series:inherit(before.series) end
+  end
 end
 
 --- What baselines have learnt, as plain data, and whether there are any. probes: name → text that tells what it is.

@@ -61,6 +61,9 @@ function Kept:restore(wall)
   return found
 end
 
+--- Another engine of the policy runs, which has gone on with what this one remembered.
+function Kept:follow(engine) self.engine = engine end
+
 --- After a window. now: seconds of the driver's clock.
 function Kept:tick(now)
   if not self.store then return end

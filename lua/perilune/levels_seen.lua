@@ -17,6 +17,20 @@ function levels_seen.new(levels)
   return self
 end
 
+--- Goes on with what the levels of another declaration have seen, by their names; those that are no more are at the
+--- end. What the level in force has seen goes on if it is one of ours.
+function Seen:inherit(old, in_force)
+  for _, one in ipairs(old.levels) do
+    local ours = self.by_name[one.level]
+    if ours then
+      for name, value in pairs(one) do ours[name] = value end
+    else
+      table.insert(self.levels, one)
+    end
+  end
+  if self.by_name[in_force] then self.current = old.current end
+end
+
 --- A window that has closed ({ level = { name }, seconds }), and what its hooks have counted.
 function Seen:add(closed, totals)
   local one = self.by_name[closed.level.name]

@@ -235,6 +235,15 @@ function Live:begin()
   self:reconsider()
 end
 
+-- After a reload, what is kept is another engine's. What only the new one keeps was not looked for before.
+function Live:remember_anew()
+  local _, any = self.engine:kept()
+  if self.kept and any then return self.kept:follow(self.engine) end
+  if self.kept then self.kept:close() end
+  self.kept = nil
+  if any then self:remember() end
+end
+
 -- Measures what the policy costs, if it has a budget. A dry run gives nothing up, so it measures nothing.
 function Live:watch_budget()
   if self.meter then self.meter:stop() end -- of a declaration before

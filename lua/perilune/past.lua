@@ -36,6 +36,20 @@ function Past:add(closed, rows)
   self.list[self.n % self.most] = one
 end
 
+--- Goes on with the windows that another declaration's has kept, of probes that mean the same (a set of names).
+function Past:inherit(old, probes)
+  for back = math.min(self.most, old.most, old.n), 1, -1 do
+    local before, one = old.list[(old.n - back + 1) % old.most], {}
+    for name, value in pairs(before) do one[name] = value end
+    one.rows, one.sums = {}, {}
+    for probe in pairs(before.rows) do
+      if probes[probe] then one.rows[probe], one.sums[probe] = before.rows[probe], before.sums[probe] end
+    end
+    self.n = self.n + 1
+    self.list[self.n % self.most] = one
+  end
+end
+
 local function split(path)
   local probe, field = tostring(path):match "^([^.]+)%.(.+)$"
   if not probe then blame.fail('"%s" is not "probe.field"', tostring(path)) end

@@ -21,7 +21,6 @@ local function obstacle(live, decl)
   if live.next then return "it is being loaded anew already", "EBUSY" end
   if not live.engine or not live.engine.current or live.stopping then return "it does not run", "ESRCH" end
   if live.pinned then return "it is pinned", "ENOTSUP" end
-  if live.audit then return "its audit log is of one declaration", "ENOTSUP" end
   if decl.name ~= live.decl.name then return ("it is called %s now"):format(decl.name), "ENOTSUP" end
   if not sameness.equal(decl.attach, live.decl.attach) then return "attach is another", "ENOTSUP" end
   if not sameness.equal(decl.receivers, live.decl.receivers) then return "its receivers are others", "ENOTSUP" end
@@ -49,26 +48,39 @@ local function fill(live, next)
   end
 end
 
--- An engine for the loaded probe that goes on where the old one has come to. Those whom nobody wants in a set any
--- more leave it.
+-- An engine for the loaded probe, which has nothing to go on from yet.
 local function engine_of(live, next)
-  local before, scope = live.engine.decide:sets(), build.scope(next.probe)
   local made = engine.new {
-    decl = next.decl, planned = next.planned, sink = live.sink, dry_run = live.dry_run, scope = scope,
-    calls = calls.new(next.decl), performers = live.performers,
+    decl = next.decl, planned = next.planned, sink = live.sink, dry_run = live.dry_run,
+    scope = build.scope(next.probe), calls = calls.new(next.decl), performers = live.performers,
+    audit = live.audit and live.audit:follow(next.decl),
   }
   made.claimed = function() live:reconsider() end
-  local kept = made:inherit(live.engine, next.same)
-  table.insert(kept and next.same.kept or next.same.lost, 1, "level " .. live.engine:level().name)
+  return made
+end
+
+-- The new one's engine goes on where the old one's has come to, and that is told: what goes on, then what of the old
+-- one does not, then the new one begins. Those whom nobody wants in a set any more leave it.
+local function succeed(live, next, wall, mono)
+  local old, made, same, names = live.engine, next.engine, next.same, {}
+  local before = old.decide:sets()
+  local abandoned = old:abandon(same)
+  local kept = made:inherit(old, same, abandoned)
   local after = made.decide:sets()
   for _, name in ipairs(scoped_sets(next)) do
     local stays = {}
     for _, member in ipairs(after[name]) do stays[member.member] = true end
     for _, member in ipairs(before[name]) do
-      if not stays[member.member] then scope(name, member.member, false) end
+      if not stays[member.member] then made.scope(name, member.member, false) end
     end
   end
-  return made
+  table.insert(kept and same.kept or same.lost, 1, "level " .. old:level().name)
+  for i, level in ipairs(next.decl.levels) do names[i] = level.name end
+  old:emit({ event = "reload", file = next.decl.file, levels = names, level = next.level.name, kept = same.kept,
+    lost = same.lost }, wall)
+  old:told_of(abandoned, wall)
+  made:begin(wall, mono, next.level, next.spare)
+  made:begin_audit(wall)
 end
 
 -- The old one goes on; what was made for the new one is gone.
@@ -93,22 +105,18 @@ local function go_on(live, next, flipped, batches, cost, code)
     return live:fail(cost, code)
   end
   live.engine:close("reload", flipped.wall, flipped.mono, batches, cost)
-  local made = engine_of(live, next)
-  live.engine:release(flipped.wall) -- of what is not kept
+  succeed(live, next, flipped.wall, flipped.mono)
   if next.trips then next.trips:close() end
   live.probe:close()
-  live.engine, live.probe, live.planned, live.decl = made, next.probe, next.planned, next.decl
-  made:begin(flipped.wall, flipped.mono, next.level)
-  local levels = {}
-  for i, level in ipairs(next.decl.levels) do levels[i] = level.name end
-  made:emit({ event = "reload", file = next.decl.file, levels = levels, level = next.level.name,
-    kept = next.same.kept, lost = next.same.lost }, flipped.wall)
-  live.force = { level = next.position, spare = made.current.spare }
+  live.engine, live.probe, live.planned, live.decl = next.engine, next.probe, next.planned, next.decl
+  live.audit = live.engine.audit
+  live.force = { level = next.position, spare = next.spare }
   live:watch_budget()
+  live:remember_anew()
   next.done(true)
   live:take_trips()
   if live.stopping then return live:take_down() end
-  live.timer:start(math.max(made:due(), loop.now()))
+  live.timer:start(math.max(live.engine:due(), loop.now()))
   live:reconsider()
 end
 
@@ -140,11 +148,13 @@ function reload.swap(live)
   live.draining = true -- nothing else ends the window
   next.same = sameness.of(live.decl, next.decl)
   fill(live, next)
+  next.engine = engine_of(live, next)
+  next.spare = next.engine:foresee(live.engine, next.same)
   next.position = level_of(live, next)
   next.level = next.decl.levels[next.position]
   next.probe:clock()
   next.probe:renew()
-  next.probe:flip(next.position - 1, 0, 0)
+  next.probe:flip(next.position - 1, next.spare.thin, next.spare.mask)
   next.probe:drain_now {}
   next.trips, live.trips, live.waiting = live.trips, nil, {}
   local ok, message, code = live:listen(next.probe, next.decl)

@@ -68,6 +68,13 @@ local function drop_oldest(self)
   if #self.slots == 0 then self.seconds = 0 end
 end
 
+-- Goes on where another of its kind and span has come to.
+function Sliding:inherit(old)
+  for _, name in ipairs { "slots", "totals", "uses", "keys", "seconds", "last", "values", "number" } do
+    self[name] = old[name]
+  end
+end
+
 --- A window is to be counted: puts it into a slot.
 function Sliding:open(start, finish, seconds)
   while self.slots[1] and self.slots[1].start < finish - self.span - EPSILON do drop_oldest(self) end

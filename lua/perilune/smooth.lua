@@ -27,6 +27,11 @@ function smooth.new(constant, dense)
   }, Smooth)
 end
 
+-- Goes on where another of its constant has come to.
+function Smooth:inherit(old)
+  for _, name in ipairs { "by_key", "keys", "weight", "now" } do self[name] = old[name] end
+end
+
 --- The window's length, before its figures.
 function Smooth:open(seconds, finish)
   local x = seconds / self.constant

@@ -33,6 +33,15 @@ function Thrift:renew()
   }
 end
 
+--- Goes on with the rates that follow load of another declaration's, where a probe that follows it means the same. What
+--- the budget has given up is given up anew.
+function Thrift:inherit(old, probes)
+  for _, probe in ipairs(self.decl.probes) do
+    if probe.sample and probe.sample.target and probes[probe.name] then self.followed = old.followed end
+  end
+  self:renew()
+end
+
 --- The state that the next flip is to put in force.
 function Thrift:state() return self.now end
 
