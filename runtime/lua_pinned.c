@@ -104,6 +104,18 @@ static int core_digest(lua_State *L)
 	return 1;
 }
 
+static int core_ask(lua_State *L)
+{
+	const char *policy = luaL_checkstring(L, 1);
+	struct error error = {0};
+	int err = pinned__ask(PINNED_ROOT, policy, &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 static int core_remove(lua_State *L)
 {
 	const char *policy = luaL_checkstring(L, 1);
@@ -216,9 +228,10 @@ int luaopen_perilune_core_pinned(lua_State *L)
 	static const luaL_Reg methods[] = {{"found", pinned_found}, {"adopt", pinned_adopt},
 					   {"begin", pinned_begin}, {"remove", pinned_remove},
 					   {"leave", pinned_leave}, {NULL, NULL}};
-	static const luaL_Reg functions[] = {{"open", core_open},     {"look", core_look},
-					     {"list", core_list},     {"digest", core_digest},
-					     {"remove", core_remove}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"open", core_open}, {"look", core_look},
+					     {"list", core_list}, {"digest", core_digest},
+					     {"ask", core_ask},	  {"remove", core_remove},
+					     {NULL, NULL}};
 
 	luaL_newmetatable(L, PINNED_TYPE);
 	lua_newtable(L);

@@ -7,6 +7,7 @@
  *	look(policy)		→ { policy, version, file, pid, alive, seq, whole, digest } | nil, message, code
  *	list()			→ of these | nil, message, code
  *	digest(object, how)	→ of an object and of how its maps are read
+ *	ask(policy)		its process to leave it to another → true | nil, message, code
  *	remove(policy)		of one that nobody has → true | nil, message, code
  *
  *	pinned:found()		whether there is something to adopt

@@ -72,6 +72,9 @@ void pinned__remove(struct pinned *pinned);
 /* Removes what a process has left that is gone. -EBUSY: it is there; -ENOENT: nothing of that policy. */
 int pinned__forget(const char *root, const char *policy, struct error *error);
 
+/* Asks the process that has a policy's pins to leave them to another (SIGUSR2). -ESRCH: nobody has them. */
+int pinned__ask(const char *root, const char *policy, struct error *error);
+
 /* -ENOENT: nothing of that policy. */
 int pinned__look(const char *root, const char *policy, struct pinned_look *out);
 

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/types.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -172,6 +174,29 @@ int pinned__look(const char *root, const char *policy, struct pinned_look *out)
 		look_at(ledger, out);
 	pinned_ledger__close(ledger);
 	return err == -ENOENT || err == -EPROTO ? 0 : err;
+}
+
+/* The descriptor keeps the number from becoming another process's between looking and asking. */
+int pinned__ask(const char *root, const char *policy, struct error *error)
+{
+	struct pinned_look look;
+	int err = pinned__look(root, policy, &look);
+	long fd;
+
+	if (err)
+		return error__set(error, err, "%s: %s", policy, strerror(-err));
+	fd = syscall(SYS_pidfd_open, look.pid, 0);
+	if (fd >= 0)
+		err = pinned__look(root, policy, &look);
+	if (fd < 0 || err || !look.alive)
+		err = -ESRCH;
+	else if (syscall(SYS_pidfd_send_signal, fd, SIGUSR2, NULL, 0))
+		err = -errno;
+	if (fd >= 0)
+		close((int)fd);
+	return err ? error__set(error, err, "%s: process %d cannot be asked to leave: %s", policy,
+				look.pid, strerror(-err))
+		   : 0;
 }
 
 int pinned__each(const char *root, void (*fn)(const struct pinned_look *look, void *arg), void *arg)

@@ -364,6 +364,17 @@ function Attachments:take_over(probe, roots, done)
   end)
 end
 
+--- Ends it, and everything stays attached: done() when no job is under way.
+function Attachments:leave(done)
+  self.stopped = true
+  self.timer:close()
+  if self.monitor then self.monitor:close() end
+  self:enqueue(function(finished)
+    finished()
+    done()
+  end)
+end
+
 --- Ends it: detaches from everything. done(list of what was attached and said to be, message, code), with a message
 --- when not all could be detached.
 function Attachments:stop(done)

@@ -681,12 +681,12 @@ function Engine:unused(closed, views)
   return unused
 end
 
---- The end: totals over all windows. `detached`: list of { iface, hook, mode }.
-function Engine:summary(time, detached)
+--- The end: totals over all windows. `detached`: list of { iface, hook, mode }. `left`: another process goes on.
+function Engine:summary(time, detached, left)
   self:emit({ event = "summary", packets = self.totals.packets, skbs = self.totals.skbs,
     bytes = self.totals.bytes, windows = self.windows, transitions = self.transitions, loss = self.loss,
     not_parsed_by = self.not_parsed_by, flawed_by = self.flawed_by, directions = self.directions,
-    seconds = self.seconds, levels = self.seen:list(), detached = detached }, time)
+    seconds = self.seconds, levels = self.seen:list(), detached = detached, left = left }, time)
 end
 
 return engine

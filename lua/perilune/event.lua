@@ -247,6 +247,7 @@ event.fields = {
     { "directions", DIRECTIONS, nil, "the totals by direction" },
     { "seconds", "seconds", "s", "from the first window's begin to the last one's end" },
     { "levels", { optional = true, list = LEVEL_SEEN }, nil, "what each level saw, cheapest first" },
+    { "left", "bool?", nil, "pinned: it goes on, and another process is to tell of it" },
     { "detached", { optional = true, list = ATTACHMENT }, nil, "what was attached and is no more" },
   }),
 }

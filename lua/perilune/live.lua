@@ -31,13 +31,13 @@ Live.__index = Live
 
 --- `options`: decl, share, sink, interfaces (list of { name, index } that must be there), dry_run, seconds (ends by
 --- itself after that long), audit (audit.lua) or nil, pin (perilune's version: what runs is pinned, see pinning.lua),
---- finished = function(message, code): called once, when
+--- upgrade (a process that has the pins is asked to leave), finished = function(message, code): called once, when
 --- everything is detached; with a message when it failed.
 function live.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, interfaces = options.interfaces,
     dry_run = options.dry_run, seconds = options.seconds, audit = options.audit, finished = options.finished,
-    pin = options.pin,
+    pin = options.pin, upgrade = options.upgrade,
     draining = false, waiting = {}, lulls = {},
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
@@ -90,7 +90,7 @@ function Live:start()
   end
   if self.pin then
     local message, code
-    self.pinned, message, code = pinning.open(decl, self.pin)
+    self.pinned, message, code = pinning.open(decl, self.pin, self.upgrade)
     if message then return self:fail(message, code) end
   end
   local with = { share = self.share, exports = self.exports, pinned = self.pinned }
@@ -232,6 +232,7 @@ function Live:begin()
   self:watch_budget()
   self.timer:start(self.engine:due())
   if self.seconds then self.bound:start(loop.now() + self.seconds) end
+  if self.leaving then return self:part() end
   self:reconsider()
 end
 
@@ -375,6 +376,7 @@ end
 
 -- Nothing is being read: what has come up meanwhile.
 function Live:go_on(changed)
+  if self.leaving and not self.stopping then return self:part() end
   self:take_trips()
   if not changed then self:take_lulls() end
   if self.stopping then
@@ -423,6 +425,31 @@ function Live:stop()
   if self.compilation then return self.compilation:cancel() end
   if not self.engine or not self.engine.current then return end -- loading or attaching: attach() sees it
   if not self.draining then self:take_down() end -- else settle() does
+end
+
+--- Ends this process's part in a policy that is pinned: it stays attached and counts, for another process. One that is
+--- not pinned goes on.
+function Live:leave()
+  if not self.pinned or self.stopping or self.ended then return end
+  self.leaving = true
+  if self.force and not self.draining then self:part() end -- else begin() or go_on() does
+end
+
+function Live:part()
+  self.stopping = true
+  self.timer:stop()
+  if self.meter then self.meter:stop() end
+  self.attachments:leave(function()
+    local wall = loop.wall()
+    self.engine:release(wall)
+    if self.exports then self.exports:tell(self:emitter(), true) end
+    self.performers:close(LAST_WORDS, function()
+      if self.kept then self.kept:save() end
+      self.engine:summary(wall, {}, true)
+      self.probe:leave()
+      self:finish(unpack(self.failure or {}, 1, 2))
+    end)
+  end)
 end
 
 -- Detach first, so that nothing is counted that will not be read; then the last window.

@@ -22,10 +22,15 @@ local Pinning = {}
 Pinning.__index = Pinning
 
 local FLUSH = 0.01 -- seconds between looks at an output that could not be written at once
+local LOOK = 0.005 -- and at pins that another process is about to leave,
+local LEAVING = 20 -- which it has to within so many
 
 -- Why this policy cannot be pinned, or nil.
-local function obstacle(decl)
+local function obstacle(decl, upgrade)
   if decl.taps then return "policies that capture packets cannot be pinned yet" end
+  for _, set in ipairs(upgrade and decl.sets or {}) do
+    if set.export then return ('set "%s" is exported, which --upgrade cannot hand over yet'):format(set.name) end
+  end
 end
 
 local function boot_id()
@@ -35,12 +40,21 @@ local function boot_id()
   return text
 end
 
---- Takes the pins of a policy, for perilune of this version. nil, message, code when they cannot be had.
-function pinning.open(decl, version)
-  local why = obstacle(decl)
+-- Whether who has the pins is to leave them, or has just been killed and takes its time to end.
+local function will_leave(name, upgrade)
+  local look = pinned.look(name)
+  return upgrade or look and not look.alive
+end
+
+--- Takes the pins of a policy, for perilune of this version. `upgrade`: also those that another process has, which is
+--- asked to leave once this one has what it needs to go on. nil, message, code when they cannot be had.
+function pinning.open(decl, version, upgrade)
+  local why = obstacle(decl, upgrade)
   if why then return nil, ("--pin: %s: %s"):format(decl.name, why), "ENOTSUP" end
   local handle, message, code = pinned.open(decl.name)
-  if not handle then return nil, "--pin: " .. message, code end
+  if not handle and not (code == "EBUSY" and will_leave(decl.name, upgrade)) then
+    return nil, "--pin: " .. message, code
+  end
   return setmetatable({ decl = decl, handle = handle, version = version, boot = boot_id() }, Pinning)
 end
 
@@ -70,10 +84,48 @@ end
 --- In place of probe:load: adopts what there is, or loads it. done(true) or done(nil, message, code).
 function Pinning:load(probe, object, planned, done)
   self.digest = pinned.digest(object, how(self.decl, planned))
+  if not self.handle then return self:wait(probe, done) end
   if not self.handle:found() then return probe:load(done) end
   local ok, message, code = self.handle:adopt(probe, self.digest)
   self.adopted = ok or nil
   done(ok, message, code)
+  return true
+end
+
+-- Nobody leaves for somebody who could not go on.
+local function different(look)
+  return ("process %d runs %s as perilune %s built it, and this policy, built by this version, is another"):format(
+    look.pid, look.policy, look.version)
+end
+
+-- Until another process has left; then adopts, or loads, what there is.
+function Pinning:wait(probe, done)
+  local name, look = self.decl.name, pinned.look(self.decl.name)
+  if look and look.alive then
+    if look.digest ~= self.digest then
+      return done(nil, different(look) .. " (stop that process, then start this one)", "ESTALE")
+    end
+    local ok, message, code = pinned.ask(name)
+    if not ok then return done(nil, message, code) end
+  end
+  local deadline, timer = loop.now() + LEAVING, nil
+  timer = loop.timer(function()
+    local handle, message, code = pinned.open(name)
+    if not handle and code == "EBUSY" and loop.now() < deadline then return timer:start(loop.now() + LOOK) end
+    timer:close()
+    if not handle then return done(nil, message, code) end
+    self.handle = handle
+    if handle:found() then
+      local ok
+      ok, message, code = handle:adopt(probe, self.digest)
+      self.adopted = ok or nil
+      return done(ok, message, code)
+    end
+    local ok
+    ok, message, code = probe:load(done)
+    if not ok then done(nil, message, code) end
+  end)
+  timer:start(loop.now())
   return true
 end
 
@@ -260,6 +312,7 @@ end
 function Pinning:close(live)
   local counting = live.engine and live.engine.current
   local written = live.well_ended and not live.failure or not counting and not self.adopted
+  if not self.handle then return end
   if (self.begun or self.adopted) and written then
     self.handle:remove()
   else

@@ -195,6 +195,7 @@ function session.drive(make, context, sink)
   for _, name in ipairs { "SIGINT", "SIGTERM", "SIGHUP" } do
     handles[#handles + 1] = loop.signal(name, interrupt)
   end
+  if driver.leave then handles[#handles + 1] = loop.signal("SIGUSR2", function() driver:leave() end) end
   driver:start()
   loop.run()
   return status

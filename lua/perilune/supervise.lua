@@ -69,7 +69,7 @@ end
 -- The command line of one.
 local function argv_of(program, one, parsed)
   local argv = { program, "run", "--parent", tostring(loop.pid()) }
-  for _, flag in ipairs { "json", "dry-run", "trusted", "watch", "pin" } do
+  for _, flag in ipairs { "json", "dry-run", "trusted", "watch", "pin", "upgrade" } do
     if parsed[flag] then argv[#argv + 1] = "--" .. flag end
   end
   for _, option in ipairs { "audit", "for", "host", "site" } do

@@ -112,10 +112,39 @@ def refusals(out, lab):
     print("refused: a second process, another policy, what is not built yet")
 
 
+def upgrades(out, lab):
+    """One process after the other takes over, under traffic; what each has told is told once."""
+    paths = [f"{out}/upgrade-{i}" for i in range(6)]
+    before = lab.received()
+    one = killed.Run(lab, paths[0], *ROWS)
+    one.started()
+    sender = lab.send()
+    for path in paths[1:]:
+        one.started(windows=3)
+        two = killed.Run(lab, path, *ROWS, "--upgrade")
+        two.started(windows=1)
+        check(one.process.wait(60) == 0, f"{one.path}: exit status {one.process.returncode}")
+        last = killed.lines(one.path)[-1]
+        check(last["event"] == "summary" and last["left"], f"{one.path}: {last}")
+        one = two
+    error = refused(lab, "run", *[word if word != "entries=1024" else "entries=2048" for word in ROWS], "--pin", "--upgrade")
+    check("this policy, built by this version, is another" in error, error)
+    check(one.process.poll() is None, "it left for one that could not go on")
+    lab.silence(sender)
+    one.stop()
+    union = killed.Union(paths)
+    union.judge(lab.received() - before, probe="all")
+    check(union.twice == 0, f"{union.twice} windows told twice")
+    check([start["adopted"] for start in union.starts] == [False] + [True] * 5, f"{union.starts}")
+    killed.nothing_left(lab)
+    print(f"taken over five times: {union.packets()} packets in {len(union.windows)} windows")
+
+
 def main():
     killed.own_mounts()
     with tempfile.TemporaryDirectory() as out, killed.Lab("perilune-pinned") as lab:
         refusals(out, lab)
+        upgrades(out, lab)
         states(out, lab)
         levels(out, lab)
 

@@ -12,11 +12,11 @@ local watch = require "perilune.watch"
 
 local run = {
   usage = "perilune run ([NAME=]POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
-    .. "[--audit FILE] [--watch] [--pin] [--trusted]",
+    .. "[--audit FILE] [--watch] [--pin [--upgrade]] [--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
   options = { ["-e"] = "eval", eval = "policy", set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
-    audit = "text", watch = "flag", pin = "flag", trusted = "flag", host = "text", site = "text", parent = "text",
-    channel = "flag" },
+    audit = "text", watch = "flag", pin = "flag", upgrade = "flag", trusted = "flag", host = "text", site = "text",
+    parent = "text", channel = "flag" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
 detached at the end.
@@ -36,6 +36,8 @@ one file can run twice. A value set goes to every policy that declares such an o
                     leaves the old one running
   --pin             what counts is pinned at /sys/fs/bpf/perilune, and goes on should this process be killed; started
                     again with --pin, it goes on from there, and no count is lost (perilune unpin lists what is pinned)
+  --upgrade         with --pin, from a process that runs: it leaves, and this one goes on, without a gap; for another
+                    version of perilune whose programs are the same
   --trusted         the policy has all of Lua (io, os, ffi …), and no limits of time and memory]],
 }
 
@@ -73,6 +75,7 @@ function run.run(parsed, context)
     end
     return supervise.run(parsed, context)
   end
+  if parsed.upgrade and not parsed.pin then return context.fail "--upgrade goes with --pin" end
   for _, other in ipairs { "dry-run", "audit", "watch" } do
     if parsed.pin and parsed[other] then
       return context.fail(("--pin together with --%s is not built yet"):format(other))
@@ -93,7 +96,7 @@ function run.run(parsed, context)
   return session.drive(function(finished)
     local driver = live.new {
       decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
-      seconds = seconds, audit = audit, pin = parsed.pin and context.version,
+      seconds = seconds, audit = audit, pin = parsed.pin and context.version, upgrade = parsed.upgrade,
       finished = function(...)
         if watching then watching:close() end
         loader:close()
