@@ -41,6 +41,7 @@ function budget.new(options)
     limits = { cost = options.cost, cpu = options.cpu }, order = options.shed or {}, levels = options.levels,
     most = options.thin or {}, thin = 0, shed = {}, cap = nil,
     steps = {}, samples = {}, wait = 1, gauge = gauge.new(),
+    costs = {}, -- by level: ns a packet, as it was measured there last
   }, Budget)
 end
 
@@ -276,6 +277,7 @@ function Budget:sample(s)
   if certain and not (pause and load <= 1) then
     list[#list + 1] = last
     if #list > CONFIRM then table.remove(list, 1) end
+    self.costs[s.level] = gauge.mean(list).cost or self.costs[s.level]
     if #list == CONFIRM then judge(self, s, out) end
   end
   out.next = pace(self, certain)

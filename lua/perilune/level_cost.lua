@@ -6,6 +6,7 @@
 local bench = require "perilune.core.bench"
 local build = require "perilune.build"
 local cost = require "perilune.cost"
+local costs = require "perilune.costs"
 local frames = require "perilune.frames"
 local task = require "perilune.task"
 
@@ -44,17 +45,56 @@ local function frame_of(decl)
   return frames.of ""
 end
 
---- A list of { level, ns, instructions, verified, map_bytes }, in the order of the levels | nil, message, code, status
---- as of task.run.
-function level_cost.measure(decl, context)
-  local list = { { name = "empty", source = cost.EMPTY } }
+-- The level without a probe.
+local function without(level, name)
+  local copy = { probes = {} }
+  for key, value in pairs(level) do copy[key] = copy[key] or value end
+  for _, probe in ipairs(level.probes) do
+    if probe ~= name then copy.probes[#copy.probes + 1] = probe end
+  end
+  return copy
+end
+
+-- Programs of the level without each probe that the budget may give up; of a level's only probe, an empty hook.
+local function load_parts(t, decl, level, context, made)
+  made.parts = {}
+  for _, probe in ipairs(decl.probes) do
+    local less = costs.is_part(decl, probe) and without(level, probe.name)
+    if less and #less.probes < #level.probes then
+      local program = { name = ("%s without %s"):format(level.name, probe.name), frame = made.frame }
+      if #less.probes == 0 then
+        program.source = cost.HOOK
+        cost.load(t, program, context)
+      else
+        local own = alone(decl, less)
+        program.program = load(t, own, context, false) or task.check(load(t, own, context, true))
+        program.cost = program.program:cost()
+      end
+      made.parts[probe.name] = program
+    end
+  end
+end
+
+-- By probe: how much less a packet costs without it, ns.
+local function parts_of(made)
+  local out = {}
+  for name, program in pairs(made.parts or {}) do out[name] = math.max(0, made.ns - program.ns) end
+  return out
+end
+
+--- A list of { level, ns, instructions, verified, map_bytes, parts }, in the order of the levels | nil, message, code,
+--- status as of task.run. With `parts` also what each probe that the budget may give up has of it: probe → ns.
+function level_cost.measure(decl, context, parts)
+  local list, levels = { { name = "empty", source = cost.EMPTY } }, {}
   local ok, message, code, status = task.run(function(t)
     for _, level in ipairs(decl.levels) do
       local own = alone(decl, level)
       local program = { name = level.name, frame = frame_of(own) }
       program.program = load(t, own, context, false) or task.check(load(t, own, context, true)) -- as build.start does
       program.cost = program.program:cost()
-      list[#list + 1] = program
+      list[#list + 1], levels[#levels + 1] = program, program
+      if parts then load_parts(t, decl, level, context, program) end
+      for _, part in pairs(program.parts or {}) do list[#list + 1] = part end
     end
     list[1].frame = list[2].frame
     cost.load(t, list[1], context)
@@ -63,9 +103,9 @@ function level_cost.measure(decl, context)
   if not ok then return nil, message, code, status end
   local out = {}
   for i, level in ipairs(decl.levels) do
-    local made = list[i + 1]
+    local made = levels[i]
     out[i] = { level = level.name, ns = made.ns, instructions = made.cost.instructions, verified = made.cost.verified,
-      map_bytes = made.cost.map_bytes }
+      map_bytes = made.cost.map_bytes, parts = parts_of(made) }
   end
   return out
 end

@@ -6,7 +6,7 @@
 -- runs were seen, and until then it waits for them: traffic may come in bursts, as seldom as once a second. The pauses
 -- between spans are never twice the same, so that none keeps step with the traffic or with the windows. A span in which
 -- the level or what is given up has changed says nothing, and the next one takes its place.
-local budget = require "perilune.budget"
+local budget_apply = require "perilune.budget_apply"
 local loop = require "perilune.core.loop"
 
 local meter = {}
@@ -19,14 +19,6 @@ local AGAIN = 0.01 -- seconds, when a span said nothing
 local SPREAD = 0.5 -- of a pause: by how much one differs from another
 local GOLDEN = (math.sqrt(5) - 1) / 2 -- multiples of it leave no part of the unit out for long
 
-local function options_of(decl)
-  local thin = {}
-  for _, probe in ipairs(decl.probes) do
-    if probe.halvings > 0 then thin[probe.name] = probe.halvings end
-  end
-  return { cost = decl.budget.cost, cpu = decl.budget.cpu, shed = decl.budget.shed, levels = decl.levels, thin = thin }
-end
-
 --- `options`: decl (with a budget), probe, programs (names of the root programs), engine, emit = function(event),
 --- force = function(): what the kernel runs: { level (index from 1) }, another table after every change of it;
 --- draining = function(): whether a window that has ended is yet to be added to the engine's totals.
@@ -34,7 +26,7 @@ function meter.new(options)
   local self = setmetatable({
     decl = options.decl, probe = options.probe, programs = options.programs, engine = options.engine,
     emit = options.emit, force = options.force, draining = options.draining,
-    budget = budget.new(options_of(options.decl)), pauses = 0,
+    budget = budget_apply.new(options.decl), pauses = 0,
   }, Meter)
   self.timer = loop.timer(function() self:look() end)
   return self
@@ -93,16 +85,10 @@ function Meter:judge(span, force)
     level = force.level, wanted = self.engine:wanted(), passed = passed, passed_at = at,
   }
   self:pause(out.next)
-  local reason
-  for _, event in ipairs(out.events) do
-    reason = event.reason
-    event.seq = self.engine.current.seq
-    self.emit(event)
-  end
-  if out.changed and not self.stopped then
-    local cap = self.budget.cap and self.decl.levels[self.budget.cap].name
-    self.engine:give(self.budget.thin, self.budget:shed_list(), cap, reason)
-  end
+  budget_apply.follow(self.budget, out, self.engine, self.emit)
 end
+
+--- What a packet cost at a level (its index) when it was in force last, ns; nil: not known.
+function Meter:cost(level) return self.budget.costs[level] end
 
 return meter

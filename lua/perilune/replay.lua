@@ -11,6 +11,7 @@ local kept = require "perilune.kept"
 local loop = require "perilune.core.loop"
 local net = require "perilune.net"
 local performers = require "perilune.performers"
+local replay_meter = require "perilune.replay_meter"
 local tapper = require "perilune.tapper"
 local triggers = require "perilune.triggers"
 
@@ -24,12 +25,14 @@ local A_TURN = 5000 -- frames between two looks at the loop, where signals come 
 --- `options`: decl, share, sink, source (traffic.lua: the frames), file (what it is called), local_net (text) or nil,
 --- until_wall (µs since the epoch) or seconds (after the first frame): frames from then on are not run, and windows go
 --- on until then; captures: whether acts that capture do; least_seconds: windows go on for so long at least, though
---- there are no frames; audit (audit.lua) or nil; finished = function(message or nil, code).
+--- there are no frames; costs (costs.lua): what levels cost, or nil, and then the budget gives nothing up; audit
+--- (audit.lua) or nil; finished = function(message or nil, code).
 function replay.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, source = options.source, file = options.file,
     until_wall = options.until_wall, seconds = options.seconds, least_seconds = options.least_seconds,
     audit = options.audit, finished = options.finished, captures = options.captures, seed = options.seed,
+    costs = options.costs,
   }, Replay)
   if options.local_net then self.is_local = net.matcher(options.local_net) end
   return self
@@ -47,12 +50,22 @@ function Replay:start()
     self.engine = engine.new { decl = self.decl, planned = info.planned, sink = self.sink, scope = build.scope(probe),
       calls = calls.new(self.decl), performers = performers.new { capture = tap },
       audit = self.audit }
+    self:reckon()
     local ok
     ok, message, failure = self:listen()
     if not ok then return self:finish(message, failure) end
     self.timer = loop.timer(function() self:turn() end)
     self.timer:start(loop.now())
   end)
+end
+
+-- What packets cost, if that is known.
+function Replay:reckon()
+  if not self.costs then return end
+  self.engine.cost_at = function(level, spare) return self.costs:ns(self.decl.levels[level].name, spare) end
+  if not self.decl.budget then return end
+  self.meter = replay_meter.new { decl = self.decl, costs = self.costs, engine = self.engine,
+    emit = function(event, wall) self.engine:emit(event, wall) end }
 end
 
 -- Captures of the capture, if they are wanted.
@@ -135,6 +148,13 @@ function Replay:alarm()
   return alarm == math.huge and alarm or math.max(math.floor(alarm * 1e6 + 0.5), start)
 end
 
+-- The budget has changed something, maybe: the window then ends.
+function Replay:economize(changed, wall)
+  local cut = changed and self.engine:reconsider(wall, wall / 1e6)
+  if not cut then return true end
+  return self:close(cut, wall)
+end
+
 -- Asks the engine at its alarm. What it then cuts short ends there.
 function Replay:reconsider(alarm)
   local exact = self.engine:alarm(alarm, alarm / 1e6) -- a fraction of a µs later, maybe
@@ -154,13 +174,15 @@ end
 -- Closes all windows that end at or before `wall` (µs).
 function Replay:advance(wall)
   while true do
-    local due, alarm = self:due(), self:alarm()
-    if math.min(due, alarm) > wall then return true end
+    local due, alarm, look = self:due(), self:alarm(), self.meter and self.meter:due() or math.huge
+    if math.min(due, alarm, look) > wall then return true end
     local ok, message, code
-    if alarm < due then
+    if look < math.min(due, alarm) then
+      ok, message, code = self:economize(self.meter:tick(look), look)
+    elseif alarm < due then
       ok, message, code = self:reconsider(alarm)
     elseif self.idle and self.engine:at_rest() then
-      ok = self:jump(math.min(wall, alarm))
+      ok = self:jump(math.min(wall, alarm, look))
     else
       self.idle = true
       ok, message, code = self:close("clock", due)
@@ -198,7 +220,9 @@ function Replay:frame(wall)
   ok, message, code = self.probe:run(root.program, self.source.capture)
   if not ok then return nil, message, code end
   if self.tap then self.tap:consume(self.source.capture) end
-  return self:follow(wall)
+  ok, message, code = self:follow(wall)
+  if not ok or not self.meter then return ok, message, code end
+  return self:economize(self.meter:packet(wall), wall)
 end
 
 -- Closes what is open. Without an `until`, the last window goes on to its end, so that it is judged like the others.

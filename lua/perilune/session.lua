@@ -3,6 +3,7 @@
 -- ending on signals.
 local audit = require "perilune.audit"
 local audit_file = require "perilune.audit_file"
+local costs = require "perilune.costs"
 local files = require "perilune.core.files"
 local interfaces = require "perilune.interfaces"
 local kernel = require "perilune.core.kernel"
@@ -157,6 +158,17 @@ function session.audit(parsed, decl)
   local file, message, code = audit_file.open(path)
   if not file then return nil, "--audit: " .. message, code end
   return audit.new { decl = decl, dry_run = parsed["dry-run"], file = file }
+end
+
+--- What levels cost, of the file that --costs names (costs.lua); nil without it | nil, message.
+function session.costs(parsed, decl)
+  local path = parsed.costs
+  if not path then return nil end
+  local file, message = io.open(path, "r")
+  if not file then return nil, "--costs " .. message end
+  local text = file:read(1048576) or ""
+  file:close()
+  return costs.read(text, decl, path)
 end
 
 --- Runs the loop until `driver` (start, stop, and its `finished` callback set by `make`) has ended or

@@ -3,6 +3,7 @@
 local advise = require "perilune.advise"
 local build = require "perilune.build"
 local configuration = require "perilune.serve.configuration"
+local costs = require "perilune.costs"
 local format = require "perilune.format"
 local kernel = require "perilune.core.kernel"
 local level_cost = require "perilune.level_cost"
@@ -11,10 +12,11 @@ local session = require "perilune.session"
 local show = require "perilune.repl.show"
 
 local check = {
-  usage = "perilune check (POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--source] [--no-cost] [--json] [--trusted]",
+  usage = "perilune check (POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--source] [--no-cost] [--record FILE] [--json] "
+    .. "[--trusted]",
   summary = "compile and verify every level of a policy; attach nothing",
   options = { ["-e"] = "eval", eval = "policy",
-    set = "pairs", source = "flag", ["no-cost"] = "flag", json = "flag", trusted = "flag" },
+    set = "pairs", source = "flag", ["no-cost"] = "flag", record = "text", json = "flag", trusted = "flag" },
   help = [[
 Checks the policy, compiles it and has the kernel verify every level for every hook. Nothing is attached. Without
 privileges it does all but the verifier and says so. Warns of levels that nothing leads to, of rules that cannot fire or
@@ -26,6 +28,8 @@ The daemon's configuration (perilune serve) is checked too.
   -e 'LUA'          a policy, or probes to watch, in the place of a file
   --set NAME=VALUE  sets an option that the policy declares
   --no-cost         does not measure what the levels cost
+  --record FILE     writes to FILE what the levels cost, and what the probes have of it that the budget may give up:
+                    for replay --costs, whose budget then judges by it, and for run --costs
   --json            one JSON object a policy: levels with their costs, warnings
   --source          prints the C that is generated instead
   --trusted         loads a policy that needs all of Lua (io, os, ffi …), without limits]],
@@ -96,6 +100,14 @@ local function report_json(decl, found, context)
     seconds = found.seconds, warnings = found.warnings })
 end
 
+local function record(path, text)
+  local file, message = io.open(path, "w")
+  local ok = file and file:write(text)
+  if file then ok = file:close() and ok end
+  if not ok then return nil, ("--record %s"):format(message or path .. ": it cannot be written") end
+  return true
+end
+
 local function check_one(decl, parsed, context)
   local found = { warnings = advise.policy(decl) }
   session.warn(decl, context)
@@ -106,8 +118,13 @@ local function check_one(decl, parsed, context)
   if status ~= context.exit.done or not found.seconds then return status end
   if found.verified and not parsed["no-cost"] then
     local message, code, ended
-    found.costs, message, code, ended = level_cost.measure(decl, context)
+    found.costs, message, code, ended = level_cost.measure(decl, context, parsed.record ~= nil)
     if not found.costs then return ended or context.broke(message, code) end
+    if parsed.record then
+      local ok
+      ok, message = record(parsed.record, costs.text(decl, found.costs))
+      if not ok then return context.broke(message) end
+    end
   end
   local report = parsed.json and report_json or report_text
   report(decl, found, context)
@@ -125,6 +142,9 @@ end
 
 function check.run(parsed, context)
   if #parsed == 0 then return context.fail "check needs a policy (perilune check POLICY.lua)" end
+  if parsed.record and (#parsed > 1 or parsed["no-cost"]) then
+    return context.fail "--record FILE takes what one policy costs (name one, without --no-cost)"
+  end
   local worst = context.exit.done
   for index = 1, #parsed do
     local status

@@ -15,12 +15,13 @@ local words = require "perilune.words"
 
 local replay = {
   usage = "perilune replay (POLICY.lua | -e 'LUA' | --template NAME [--features A,B]) FILE.pcap … "
-    .. "[--set NAME=VALUE]… [--until TIME] [--pps N] [--local NET] [--windows] [--seed] [--audit FILE] [--json] "
-    .. "[--trusted]",
+    .. "[--set NAME=VALUE]… [--until TIME] [--pps N] [--local NET] [--windows] [--seed] [--costs FILE] "
+    .. "[--audit FILE] [--json] [--trusted]",
   summary = "run a policy or a template over captures, on their clock",
   options = { ["-e"] = "eval", eval = "policy",
     set = "pairs", json = "flag", template = "text", features = "text", ["local"] = "text",
-    trusted = "flag", audit = "text", ["until"] = "text", pps = "text", windows = "flag", seed = "flag" },
+    trusted = "flag", audit = "text", costs = "text", ["until"] = "text", pps = "text", windows = "flag",
+    seed = "flag" },
   help = [[
 Every frame of the captures runs through the real programs (BPF_PROG_TEST_RUN); windows, rules and levels follow the
 captures' time stamps. The same captures give the same output. What happened is printed as a timeline, which ends with
@@ -37,6 +38,9 @@ ends is moved to that end, and standard error says so.
   --features A,B    features of that template
   --local NET,…     frames from these networks are outgoing (10.0.0.0/8); without it all are incoming
   --audit FILE      appends all that decides to FILE, for perilune explain
+  --costs FILE      what levels cost, of perilune check --record: the budget gives up and back by that. Nothing is
+                    measured in a replay, so without it the budget is not judged. Of a share of a core it is the
+                    programs' part
   --windows         prints every window too, as run does
   --seed            keeps what baselines have learnt: a run of the policy then begins with it (PERILUNE_STATE)
   --json            one JSON object a line, as event.schema.json describes
@@ -146,12 +150,19 @@ function replay.run(parsed, context)
   local audit
   audit, message, code = session.audit(parsed, decl)
   if message then return context.fail(message, code) end
+  local costs
+  costs, message = session.costs(parsed, decl)
+  if message then return context.fail(message) end
+  if decl.budget and not costs then
+    context.err(("perilune: %s: the budget is not judged: nothing says what levels cost (perilune check --record FILE "
+      .. "measures it, for replay --costs FILE)"):format(decl.file or decl.name))
+  end
   local sink = sink_of(parsed)
   local status = session.drive(function(finished)
     return replay_driver.new {
       decl = decl, share = context.share, sink = sink, source = source, file = table.concat(parsed, " ", first),
       captures = true, local_net = parsed["local"], until_wall = when.until_wall, seconds = when.seconds,
-      audit = audit, finished = finished, seed = parsed.seed,
+      audit = audit, finished = finished, seed = parsed.seed, costs = costs,
     }
   end, context, sink)
   source:close()
