@@ -45,7 +45,8 @@ end
 --- rules are evaluated, levels and acts are not; scope(set, member, in): puts a member into a set in the kernel, or
 --- takes it out; nil, message when that fails; calls: how the policy's functions are called (calls.lua), in this
 --- process when nil; performers: who does what acts want done outside (performers.lua), nobody when nil; audit:
---- hears of all that decides (audit.lua).
+--- hears of all that decides (audit.lua). Who knows what a packet costs at a level (its index) sets engine.cost_at:
+--- a function of it and of the state of thrift.lua → ns or nil.
 function engine.new(options)
   local self = setmetatable({
     decl = options.decl,
@@ -548,6 +549,14 @@ function Engine:alarm(wall, mono)
   return math.min(self.levels:due(), mono + (schedule - wall) / 1e6)
 end
 
+-- What a packet costs at a level (its name), ns; nil when nobody knows.
+function Engine:cost_of(name)
+  for i, level in ipairs(self.cost_at and self.decl.levels or {}) do
+    local ns = level.name == name and self.cost_at(i, self.thrift:state())
+    if ns then return math.floor(ns + 0.5) end
+  end
+end
+
 -- Tells of the changes that cut this window short, and sees what the window itself changes. Returns the word to cut
 -- by when it does.
 function Engine:change_level(result, closed, finish, time)
@@ -561,7 +570,8 @@ function Engine:change_level(result, closed, finish, time)
     self.transitions = self.transitions + 1
     self:emit({ event = "transition", seq = closed.seq, from = change.from, to = change.to, rule = change.rule,
       held_by = change.held_by, capped_by = change.capped_by, values = change.values, reason = change.reason,
-      after = self.seen:entered(change.to), loss = self.loss }, time)
+      after = self.seen:entered(change.to), loss = self.loss,
+      cost_before = self:cost_of(change.from), cost_after = self:cost_of(change.to) }, time)
   end
   return cut
 end

@@ -30,14 +30,14 @@ local Live = {}
 Live.__index = Live
 
 --- `options`: decl, share, sink, interfaces (list of { name, index } that must be there), dry_run, seconds (ends by
---- itself after that long), audit (audit.lua) or nil, pin (perilune's version: what runs is pinned, see pinning.lua),
---- upgrade (a process that has the pins is asked to leave), finished = function(message, code): called once, when
---- everything is detached; with a message when it failed.
+--- itself after that long), costs (costs.lua) or nil, audit (audit.lua) or nil, pin (perilune's version: what runs is
+--- pinned, see pinning.lua), upgrade (a process that has the pins is asked to leave), finished = function(message,
+--- code): called once, when everything is detached; with a message when it failed.
 function live.new(options)
   local self = setmetatable({
     decl = options.decl, share = options.share, sink = options.sink, interfaces = options.interfaces,
     dry_run = options.dry_run, seconds = options.seconds, audit = options.audit, finished = options.finished,
-    pin = options.pin, upgrade = options.upgrade,
+    pin = options.pin, upgrade = options.upgrade, costs = options.costs,
     draining = false, waiting = {}, lulls = {},
   }, Live)
   self.timer = loop.timer(function() self:tick() end)
@@ -116,6 +116,7 @@ function Live:start()
     self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
       scope = build.scope(probe), calls = calls.new(decl), performers = self.performers, audit = self.audit }
     self.engine.claimed = function() self:reconsider() end
+    self.engine.cost_at = function(level, spare) return self:cost_at(level, spare) end
     local ok
     ok, message, failure = self:listen(probe, decl)
     if not ok then return self:fail(message, failure) end
@@ -257,6 +258,12 @@ function Live:watch_budget()
     force = function() return self.force end, draining = function() return self.draining end,
   }
   self.meter:start()
+end
+
+-- What a packet costs at a level (its index): as measured, else as recorded; nil when nobody knows.
+function Live:cost_at(level, spare)
+  local measured = self.meter and self.meter:cost(level)
+  return measured or self.costs and self.costs:ns(self.decl.levels[level].name, spare)
 end
 
 -- Whether the level changes for what is not a rule's: then the window ends at once. Also sees to be called again.

@@ -56,6 +56,7 @@ local function engine_of(live, next)
     audit = live.audit and live.audit:follow(next.decl),
   }
   made.claimed = function() live:reconsider() end
+  made.cost_at = live.engine.cost_at
   return made
 end
 
@@ -110,6 +111,7 @@ local function go_on(live, next, flipped, batches, cost, code)
   live.probe:close()
   live.engine, live.probe, live.planned, live.decl = next.engine, next.probe, next.planned, next.decl
   live.audit = live.engine.audit
+  live.costs = nil -- they were another declaration's
   live.force = { level = next.position, spare = next.spare }
   live:watch_budget()
   live:remember_anew()

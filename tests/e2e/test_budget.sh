@@ -122,6 +122,8 @@ quiet
 end capped
 assert_eq 'deep calm deep' "$(json "$OUT/capped" 'select(.event == "transition") | .to' | head -n 3 | xargs)" 'the levels'
 assert_eq budget "$(json "$OUT/capped" 'select(.event == "transition") | .capped_by[]' | head -n 1)" 'who caps the level'
+assert_eq true "$(json "$OUT/capped" "select(.event == \"transition\" and .from == \"deep\") |
+	.cost_before > $limit and .cost_after < $limit" | head -n 1)" 'what packets cost at the level left, and at the one entered'
 assert_match 'because deep held by some, capped at calm by budget' "$("$PERILUNE" explain "$OUT/capped.log")" 'the story of it'
 
 # The same for its share of a core, which is of packets a second, not of those in a burst.

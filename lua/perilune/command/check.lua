@@ -12,8 +12,8 @@ local session = require "perilune.session"
 local show = require "perilune.repl.show"
 
 local check = {
-  usage = "perilune check (POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--source] [--no-cost] [--record FILE] [--json] "
-    .. "[--trusted]",
+  usage = "perilune check (POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--source] [--no-cost] [--record FILE] "
+    .. "[--json] [--trusted]",
   summary = "compile and verify every level of a policy; attach nothing",
   options = { ["-e"] = "eval", eval = "policy",
     set = "pairs", source = "flag", ["no-cost"] = "flag", record = "text", json = "flag", trusted = "flag" },

@@ -12,11 +12,11 @@ local watch = require "perilune.watch"
 
 local run = {
   usage = "perilune run ([NAME=]POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "
-    .. "[--audit FILE] [--watch] [--pin [--upgrade]] [--trusted]",
+    .. "[--audit FILE] [--costs FILE] [--watch] [--pin [--upgrade]] [--trusted]",
   summary = "attach a policy and watch; a live view on a terminal, plain lines elsewhere",
   options = { ["-e"] = "eval", eval = "policy", set = "pairs", ["for"] = "text", json = "flag", ["dry-run"] = "flag",
-    audit = "text", watch = "flag", pin = "flag", upgrade = "flag", trusted = "flag", host = "text", site = "text",
-    parent = "text", channel = "flag" },
+    audit = "text", costs = "text", watch = "flag", pin = "flag", upgrade = "flag", trusted = "flag", host = "text",
+    site = "text", parent = "text", channel = "flag" },
   help = [[
 Compiles and verifies every level of the policy, attaches it, and goes on until Ctrl-C. Everything is
 detached at the end.
@@ -31,6 +31,8 @@ one file can run twice. A value set goes to every policy that declares such an o
   --dry-run         evaluates the rules, but stays at the base level and takes no action
   --audit FILE      appends all that decides to FILE, for perilune explain; of several policies each to a file
                     of its name in the directory FILE
+  --costs FILE      what levels cost, of perilune check --record: told with changes of level as long as the budget has
+                    not measured it
   --host, --site    labels that every event has, with --json
   --watch           loads the policy anew when its file or its modules change, without losing a packet; what is wrong
                     leaves the old one running
@@ -91,12 +93,15 @@ function run.run(parsed, context)
   local audit
   audit, message, code = session.audit(parsed, decl)
   if message then return context.fail(message, code) end
+  local costs
+  costs, message = session.costs(parsed, decl)
+  if message then return context.fail(message) end
   local sink = far or session.sink(parsed)
   local watching, loader
   return session.drive(function(finished)
     local driver = live.new {
       decl = decl, share = context.share, sink = sink, interfaces = interfaces, dry_run = parsed["dry-run"],
-      seconds = seconds, audit = audit, pin = parsed.pin and context.version, upgrade = parsed.upgrade,
+      seconds = seconds, audit = audit, costs = costs, pin = parsed.pin and context.version, upgrade = parsed.upgrade,
       finished = function(...)
         if watching then watching:close() end
         loader:close()
