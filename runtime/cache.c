@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache_digest.h"
 #include "file.h"
 
 /*
@@ -68,41 +69,6 @@ static void digest_of(const void *bytes, size_t len, unsigned char out[DIGEST])
 	SHA256_Final(out, &sha);
 }
 
-/* O_NONBLOCK, so that a pipe in a file's place does not hold us up. */
-static int open_regular(const char *path, struct stat *st)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err;
-
-	if (fd < 0)
-		return -errno;
-	err = fstat(fd, st) ? -errno : S_ISREG(st->st_mode) ? 0 : -EINVAL;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	return fd;
-}
-
-static int digest_file(const char *path, unsigned char out[DIGEST])
-{
-	unsigned char chunk[16384];
-	struct stat st;
-	SHA256_CTX sha;
-	ssize_t len;
-	int fd = open_regular(path, &st), err = 0;
-
-	if (fd < 0)
-		return fd;
-	SHA256_Init(&sha);
-	while ((len = read(fd, chunk, sizeof(chunk))) > 0)
-		SHA256_Update(&sha, chunk, (size_t)len);
-	if (len < 0)
-		err = -errno;
-	SHA256_Final(out, &sha);
-	close(fd);
-	return err;
-}
-
 /* Our own file only: others must not choose what we load into the kernel. Notes that it was used. */
 static int read_own(const char *path, struct buf *out)
 {
@@ -135,7 +101,7 @@ static int check_headers(struct cursor *c)
 			return -EBADMSG;
 		memcpy(path, name, len);
 		path[len] = '\0';
-		if (digest_file(path, now) || memcmp(now, then, DIGEST) != 0)
+		if (cache_digest__file(path, now) || memcmp(now, then, DIGEST) != 0)
 			return -ESTALE;
 	}
 	return 0;
@@ -209,7 +175,7 @@ static int make_file(const char *key, const char *const *headers, const void *ob
 	if (!err)
 		err = put_u64(file, count);
 	for (uint64_t i = 0; i < count && !err; i++) {
-		err = digest_file(headers[i], digest);
+		err = cache_digest__file(headers[i], digest);
 		if (!err)
 			err = put_u64(file, strlen(headers[i]));
 		if (!err)

@@ -9,6 +9,7 @@
 
 #include "bench.h"
 #include "bench_child.h"
+#include "bench_inject.h"
 #include "lua_batch.h"
 #include "lua_bench_net.h"
 #include "lua_bench_prog.h"
@@ -212,6 +213,21 @@ static int child(lua_State *L)
 	return 2;
 }
 
+static int bare(lua_State *L)
+{
+	size_t len;
+	const char *object = luaL_checklstring(L, 1, &len);
+	struct error error = {0};
+	uint64_t ns = 0;
+	int err = bench_inject__bare(object, len, luaL_checkstring(L, 2), luaL_checkint(L, 3), &ns,
+				     &error);
+
+	if (err)
+		return lua_vm__fail(L, err, &error);
+	lua_pushnumber(L, (double)ns / 1e9);
+	return 1;
+}
+
 static int self(lua_State *L)
 {
 	char path[PATH_MAX];
@@ -258,6 +274,7 @@ int luaopen_perilune_core_bench(lua_State *L)
 	static const luaL_Reg functions[] = {{"table", new_table},
 					     {"child", child},
 					     {"self", self},
+					     {"bare", bare},
 					     {NULL, NULL}};
 
 	make_type(L, TYPE, methods);

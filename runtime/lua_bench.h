@@ -11,6 +11,7 @@
  * - t:id() → the map's id, 0 when it is not known
  * - t:close()
  * - child{ program, argument, … } → seconds, kilobytes at most | nil, message, code: runs it, output thrown away (bench_child.h)
+ * - bare(object, program, ifindex) → seconds | nil, message, code: libbpf's open, load and attach, and nothing else (bench_inject.h)
  * - self() → the path of the program that is running
  * - net() and program(): lua_bench_net.h, lua_bench_prog.h
  *

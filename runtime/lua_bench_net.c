@@ -2,6 +2,7 @@
 #include "lua_bench_net.h"
 
 #include <lauxlib.h>
+#include <net/if.h>
 #include <string.h>
 
 #include "bench_load.h"
@@ -37,6 +38,14 @@ static struct lua_bench_net *check(lua_State *L)
 static int net_interface(lua_State *L)
 {
 	lua_pushinteger(L, bench_net__ifindex(check(L)->net));
+	return 1;
+}
+
+static int net_name(lua_State *L)
+{
+	char name[IF_NAMESIZE] = "";
+
+	lua_pushstring(L, if_indextoname((unsigned int)bench_net__ifindex(check(L)->net), name));
 	return 1;
 }
 
@@ -98,8 +107,13 @@ static int net_gc(lua_State *L)
 void lua_bench_net__add(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"interface", net_interface}, {"send", net_send}, {"load", net_load},
-		{"unload", net_unload},	      {"__gc", net_gc},	  {NULL, NULL},
+		{"interface", net_interface},
+		{"name", net_name},
+		{"send", net_send},
+		{"load", net_load},
+		{"unload", net_unload},
+		{"__gc", net_gc},
+		{NULL, NULL},
 	};
 
 	luaL_newmetatable(L, TYPE);

@@ -4,6 +4,7 @@
  * (bench_net.h); before anything runs on a worker.
  *
  * - n:interface() → the index of the interface that packets come in on
+ * - n:name() → its name
  * - n:send(count) → true | nil, message, code: so many packets, each from another source
  * - n:load{ packets =, marked =, milliseconds = } → true | nil, message, code: sends on all CPUs (bench_load.h) until
  * - n:unload() → how many packets that were

@@ -153,3 +153,19 @@ for line in lines:
     assert 0 < line["least_ms"] <= line["ms"] <= line["most_ms"], line
 assert abs(lines[1]["ratio"] - lines[1]["ms"] / lines[0]["ms"]) < 1e-3, lines
 END
+
+# Injecting what was made for Dynmon: every way is measured, and what is said of them adds up.
+timeout 300 "$PERILUNE" bench inject --json >"$OUT/inject"
+"${PYTHON:-/usr/bin/python3}" - "$OUT/inject" <<'END'
+import json, sys
+
+lines = [json.loads(line) for line in open(sys.argv[1])]
+ms = {line["way"]: line["ms"] for line in lines if line["kind"] == "measurement"}
+assert set(ms) == {"bare", "cached", "clang", "cold"}, lines
+for line in lines:
+    assert line["bench"] == "inject", line
+    assert line["kind"] == "ratio" or 0 < line["least_ms"] <= line["ms"] <= line["most_ms"], line
+ratios = {line["name"]: line["value"] for line in lines if line["kind"] == "ratio"}
+assert abs(ratios["cached:bare_more_ms"] - (ms["cached"] - ms["bare"])) < 0.01 * ms["cached"], lines
+assert abs(ratios["cold:clang"] - (ms["cold"] - ms["bare"]) / ms["clang"]) < 0.01 * ratios["cold:clang"], lines
+END

@@ -15,8 +15,8 @@ local words = require "perilune.words"
 
 local build = {}
 
--- Other people's code: what perilune itself may not do are warnings here, and a call of what is not declared an error.
-local ARGUMENTS = { "-Wno-error", "-Wno-error=int-conversion", "-Wno-error=incompatible-pointer-types",
+--- Other people's code: what perilune itself may not do are warnings here, and a call of what is not declared an error.
+build.ARGUMENTS = { "-Wno-error", "-Wno-error=int-conversion", "-Wno-error=incompatible-pointer-types",
   "-Wno-unused-parameter", "-Wno-unused-variable", "-Wno-unused-function", "-Werror=implicit-function-declaration" }
 
 --- The hook, the mode and the context of a path's program.
@@ -94,7 +94,7 @@ local function open(await, side, path, options, shared)
   if not done then steps.raise(message, "EINVAL") end
   local object, info = await(function(finished)
     return compile.start({ name = ("<dynmon %s>"):format(options.name), source = done.source,
-      args = { "-I" .. options.share .. "/bpf", unpack(ARGUMENTS) } },
+      args = { "-I" .. options.share .. "/bpf", unpack(build.ARGUMENTS) } },
       function(bytes, what, code)
         if not bytes then return finished(nil, what, code == "ECANCELED" and code or "EINVAL") end
         finished(bytes, what)

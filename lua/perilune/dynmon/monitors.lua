@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- The daemon's monitors by name, and the interfaces that they may be attached to.
-local links = require "perilune.core.links"
+local kernel = require "perilune.core.kernel"
 local monitor = require "perilune.dynmon.monitor"
 local words = require "perilune.words"
 
@@ -53,22 +53,11 @@ function Monitors:delete(name, done)
   done(nil, message, code)
 end
 
---- The interface of this name: done({ index, name }) | done(nil, message, code)
-function Monitors:interface(name, done)
-  local known, message, code = links.open { changed = function() end }
-  if not known then return done(nil, message, code) end
-  local started
-  started, message, code = known:list(function(list, why, failure)
-    known:close()
-    if not list then return done(nil, why, failure) end
-    local names = {}
-    for i, link in ipairs(list) do
-      if link.name == name then return done { index = link.index, name = name } end
-      names[i] = link.name
-    end
-    done(nil, ("there is no interface %s (%s)"):format(name, words.suggest(name, names)), "ENODEV")
-  end)
-  if not started then done(nil, message, code) end
+--- The interface of this name: { index, name } | nil, message, code
+function Monitors.interface(_, name)
+  local found, message, code = kernel.interface(name)
+  if not found then return nil, message, code end
+  return { index = found.index, name = found.name }
 end
 
 function Monitors:tick(now)

@@ -205,13 +205,12 @@ add {
     local port = cube and member(call, "port")
     local one = port and monitor_of(call, cube)
     if not one then return end
-    call.context.monitors:interface(port, call:guard(function(interface, message, code)
-      if not interface then return refuse(call, message, code) end
-      attempt(call, function(done) return one:attach(interface, done) end, function()
-        call.context.log:info("monitor attached", { monitor = cube, iface = port, by = call.who.name })
-        nothing(call)
-      end)
-    end))
+    local interface, message, code = call.context.monitors:interface(port)
+    if not interface then return refuse(call, message, code) end
+    attempt(call, function(done) return one:attach(interface, done) end, function()
+      call.context.log:info("monitor attached", { monitor = cube, iface = port, by = call.who.name })
+      nothing(call)
+    end)
   end,
 }
 
