@@ -12,6 +12,7 @@ local child = require "perilune.core.child"
 local loop = require "perilune.core.loop"
 local notification = require "perilune.notification"
 local notify = require "perilune.notify"
+local sameness = require "perilune.sameness"
 local units = require "perilune.units"
 
 local deliver = {}
@@ -217,12 +218,25 @@ end
 
 -- ------------------------------------------------------------------------------------------------ all of a policy's
 
---- `decl`: a policy's declaration; `emit`: function(event). nil when it has no receivers.
-function deliver.new(decl, emit)
+-- The sender of another declaration's receiver that means the same, which comes over with all that waits; nil.
+local function take_sender(self, before, receiver)
+  local sender = before and before.senders[receiver.name]
+  if not sender or not sameness.equal(sender.receiver, receiver) then return nil end
+  before.senders[receiver.name] = nil
+  for i, one in ipairs(before.list) do
+    if one == sender then table.remove(before.list, i) break end
+  end
+  sender.owner, sender.receiver = self, receiver
+  return sender
+end
+
+--- `decl`: a policy's declaration; `emit`: function(event). `before`, if there is one: of the declaration that this one
+--- takes the place of; receivers that mean the same go on. nil when it has no receivers.
+function deliver.new(decl, emit, before)
   if #(decl.receivers or {}) == 0 then return nil end
   local self = setmetatable({ policy = decl.name, emit = emit, host = host_name(), senders = {}, list = {} }, Deliver)
   for i, receiver in ipairs(decl.receivers) do
-    local sender = new_sender(receiver, self)
+    local sender = take_sender(self, before, receiver) or new_sender(receiver, self)
     self.list[i], self.senders[receiver.name] = sender, sender
   end
   return self

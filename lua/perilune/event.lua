@@ -221,7 +221,7 @@ event.fields = {
     { "packets", "count", "packets", "in the file" },
     { "bytes", "count", "bytes", "of the file, without its statistics" },
     { "lost", "count", "packets", "that found no room in the ring meanwhile, of this and other captures" },
-    { "why", { "packets", "bytes", "time", "error", "cleared" }, nil, "what ended it" },
+    { "why", { "packets", "bytes", "time", "error", "cleared", "reload" }, nil, "what ended it" },
   },
   delivery = {
     { "receiver", "text", nil, "who was told" },

@@ -11,11 +11,21 @@ Performers.__index = Performers
 
 --- `by_kind`: kind → performer.
 function performers.new(by_kind)
-  return setmetatable({ by_kind = by_kind }, Performers)
+  return setmetatable({ by_kind = by_kind, leaving = {} }, Performers)
 end
 
 --- Whether somebody does what acts of this kind want.
 function Performers:can(kind) return self.by_kind[kind] ~= nil end
+
+--- From now on acts of this kind are performed by another, or by nobody (nil). Who did so until now has `seconds` to
+--- come to an end.
+function Performers:become(kind, performer, seconds)
+  local before = self.by_kind[kind]
+  self.by_kind[kind] = performer
+  if not before then return end
+  self.leaving[before] = true
+  before:close(seconds, function() self.leaving[before] = nil end)
+end
 
 --- An act begins or ends: action as decide.lua hands it out; wall: when, µs.
 function Performers:perform(action, wall)
@@ -42,6 +52,7 @@ end
 
 --- Ends all at once.
 function Performers:finish()
+  for performer in pairs(self.leaving) do performer:finish() end
   for _, performer in pairs(self.by_kind) do performer:finish() end
 end
 

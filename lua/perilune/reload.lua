@@ -12,6 +12,7 @@ local build = require "perilune.build"
 local calls = require "perilune.calls"
 local engine = require "perilune.engine"
 local loop = require "perilune.core.loop"
+local outside = require "perilune.reload_outside"
 local sameness = require "perilune.sameness"
 
 local reload = {}
@@ -23,12 +24,10 @@ local function obstacle(live, decl)
   if live.pinned then return "it is pinned", "ENOTSUP" end
   if decl.name ~= live.decl.name then return ("it is called %s now"):format(decl.name), "ENOTSUP" end
   if not sameness.equal(decl.attach, live.decl.attach) then return "attach is another", "ENOTSUP" end
-  if not sameness.equal(decl.receivers, live.decl.receivers) then return "its receivers are others", "ENOTSUP" end
   for _, one in ipairs { decl, live.decl } do
     for _, set in ipairs(one.sets) do
       if set.export then return ('set "%s" is exported'):format(set.name), "ENOTSUP" end
     end
-    if one.taps then return "it captures packets", "ENOTSUP" end
   end
 end
 
@@ -88,6 +87,7 @@ end
 local function give_up(live, next, message, code)
   if live.trips then live.trips:close() end
   live.trips = next.trips
+  outside.give_up(next)
   next.probe:close()
   live.next, live.draining = nil, false
   next.done(nil, message, code)
@@ -107,10 +107,11 @@ local function go_on(live, next, flipped, batches, cost, code)
   end
   live.engine:close("reload", flipped.wall, flipped.mono, batches, cost)
   succeed(live, next, flipped.wall, flipped.mono)
+  live.engine, live.audit = next.engine, next.engine.audit
+  outside.become(live, next)
   if next.trips then next.trips:close() end
   live.probe:close()
-  live.engine, live.probe, live.planned, live.decl = next.engine, next.probe, next.planned, next.decl
-  live.audit = live.engine.audit
+  live.probe, live.planned, live.decl = next.probe, next.planned, next.decl
   live.costs = nil -- they were another declaration's
   live.force = { level = next.position, spare = next.spare }
   live:watch_budget()
@@ -160,6 +161,7 @@ function reload.swap(live)
   next.probe:drain_now {}
   next.trips, live.trips, live.waiting = live.trips, nil, {}
   local ok, message, code = live:listen(next.probe, next.decl)
+  if ok then ok, message, code = outside.prepare(live, next) end
   if not ok then return give_up(live, next, message, code) end
   live.attachments:take_over(next.probe, next.planned.roots, function(taken, why, failure)
     if not taken then return give_up(live, next, why, failure) end

@@ -66,22 +66,15 @@ local function by_name(list)
   return map
 end
 
--- Acts that go on in what belongs to one loaded probe.
-local function captures(rule)
-  for _, act in ipairs(rule.act or {}) do
-    if act.kind == "capture" then return true end
-  end
-  return false
-end
-
 local function same_rule(a, b, old, new)
-  if not sameness.equal(a, b) or captures(a) then return false end
+  if not sameness.equal(a, b) then return false end
   local before, after = by_name(old.probes), by_name(new.probes)
   for _, name in ipairs(a.probes or {}) do
     if not sameness.equal(before[name], after[name]) then return false end
   end
+  before, after = by_name(old.receivers), by_name(new.receivers)
   for _, act in ipairs(a.act or {}) do
-    if act.kind == "notify" and not sameness.equal(old.receivers, new.receivers) then return false end
+    if act.kind == "notify" and not sameness.equal(before[act.receiver], after[act.receiver]) then return false end
   end
   return true
 end

@@ -57,7 +57,7 @@ local function begin(self, action, wall)
       return nil, message, code
     end
   end
-  return { slot = slot, path = path, rule = action.rule, key = action.key, start = wall,
+  return { slot = slot, path = path, action = action, rule = action.rule, key = action.key, start = wall,
     due = wall + what.seconds * 1e6, id = id_of(action) }
 end
 
@@ -88,6 +88,35 @@ function Tapper:perform(action, wall)
     self.failed[action.rule] = code
     self.emit({ event = "error", rule = action.rule, message = "capture: " .. message,
       hint = "this is not reported again for the rule until it can capture" }, wall)
+  end
+end
+
+--- The policy is loaded anew, and another captures from now on: what goes on ends here. Returns the actions that it is
+--- to begin, of rules in `kept` (a set of names), with acts as `decl` has them.
+function Tapper:hand_over(decl, kept, wall)
+  local list, rules = {}, {}
+  for _, rule in ipairs(decl.rules) do rules[rule.name] = rule end
+  for _, capture in ipairs(self.order) do
+    if self.going[capture.id] == capture then
+      finish(self, capture, wall, "reload")
+      local action, what = capture.action, nil
+      for i, act in ipairs(kept[capture.rule] and rules[capture.rule].act or {}) do
+        if self:act_at(capture.rule, i) == action.what then what = act end
+      end
+      if what then
+        list[#list + 1] = { act = action.act, what = what, rule = action.rule, key = action.key, undo = false,
+          reason = action.reason }
+      end
+    end
+  end
+  self.order = {}
+  return list
+end
+
+-- An act of a rule, by its place.
+function Tapper:act_at(name, i)
+  for _, rule in ipairs(self.decl.rules) do
+    if rule.name == name then return rule.act[i] end
   end
 end
 
