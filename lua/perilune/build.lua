@@ -75,6 +75,11 @@ function build.plan(decl, options)
   })
 end
 
+--- What the compiler is asked for a plan.
+function build.request(decl, planned)
+  return { name = planner.name(decl), source = planned.source, args = planned.args }
+end
+
 --- For the engine: who enters and leaves sets that limit a probe's programs.
 function build.scope(probe)
   return function(set, member, present) return probe:member(planner.scope_map(set), member, present) end
@@ -88,11 +93,10 @@ function build.compile(decl, options, done)
     done(nil, message, "EINVAL")
     return { cancel = function() end }
   end
-  return objects.start({ name = planner.name(decl), source = planned.source, args = planned.args },
-    function(object, info, code)
-      if not object then return done(nil, info, code) end
-      done(object, { planned = planned, cached = info.cached, seconds = info.seconds })
-    end)
+  return objects.start(build.request(decl, planned), function(object, info, code)
+    if not object then return done(nil, info, code) end
+    done(object, { planned = planned, cached = info.cached, seconds = info.seconds })
+  end, decl.bundle)
 end
 
 --- Compiles and loads. `options`: share, replay, exports (exports.lua, when there are any), pinned (pinning.lua, the
@@ -107,6 +111,7 @@ function build.start(decl, options, done)
     return build.compile(decl, with, function(object, info, code)
       if not object then return done(nil, info, code) end
       load(decl, info.planned, object, info, options, function(probe, message, failure)
+        if failure == "ENOEXEC" and calls and decl.bundle then message = decl.bundle:explain(message) end
         if probe or calls or failure == "EPERM" then return done(probe, message, failure) end
         under_way.now = start(true)
       end)

@@ -18,12 +18,12 @@ local function key_of(request, code)
   return table.concat(parts, "\0")
 end
 
---- request: { name, source, args } of plan_probe.alone; code: what source_code.read gave. → { maps, programs,
---- layout(map, index) } | nil, message, code
-function describe.object(request, code)
+--- request: { name, source, args } of plan_probe.alone; code: what source_code.read gave; bundle: of the policy, if it
+--- came in one. → { maps, programs, layout(map, index) } | nil, message, code
+function describe.object(request, code, bundle)
   local key = key_of(request, code)
   if known[key] then return known[key] end
-  local object, message, why = objects.now(request)
+  local object, message, why = objects.now(request, bundle)
   if not object then return nil, message, why end
   local probe
   probe, message, why = core_probe.open(object, request.name)

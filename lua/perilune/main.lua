@@ -13,12 +13,9 @@ local words = require "perilune.words"
 -- cannot; interrupted twice.
 local EXIT = { done = 0, failed = 1, wrong = 2, refused = 3, interrupted = 130 }
 
-local COMMANDS = { "run", "check", "replay", "test", "explain", "templates", "examples", "new", "doctor", "map", "top",
-  "repl", "serve", "status", "events", "level", "reload", "inject", "extract", "token", "unpin", "bench", "manual" }
-
--- Commands of the language of `perilune --help` to come: naming them here keeps their names from being taken
--- for typing errors.
-local LATER = { "build" }
+local COMMANDS = { "run", "check", "replay", "test", "build", "explain", "templates", "examples", "new", "doctor",
+  "map", "top", "repl", "serve", "status", "events", "level", "reload", "inject", "extract", "token", "unpin", "bench",
+  "manual" }
 
 -- Exit status by the errno name that came with a failure of the work; any other is 1. EINVAL is clang's word
 -- on a policy's or template's code, ENOEXEC the verifier's.
@@ -97,11 +94,6 @@ local function command_help(command, context, parsed)
 end
 
 local function unknown(name, context)
-  for _, later in ipairs(LATER) do
-    if name == later then
-      return context.fail(("%s is not built yet (see perilune --help for what is)"):format(name))
-    end
-  end
   return context.fail(("there is no command %s (%s)"):format(name, words.suggest(name, COMMANDS)))
 end
 

@@ -47,14 +47,14 @@ local function prepare(spec, options_only)
   local known = language.words(context)
   -- Modules lie beside the file even when its text was given.
   local box = sandbox.new { file = spec.file or file, words = known, say = spec.say,
-    trusted = spec.trusted }
+    trusted = spec.trusted, files = spec.files }
   return context, box, text, spec.file or file
 end
 
 local function run(spec, options_only)
   local context, box, text, file = prepare(spec, options_only)
   if not context then return nil, box end
-  spec.sources = box.sources
+  spec.sources = spec.bundle and { spec.bundle.path } or box.sources
   local decl, message = box:run(function()
     local value = box:compile(text, file)()
     if form.kind_of(value) ~= "policy" or select(2, form.kind_of(value)) then not_a_policy(value, file) end
@@ -62,7 +62,7 @@ local function run(spec, options_only)
     if context.undescribed then return { name = value.name, requests = context.undescribed } end
     local decl = check.declare(value, file, context.options)
     decl.trusted = spec.trusted or false
-    decl.sources = box.sources
+    decl.sources, decl.bundle = spec.sources, spec.bundle
     return decl
   end)
   if not decl then return nil, message, context end

@@ -169,17 +169,17 @@ end
 local Box = {}
 Box.__index = Box
 
--- spec: file (path, for messages and modules), words (name → value),
--- say (function(text), what print writes to; standard error by default, as standard output may carry JSON), trusted
--- (all of Lua is there, and require loads its modules too), variables (a table: what a session sets is kept there;
--- without it nothing can be set). box.sources: the files it was asked to read so far, those that are missing or wrong
+-- spec: file (path, for messages and modules), words (name → value), say (function(text), what print writes to;
+-- standard error by default, as standard output may carry JSON), trusted (all of Lua is there, and require loads its
+-- modules too), variables (a table: what a session sets is kept there; without it nothing can be set), files (path →
+-- text: the only ones there are). box.sources: the files it was asked to read so far, those that are missing or wrong
 -- among them.
 function sandbox.new(spec)
   local lua = spec.trusted and whole_lua or plain_lua
   local known = lua(spec.say or function(text) io.stderr:write(text) end)
   for name, value in pairs(spec.words) do known[name] = value end
   local box = setmetatable({ file = spec.file, files = {}, texts = {}, modules = {}, sources = { spec.file },
-    trusted = spec.trusted }, Box)
+    held = spec.files, trusted = spec.trusted }, Box)
   known.require = function(name) return box:module(name) end
   box.environment = setmetatable({}, guard(known, spec.variables))
   boxes[box.environment] = box
@@ -205,6 +205,13 @@ function Box:compile(text, file)
   return chunk
 end
 
+function Box:read(path)
+  if not self.held then return sandbox.read(path) end
+  local text = self.held[path]
+  if text then return text end
+  return nil, "it is not in the bundle", "build it anew"
+end
+
 -- A file that the policy names, in `dir` (the policy's own when nil): its text and path | nil, message, remedy. As with
 -- require, only what lies beside the policy or below; a policy that is trusted may name any.
 function Box:beside(name, dir)
@@ -217,7 +224,7 @@ function Box:beside(name, dir)
   end
   local path = name:find "^/" and name or own .. name
   self.sources[#self.sources + 1] = path
-  local text, message, remedy = sandbox.read(path)
+  local text, message, remedy = self:read(path)
   if not text then return nil, ("%s: %s"):format(path, message), remedy end
   return text, path
 end
@@ -241,7 +248,7 @@ function Box:module(name)
   end
   if loaded ~= nil then return loaded end
   local path = (self.file:match("^(.*/)") or "") .. name:gsub("%.", "/") .. ".lua"
-  local text, message, remedy = sandbox.read(path)
+  local text, message, remedy = self:read(path)
   if not text and self.trusted then
     local found, value = pcall(require, name)
     if found then return value end

@@ -3,7 +3,9 @@
 -- ending on signals.
 local audit = require "perilune.audit"
 local audit_file = require "perilune.audit_file"
+local bundle = require "perilune.bundle"
 local costs = require "perilune.costs"
+local describe = require "perilune.describe"
 local files = require "perilune.core.files"
 local interfaces = require "perilune.interfaces"
 local kernel = require "perilune.core.kernel"
@@ -34,6 +36,20 @@ function session.name_and_file(word)
   return name, file
 end
 
+-- What policy.load wants to know of a file: of a bundle, also what it holds. nil, message, code for one that does not
+-- fit.
+local function file_spec(path, context)
+  if not bundle.is(path) then return { file = path } end
+  local opened, message, code = bundle.open(path)
+  if not opened then return nil, message, code end
+  local fits
+  fits, message, code = opened:fits(context, files.list)
+  if not fits then return nil, message, code end
+  local spec = opened:spec()
+  function spec.describe(request, own) return describe.object(request, own, opened) end
+  return spec
+end
+
 --- What policy.load wants to know of a policy that the command line names, as a file or as -e 'LUA'; nil, message.
 --- `unseen`: whether there is such a file is not looked at.
 function session.spec(word, parsed, context, unseen)
@@ -43,9 +59,13 @@ function session.spec(word, parsed, context, unseen)
     local ok, message = unseen, nil
     if not ok then ok, message = check_path(path) end
     if not ok then return nil, message end
-    spec = { file = path, as = name }
+    local code
+    spec, message, code = file_spec(path, context)
+    if not spec then return nil, message, code end
+    spec.as = name
   end
-  spec.set, spec.templates, spec.trusted = parsed.set or {}, context.templates, parsed.trusted
+  spec.set = spec.bundle and spec.bundle:set(parsed.set) or parsed.set or {}
+  spec.templates, spec.trusted = context.templates, parsed.trusted
   return spec
 end
 

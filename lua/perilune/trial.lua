@@ -164,7 +164,7 @@ function trial.start(load, spec, lull, done)
     release()
     local seconds, found, failure = judge(child, spec, ...)
     if not seconds then return done(nil, found, failure) end
-    cancel = compile(found, unless_over(function() lull(seconds, unless_over(here)) end))
+    cancel = compile(spec.bundle and {} or found, unless_over(function() lull(seconds, unless_over(here)) end))
   end
   limit = loop.timer(function() answered(nil, "no answer in time", "ETIME") end)
   limit:start(loop.now() + limits.load.patience)

@@ -25,7 +25,7 @@ wrong 2 'no interface ethx.*interfaces: ' run "$EXAMPLES/packet_counter.lua" --s
 wrong 2 'did you mean "iface"' run "$EXAMPLES/packet_counter.lua" --set ifac=vb
 wrong 2 'did you mean "run"' runn
 wrong 2 'did you mean "json"' run "$EXAMPLES/packet_counter.lua" --jsn
-wrong 2 'not built yet' build
+wrong 2 'build needs a policy and where to write it' build
 wrong 2 'absent.lua: No such file' run absent.lua
 wrong 2 'a directory, not a policy' run "$here"
 wrong 2 'like --for 10s' run "$EXAMPLES/packet_counter.lua" --set iface=vb --for soon

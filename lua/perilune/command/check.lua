@@ -73,8 +73,9 @@ local function headroom(cost) return 1 - cost.verified / level_cost.VERIFIER_MOS
 local function report_text(decl, found, context)
   local names = {}
   for i, level in ipairs(decl.levels) do names[i] = level.name end
+  local from = decl.bundle and " (in the bundle)" or found.cached and " (cached)" or ""
   context.out(("%s: %s: level%s %s: compiled in %.0f ms%s, %s"):format(decl.file, decl.name, #names == 1 and "" or "s",
-    table.concat(names, ", "), found.seconds * 1000, found.cached and " (cached)" or "",
+    table.concat(names, ", "), found.seconds * 1000, from,
     found.verified and "verified" or "not verified (needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"))
   report_metrics(decl, context)
   if not found.costs then return end
@@ -116,7 +117,8 @@ local function check_one(decl, parsed, context)
   end
   local status = session.drive(function(finished) return checker(decl, context, found, finished) end, context)
   if status ~= context.exit.done or not found.seconds then return status end
-  if found.verified and not parsed["no-cost"] then
+  -- Each level by itself would have to be compiled, and a bundle runs where nothing can be.
+  if found.verified and not parsed["no-cost"] and not decl.bundle then
     local message, code, ended
     found.costs, message, code, ended = level_cost.measure(decl, context, parsed.record ~= nil)
     if not found.costs then return ended or context.broke(message, code) end
