@@ -16,6 +16,7 @@ local words = {
 }
 
 files["examples"] = { read_globals = words }
+files["packaging"] = { read_globals = { "daemon", "policy" } } -- the language of configurations
 files["tests/lua/policies"] = { read_globals = words }
 files["tests/**/*.policy.lua"] = { read_globals = words }
 files["tests/e2e"] = { read_globals = words }

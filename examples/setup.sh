@@ -19,7 +19,7 @@ RUN='cmake>=3.25 ninja-build gcc libc6-dev pkg-config clang-19 libbpf-dev>=1.3 l
 TEST='libcmocka-dev luajit lua-busted lua-check clang-format-19 clang-tidy-19 shellcheck
 	bpftool>=7.3 tshark tcpdump iperf3 netsniff-ng ethtool jq nfdump python3 python3-jsonschema
 	prometheus python3-prometheus-client wrk
-	procps tmux groff-base openssl bpftrace'
+	procps tmux groff-base openssl bpftrace systemd'
 
 LOCK_SECONDS=300 # how long another apt is waited for
 

@@ -28,8 +28,9 @@
 #include "lua_pins.h"
 #include "lua_probe.h"
 #include "lua_secret.h"
-#include "lua_store.h"
+#include "lua_service.h"
 #include "lua_socket.h"
+#include "lua_store.h"
 #include "lua_stream.h"
 #include "lua_tap.h"
 #include "lua_term.h"
@@ -85,6 +86,7 @@ static const luaL_Reg core_modules[] = {
 	{"perilune.core.probe", luaopen_perilune_core_probe},
 	{"perilune.core.store", luaopen_perilune_core_store},
 	{"perilune.core.secret", luaopen_perilune_core_secret},
+	{"perilune.core.service", luaopen_perilune_core_service},
 	{"perilune.core.socket", luaopen_perilune_core_socket},
 	{"perilune.core.stream", luaopen_perilune_core_stream},
 	{"perilune.core.tap", luaopen_perilune_core_tap},

@@ -88,16 +88,16 @@ class UnixConnection(http.client.HTTPConnection):
 class Daemon:
     """perilune serve, with everything of its own in one directory."""
 
-    def __init__(self, world, *words, name="daemon", wait=True, env=None):
+    def __init__(self, world, *words, name="daemon", wait=True, env=None, before=()):
         self.world, self.socket = world, world.path(name + ".sock")
         self.log_path, self.words = world.path(name + ".log"), words
         # At the end, so that what a restart tells is told from what was before.
         self.log = open(self.log_path, "ab")
         self.begin = self.log.tell()
-        here = dict(os.environ, PERILUNE_STATE=world.path("state"), **(env or {}))
+        here = dict(os.environ, **dict({"PERILUNE_STATE": world.path("state")}, **(env or {})))
         listen = [] if any(word.startswith("--listen") or word.startswith("--config") for word in words) else \
             ["--listen", "unix:" + self.socket]
-        self.process = subprocess.Popen(["ip", "netns", "exec", world.netns, PERILUNE, "serve", "--log", "debug:json", *listen, *words],
+        self.process = subprocess.Popen(["ip", "netns", "exec", world.netns, *before, PERILUNE, "serve", "--log", "debug:json", *listen, *words],
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=here)
         world.daemons.append(self)
         if wait:

@@ -57,7 +57,7 @@ licence() {
 	*) echo 'Apache-2.0' ;;
 	esac
 }
-find CMakeLists.txt cmake runtime bpf lua templates examples tests .ci -type f \( -name '*.[ch]' -o -name '*.lua' \
+find CMakeLists.txt cmake runtime bpf lua templates examples packaging tests .ci -type f \( -name '*.[ch]' -o -name '*.lua' \
 	-o -name '*.sh' -o -name '*.py' -o -name '*.cmake' -o -name CMakeLists.txt -o -path .ci/run \) >"$list"
 while read -r file; do
 	head -n 2 "$file" | grep -qF "SPDX-License-Identifier: $(licence "$file")" || {

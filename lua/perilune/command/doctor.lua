@@ -12,7 +12,7 @@ local doctor = {
 Tries what perilune uses of the kernel, attaches nothing and leaves nothing behind. For what is absent it says
 what that costs and what to do. Exit status 3 when something is missing that perilune cannot work without.
 
-  --json  prints one object a line: versions, every capability, how maps of each type are read
+  --json  prints one object a line: versions, rights, every capability, how maps of each type are read
           (quiet: a window's, used: while others write, large: of more than 16384 entries), the verdict, pins]],
 }
 
@@ -56,6 +56,18 @@ local function versions(context, capabilities)
   return found
 end
 
+-- What takes CAP_SYS_ADMIN, and is off without it.
+local PRIVILEGED = "run-time statistics (budgets), maps of others by id, other network namespaces"
+
+-- The rights of this process that count here, and what is off for want of one.
+local function rights()
+  local held, now = {}, kernel.effective() or {}
+  for _, name in ipairs { "bpf", "net_admin", "perfmon", "sys_admin" } do
+    if now["cap_" .. name] then held[#held + 1] = "CAP_" .. name:upper() end
+  end
+  return held, not now.cap_sys_admin and PRIVILEGED or nil
+end
+
 -- One line, and whether perilune works here.
 local function verdict(capabilities)
   local missing, absent, permission = {}, {}, nil
@@ -81,6 +93,8 @@ local function print_json(context, capabilities)
   local ways = kernel.map_ways()
   context.out(json_line("versions", versions(context, capabilities),
     { "perilune", "kernel", "machine", "clang", "libbpf", "luajit", "jit", "interface" }))
+  local held, off = rights()
+  context.out(json_line("rights", { held = table.concat(held, " "), off = off }, { "held", "off" }))
   for _, capability in ipairs(capabilities) do
     context.out(json_line("capability", capability,
       { "name", "what", "required", "ok", "code", "detail", "costs", "remedy" }))
@@ -118,7 +132,10 @@ local function print_table(context, capabilities)
 
   context.out(("perilune %s, Linux %s (%s), libbpf %s, LuaJIT %s with its JIT %s"):format(found.perilune,
     found.kernel or "?", found.machine or "?", found.libbpf, found.luajit, found.jit and "on" or "off"))
-  context.out(("clang: %s; default interface: %s\n"):format(found.clang or "none", found.interface or "none"))
+  context.out(("clang: %s; default interface: %s"):format(found.clang or "none", found.interface or "none"))
+  local held, off = rights()
+  context.out(("rights: %s%s\n"):format(#held > 0 and table.concat(held, " ") or "none",
+    off and "; off without CAP_SYS_ADMIN: " .. off or ""))
   for _, capability in ipairs(capabilities) do
     local note = capability.detail or ""
     if denied(capability) then

@@ -19,6 +19,9 @@ The same as SIGHUP to the daemon, with an answer: what is wrong is said, and sta
 local SECONDS = 300 -- policies may have to be compiled
 
 local function tell(value, context)
+  for _, one in ipairs(value.policies or {}) do
+    context.out(("%s: %s"):format(format.clean(one.name), format.clean(one.result)))
+  end
   for _, problem in ipairs(value.problems or {}) do
     for line in (tostring(problem) .. "\n"):gmatch "(.-)\n" do context.err("perilune: " .. format.clean(line)) end
   end

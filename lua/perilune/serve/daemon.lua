@@ -13,6 +13,7 @@ local exporters = require "perilune.serve.exporters"
 local http = require "perilune.core.http"
 local loop = require "perilune.core.loop"
 local monitors = require "perilune.dynmon.monitors"
+local manager = require "perilune.serve.manager"
 local policies = require "perilune.serve.policies"
 local router = require "perilune.serve.router"
 local scrape = require "perilune.serve.scrape"
@@ -119,6 +120,7 @@ function Daemon:tick()
   local now = loop.now()
   self.policies:tick(now)
   self.hub:tick(now)
+  self.manager:tick(now)
   self.monitors:tick(now)
   self.exporters:tick()
   self:consider_records() -- also of policies that are new
@@ -176,7 +178,9 @@ function Daemon:reload(done)
   table.insert(self.reloads, done)
   if #self.reloads > 1 then return end
   local function next()
+    self.manager:reloading()
     reload(self, function(...)
+      self.manager:reloaded()
       table.remove(self.reloads, 1)(...)
       if self.reloads[1] then next() end
     end)
@@ -188,6 +192,7 @@ function Daemon:stop()
   if self.stopping then return end
   self.stopping = true
   self.log:info("stopping", {})
+  self.manager:stopping()
   self.hub:close()
   self.policies:stop(function()
     self.exporters:close()
@@ -213,12 +218,15 @@ function Daemon:run(context)
       self:stop()
     end)
   end
-  local ok, message, code = self:listen()
+  local ok, message, code
+  self.manager, message, code = manager.new { policies = self.policies, log = self.log, now = loop.now }
+  if self.manager then ok, message, code = self:listen() end
   if not ok then
     self.log:error(message, { code = code })
     self:close(handles)
     return context.fail(message, code)
   end
+  self.manager:lay_down()
   for _, member in ipairs(self.settings.members) do self.policies:add(member) end
   self.policies:restore()
   self:tick()
