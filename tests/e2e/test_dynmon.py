@@ -344,6 +344,21 @@ def send_out(count):
             link.send(bytes.fromhex("020000000001" "020000000002" "88b5") + bytes(46))
 
 
+def an_interface_may_come_and_go(world):
+    client = start(world).start(config(path(COUNTER, metric("n", "PKT", swap=True)), path(COUNTER, metric("out", "PKT"))))
+    world.send(4)
+    world.inside("ip", "link", "del", "va")
+    until(lambda: client.daemon.said("a monitor's interface has gone"), "the daemon to notice")
+    equal(([4], "vb"), (client.value("n"), client.shown()["parent"]), "what was counted, and where it belongs")
+    world.inside("ip", "link", "add", "va", "type", "veth", "peer", "name", "vb")
+    for name in "va", "vb":
+        world.inside("ip", "link", "set", name, "arp", "off", "up")
+    until(lambda: client.daemon.said("a monitor's interface is there again"), "it to be attached again")
+    equal(2, attached(world), "programs on the interface")
+    world.send(6)
+    equal([10], client.value("n"), "what was counted in all")
+
+
 def every_mode_counts(world):
     for kind, shown in ("TC", "tc"), ("XDP_SKB", "xdp"), ("XDP_DRV", "xdp"):
         client = start(world)
@@ -506,6 +521,5 @@ if __name__ == "__main__":
     main(injects_again_and_reads_as_dynmons_programs_do, values_of_cpus_are_read_where_they_are, types_are_decoded_as_they_are_declared,
          two_maps_swap_and_names_stay_apart, a_window_under_traffic_is_exact, what_fails_leaves_what_runs,
          no_packet_is_missed_while_code_is_replaced, reading_what_is_no_value_changes_nothing, counters_only_grow,
-         what_is_emptied_is_what_was_read, both_ways_share_a_map, every_mode_counts, the_exposition_is_one, logs_come_out,
-         only_an_admin_injects, reading_leaks_nothing,
-         commands_do_what_the_programs_do)
+         what_is_emptied_is_what_was_read, both_ways_share_a_map, an_interface_may_come_and_go, every_mode_counts, the_exposition_is_one,
+         logs_come_out, only_an_admin_injects, reading_leaks_nothing, commands_do_what_the_programs_do)

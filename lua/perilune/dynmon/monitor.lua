@@ -10,6 +10,7 @@ local dialect = require "perilune.dynmon.dialect"
 local ffi = require "ffi"
 local logs = require "perilune.dynmon.logs"
 local json = require "perilune.json"
+local kernel = require "perilune.core.kernel"
 local loop = require "perilune.core.loop"
 local readings = require "perilune.dynmon.readings"
 local steps = require "perilune.dynmon.steps"
@@ -19,6 +20,7 @@ local Monitor = {}
 Monitor.__index = Monitor
 
 local MOST_WAITING = 64
+local GONE = 0 -- no interface has this index
 local NO_PATHS = { ingress = false, egress = false }
 
 -- How bad a line of pcn_log is, by its level there.
@@ -48,10 +50,11 @@ end
 -- The new set takes the old one's places; what cannot be done is undone.
 local function take_over(self, await, set)
   local old, done_sides = self.set, {}
+  if not self.interface or self.interface.index == GONE then return end
   local ok, failure = pcall(function()
     for _, side in ipairs(configuration.PATHS) do
       local fresh, before = set[side], old[side]
-      if fresh and fresh ~= before and self.interface then
+      if fresh and fresh ~= before then
         if before then
           await(function(done) return fresh.twin:adopt(before.twin, done) end)
         else
@@ -118,26 +121,31 @@ function Monitor:inject(said, done)
   end, done)
 end
 
+-- Every path, or none.
+local function attach_all(self, await, interface)
+  local begun = {}
+  local ok, failure = pcall(function()
+    for _, side in ipairs(configuration.PATHS) do
+      if self.set[side] then
+        attach(self, await, side, self.set[side], interface)
+        begun[#begun + 1] = self.set[side]
+      end
+    end
+  end)
+  if not ok then
+    for _, one in ipairs(begun) do await(function(done) return one.twin:detach(done) end) end
+    error(failure, 0)
+  end
+  self.interface = interface
+end
+
 --- interface: { index, name }
 function Monitor:attach(interface, done)
   return self.queue:add(function(await)
     if self.interface then
       steps.raise(("%s is attached to %s already (detach it first)"):format(self.name, self.interface.name), "EBUSY")
     end
-    local begun = {}
-    local ok, failure = pcall(function()
-      for _, side in ipairs(configuration.PATHS) do
-        if self.set[side] then
-          attach(self, await, side, self.set[side], interface)
-          begun[#begun + 1] = self.set[side]
-        end
-      end
-    end)
-    if not ok then
-      for _, one in ipairs(begun) do await(function(finished) return one.twin:detach(finished) end) end
-      error(failure, 0)
-    end
-    self.interface = interface
+    attach_all(self, await, interface)
     return true
   end, done)
 end
@@ -170,6 +178,30 @@ function Monitor:close(done)
     if not ok then error(failure, 0) end
     return true
   end, done)
+end
+
+-- Interfaces come and go: one that is there again, under its name, is attached to again.
+local function follow(self)
+  local wanted = self.interface
+  local there = kernel.interface(wanted.name)
+  if there and there.index == wanted.index then return end
+  if not there then
+    if wanted.index ~= GONE then
+      self.log:warn("a monitor's interface has gone", { monitor = self.name, iface = wanted.name })
+    end
+    self.interface = { index = GONE, name = wanted.name }
+    return
+  end
+  self.queue:add(function(await)
+    pcall(detach, self, await)
+    self.interface = { index = GONE, name = wanted.name } -- should it fail, it is tried again
+    attach_all(self, await, { index = there.index, name = wanted.name })
+    return true
+  end, function(ok, message)
+    local fields = { monitor = self.name, iface = wanted.name, error = message }
+    if ok then return self.log:info("a monitor's interface is there again", fields) end
+    self.log:warn("a monitor cannot be attached again", fields)
+  end)
 end
 
 -- ---------------------------------------------------------------------------------------------- what it counts
@@ -250,6 +282,7 @@ end
 function Monitor:tick()
   if not self.queue:is_idle() then return end
   self:set_clock()
+  if self.interface then follow(self) end
   local talking = false
   for _, side in ipairs(configuration.PATHS) do
     talking = talking or (self.set[side] ~= nil and #self.set[side].logs > 0)
