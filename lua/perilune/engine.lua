@@ -384,6 +384,8 @@ function Engine:emit_window(closed, views, totals, time)
   self:emit({
     event = "window", seq = closed.seq, level = closed.level.name, start = closed.start, finish = closed.finish,
     seconds = closed.seconds, cut = closed.cut, deepest = closed.deepest and closed.deepest.name,
+    deepest_seconds = closed.deepest and closed.raised
+      and math.min(math.max(0, closed.mono + closed.seconds - closed.raised), closed.seconds),
     packets = totals.packets, skbs = totals.skbs, bytes = totals.bytes,
     loss = loss, not_parsed_by = totals.not_parsed_by, flawed_by = totals.flawed_by,
     directions = totals.directions, cost = cost_of(closed.cost),
@@ -504,10 +506,14 @@ function Engine:reconsider(wall, mono)
 end
 
 --- A trigger has tripped in the kernel: { trigger (from 0), mono (seconds), by (what its counters were in the slice,
---- in their order) }. Its rule fires now. Returns the word to cut the window with, or nil when the level does not
---- change.
+--- in their order), raised (whether it has raised the level) }. Its rule fires now. Returns the word to cut the window
+--- with, or nil when the level does not change.
 function Engine:trip(trip, wall)
   local trigger = self.decl.triggers[trip.trigger + 1]
+  local current = self.current
+  if trip.raised and trip.mono >= current.mono then
+    current.raised = math.min(trip.mono, current.raised or trip.mono)
+  end
   if self.decide:is_firing(trigger.rule) then return nil end
   local sums = {}
   for i, counter in ipairs(trigger.counters) do sums[counter.probe .. "." .. counter.field] = trip.by[i] end

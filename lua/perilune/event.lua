@@ -136,7 +136,10 @@ event.fields = {
     { "seconds", "seconds", "s", "its length" },
     { "cut", { "clock", "trigger", "level", "schedule", "budget", "request", "reload", "adopted", "exit" },
       nil, "what ended it" },
-    { "deepest", "text?", nil, "a trigger may have raised the level up to this one before the window could be ended" },
+    { "deepest", "text?", nil, "the window before was still being read when a trigger raised the level, up to this "
+      .. "one: so this one could not end there, and has what levels counted up to it" },
+    { "deepest_seconds", "seconds?", "s", "for how long, until its end, a level above `level` was in force, if it "
+      .. "is known" },
   }, COUNTS, {
     { "loss", LOSS, nil, "what was not counted where it belongs" },
     { "not_parsed_by", NOT_PARSED_BY, nil, "not_parsed by reason" },

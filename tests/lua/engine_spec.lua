@@ -561,11 +561,14 @@ describe("a trigger that trips", function()
     local self, out = made { text = TEXT }
     assert.is_falsy(self:maps()[4])
     assert.is_true(self:maps(1)[4])
-    trip(self, 0, 1.25, 9, 3)
+    trip(self, 0, 1.20, 9, 3)
+    self:trip({ trigger = 0, mono = 1.2, by = { 9, 3 }, raised = true }, 1200000)
     local closed = simple(20, 9, { { dst = "10.0.0.1", ip_version = 4, packets = 12 } })
     table.insert(closed, 2, fake.new(LOST, { {} }))
     close(self, 0.25, closed, "trigger")
-    assert.same({ "calm", "deep" }, { of(out, "window")[1].level, of(out, "window")[1].deepest })
+    local window = of(out, "window")[1]
+    assert.same({ "calm", "deep" }, { window.level, window.deepest })
+    assert.is_true(math.abs(window.deepest_seconds - 0.05) < 1e-6)
     local probes = {}
     for i, e in ipairs(of(out, "records")) do probes[i] = e.probe end
     assert.same({ "totals", "to" }, probes)
