@@ -38,10 +38,17 @@ local NOT_UNDER = {
   baseline = { baseline = true, spread = true, deviation = true },
 }
 
+-- Why the figure of several windows does not follow from each one's.
+local NOT_ADDED = {
+  quantile = "it would take the rows of them all",
+  entropy = "it would take the rows of them all",
+}
+
 local function check_under(node, kind, part, not_under)
   if not_under[part.kind] then
-    sandbox.fail(node.at, ("%s: there is no %s of a measure with %s"):format(node.text, kind, part.kind),
-      kind == "over" and (part.kind == "quantile" or part.kind == "entropy") and "use :ewma, or a longer window"
+    local why = kind == "over" and NOT_ADDED[part.kind]
+    sandbox.fail(node.at, ("%s: there is no %s of a measure with %s%s"):format(node.text, kind, part.kind,
+      why and ": " .. why or ""), why and "use :ewma of it, or a level whose window is that long"
         or "leave one of them out")
   end
   for _, key in ipairs { "left", "right", "of" } do
