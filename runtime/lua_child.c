@@ -127,8 +127,8 @@ static int core_start(lua_State *L)
 
 static int child_signal(lua_State *L)
 {
-	static const char *const names[] = {"SIGINT", "SIGTERM", "SIGHUP", NULL};
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	static const char *const names[] = {"SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2", NULL};
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR2};
 	struct lua_child *child = luaL_checkudata(L, 1, CHILD_TYPE);
 	int signum = signals[luaL_checkoption(L, 2, NULL, names)];
 

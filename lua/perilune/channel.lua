@@ -15,12 +15,14 @@
 --   {"do":"want","records":true}                    from now on, whether events of records are made at all
 --   {"id":13,"do":"reload","file":PATH,"set":{"iface":"eth0"}}   this file takes its place, as reload.lua has it
 --   {"do":"stop"}
+--   {"do":"told","mark":7}                          all that came before that mark is handed on
 --
 -- Up:
 --
 --   event NAME {…}        an event, as `perilune run --json` prints it
 --   answer ID ok {…}      of a command with an id: its value
 --   answer ID no {…}      why not: {"message":…,"code":…}
+--   mark N                asks to be told (above) once what came before is handed on: of policies that are pinned
 --   loaded {…}            compiled, loaded and verified; what that took
 --
 -- Every command with an id is answered once, in whatever order. The end of standard input ends the run, and so does the
@@ -47,16 +49,20 @@ function channel.refusal(id, message, code)
   return ("answer %d no %s\n"):format(id, json.encode { message = message, code = code })
 end
 
+function channel.mark(number) return ("mark %d\n"):format(number) end
+
 function channel.loaded(info) return ("loaded %s\n"):format(json.encode(info)) end
 
---- A line of the policy's, taken apart: "event", name, JSON text; "ok" or "no", id, JSON text; "loaded", nil, JSON
---- text. nil when it is none.
+--- A line of the policy's, taken apart: "event", name, JSON text; "ok" or "no", id, JSON text; "mark", number;
+--- "loaded", nil, JSON text. nil when it is none.
 function channel.take(line)
   local name, text = line:match "^event ([%l_]+) ({.*)$"
   if name then return "event", name, text end
   local id, how
   id, how, text = line:match "^answer (%d+) (%l%l) ([%[{].*)$"
   if how == "ok" or how == "no" then return how, tonumber(id), text end
+  id = line:match "^mark (%d+)$"
+  if id then return "mark", tonumber(id) end
   text = line:match "^loaded ({.*)$"
   if text then return "loaded", nil, text end
 end

@@ -206,7 +206,7 @@ function Live:check_sink()
   local failure = self.engine.sink_failure
   if not failure then return end
   if failure[2] ~= "EPIPE" then self.failure = self.failure or failure end
-  self:stop()
+  if self.sink.mark then self:abandon() else self:stop() end
 end
 
 -- What the policy learnt in earlier runs.
@@ -437,9 +437,14 @@ end
 --- Ends this process's part in a policy that is pinned: it stays attached and counts, for another process. One that is
 --- not pinned goes on.
 function Live:leave()
-  if not self.pinned or self.stopping or self.ended then return end
+  if not self.pinned or self.leaving or self.stopping or self.ended then return end
   self.leaving = true
   if self.force and not self.draining then self:part() end -- else begin() or go_on() does
+end
+
+--- Whoever has started it is gone: it ends, and what is pinned goes on.
+function Live:abandon()
+  if self.pinned then self:leave() else self:stop() end
 end
 
 function Live:part()

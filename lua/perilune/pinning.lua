@@ -22,6 +22,7 @@ local Pinning = {}
 Pinning.__index = Pinning
 
 local FLUSH = 0.01 -- seconds between looks at an output that could not be written at once
+local HAND_ON = 2 -- in which a daemon has handed it on, or is not waited for
 local LOOK = 0.005 -- and at pins that another process is about to leave,
 local LEAVING = 20 -- which it has to within so many
 
@@ -166,6 +167,23 @@ local function when_written(live, fn)
   look()
 end
 
+-- The same, and until a daemon that it was given to has handed it on.
+local function when_told(live, fn)
+  when_written(live, function()
+    if not live.sink.mark or live.engine.sink_failure then return fn() end
+    local timer
+    local function once()
+      if not timer then return end
+      timer:close()
+      timer = nil
+      fn()
+    end
+    timer = loop.timer(once)
+    timer:start(loop.now() + HAND_ON)
+    live.sink:mark(once)
+  end)
+end
+
 -- Maps of which something was read: the others are clean already.
 local function filled(batches_count)
   local maps = {}
@@ -183,7 +201,7 @@ end
 --- The window that was read last is closed: done() once it is written out, entered and cleared; done(message, code)
 --- when it cannot be cleared.
 function Pinning:commit(live, counts, done)
-  when_written(live, function()
+  when_told(live, function()
     if live.engine.sink_failure then return done() end -- the run ends, and this is not written out
     live.probe:exported(account.take(live.engine))
     local ok, message, code = live.probe:clear(filled(counts), function(cleared, failure, failure_code)

@@ -67,6 +67,12 @@ function Remote:keep(closed, views, done)
   self.window, self.records = nil, nil
 end
 
+--- Calls fn() once the daemon has handed on all that it was told until now.
+function Remote:mark(fn)
+  self.marks, self.marked = (self.marks or 0) + 1, fn
+  self:write(channel.mark(self.marks))
+end
+
 function Remote.status() return true end
 
 function Remote:loaded(info)
@@ -130,6 +136,14 @@ function commands.want(self, request)
   return {}
 end
 
+function commands.told(self, request)
+  if self.marked and request.mark == self.marks then
+    local fn = self.marked
+    self.marked = nil
+    fn()
+  end
+end
+
 function commands.stop(self)
   self.driver:stop()
   return {}
@@ -157,7 +171,7 @@ function commands.reload(self, request)
 end
 
 -- What can be asked before windows are counted.
-local EARLY = { show = true, want = true, stop = true, metrics = true }
+local EARLY = { show = true, want = true, stop = true, metrics = true, told = true }
 
 function Remote:command(line)
   local request, wrong = json.decode(line)
@@ -188,7 +202,7 @@ function Remote:serve(driver, loader)
     if not bytes and code == "EAGAIN" then return end
     if not bytes or bytes == "" or not take(bytes) then
       self.watch:close()
-      driver:stop()
+      driver:abandon()
     end
   end)
 end

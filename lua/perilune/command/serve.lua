@@ -15,6 +15,7 @@ local serve = {
   options = {
     config = "text", listen = "text", credentials = "text", ["no-auth"] = "flag", host = "text", site = "text",
     log = "text", set = "pairs", trusted = "flag",
+    pin = "flag",
   },
   help = [[
 Runs policies, each in a process of its own, and answers over HTTP; GET /v1/openapi.json describes the interface.
@@ -28,10 +29,13 @@ Without --listen, at a Unix socket that only its owner may connect to.
   --host, --site      labels that every event and every line of the log has
   --log LEVEL:FORMAT  debug, info, warn or error; text, json, journal or auto
   --set NAME=VALUE    sets an option, for every policy of the command line that declares it
+  --pin               policies are pinned, as perilune run --pin has it, and go on should the daemon be killed; SIGUSR2
+                      ends the daemon and leaves them so: the next one, of a new version maybe, goes on with them
   --trusted           policies of the command line have all of Lua, and no limits of time and memory
 
 SIGHUP reads configuration, credentials and policies again, as POST /v1/reload does: each policy is replaced without
-losing a packet, and what is wrong leaves the old one running. SIGTERM ends it: every policy is detached, with its
+losing a packet, and what is wrong leaves the old one running (one that is pinned and has changed ends before the new
+one begins). SIGTERM ends it: every policy is detached, with its
 last window.]],
 }
 

@@ -11,6 +11,7 @@
 --     credentials = "credentials",                         -- perilune token makes its lines
 --     log = { level = "info", format = "auto" },
 --     limits = { connections = 256, body = "1MiB", request = "30s" },
+--     pin = true,                                          -- as run --pin has it, for every policy
 --     exports = { export "archive" { file = "windows.jsonl" } },   -- export_form.lua
 --     policies = { policy "edge" { file = "edge.lua", set = { iface = "eth0", surge = "2k/s" } } },
 --   }
@@ -49,6 +50,7 @@ local DAEMON = schema.new {
     host = { type = label }, site = { type = label }, listen = { type = "table", default = {} },
     credentials = { type = "text" }, log = { type = "table", default = {} }, limits = { type = "table", default = {} },
     policies = { type = form.list "member", default = {} }, exports = { type = form.list "export", default = {} },
+    pin = { type = "bool", default = false },
   },
 }
 
@@ -145,7 +147,7 @@ local function daemon(file, at)
   return function(_, body)
     local values = form.parse(DAEMON, body, at)
     local out = {
-      form = "daemon", file = file, host = values.host, site = values.site,
+      form = "daemon", file = file, host = values.host, site = values.site, pin = values.pin,
       listen = listeners_of(values.listen, file, at), credentials = beside(file, values.credentials),
       exports = export_form.list(values.exports),
       log = form.parse(LOG, values.log, at), limits = form.parse(LIMITS, values.limits, at), members = {},

@@ -45,7 +45,7 @@ function daemon.new(settings)
   self.auth = auth.new { credentials = settings.credentials, secret = secret, uid = secret.uid() }
   self.hub = stream.new(function() self:consider_records() end)
   self.policies = policies.new {
-    store = settings.store, log = settings.log, labels = settings.labels,
+    store = settings.store, log = settings.log, labels = settings.labels, pin = settings.pin,
     on_event = function(one, name, text)
       self.hub:publish(one.name, name, text)
       self.exporters:publish(one.name, name, text)
@@ -128,7 +128,8 @@ function Daemon:tick()
 end
 
 -- What a running daemon does not change: { name in the settings, what it is called }.
-local FIXED = { { "listen", "listen" }, { "limits", "limits" }, { "labels", "host and site" }, { "wording", "log" } }
+local FIXED = { { "listen", "listen" }, { "limits", "limits" }, { "labels", "host and site" }, { "wording", "log" },
+  { "pin", "pin" } }
 
 -- What of the settings would take a new start to be in force: list of texts.
 local function unchangeable(before, now)
@@ -188,10 +189,11 @@ function Daemon:reload(done)
   next()
 end
 
-function Daemon:stop()
+--- leave: policies that are pinned go on without a process, for another daemon.
+function Daemon:stop(leave)
   if self.stopping then return end
   self.stopping = true
-  self.log:info("stopping", {})
+  self.log:info(leave and "leaving" or "stopping", {})
   self.manager:stopping()
   self.hub:close()
   self.policies:stop(function()
@@ -200,10 +202,10 @@ function Daemon:stop()
       self.timer:close()
       loop.stop()
     end)
-  end)
+  end, leave)
 end
 
-local SIGNALS = { SIGINT = "stop", SIGTERM = "stop", SIGHUP = "reload" }
+local SIGNALS = { SIGINT = "stop", SIGTERM = "stop", SIGHUP = "reload", SIGUSR2 = "leave" }
 
 --- Runs until it is told to stop. → exit status
 function Daemon:run(context)
@@ -215,7 +217,7 @@ function Daemon:run(context)
   for name, what in pairs(SIGNALS) do
     handles[#handles + 1] = loop.signal(name, function()
       if what == "reload" then return self:reload(function() end) end
-      self:stop()
+      self:stop(what == "leave")
     end)
   end
   local ok, message, code

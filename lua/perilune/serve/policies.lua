@@ -19,10 +19,10 @@ policies.LONGEST_NAME = 31
 
 local SAVED_VERSION = 1
 
---- options: store, log, labels, on_event(worker, name, text, value).
+--- options: store, log, labels, pin (whether policies are pinned), on_event(worker, name, text, value).
 function policies.new(options)
   return setmetatable({
-    by_name = {}, busy = {}, store = options.store, log = options.log, labels = options.labels,
+    by_name = {}, busy = {}, store = options.store, log = options.log, labels = options.labels, pin = options.pin,
     on_event = options.on_event,
   }, Policies)
 end
@@ -38,7 +38,7 @@ end
 function Policies:make(options)
   local one = worker.new {
     name = options.name, file = options.file, set = options.set, trusted = options.trusted, labels = self.labels,
-    log = self.log, on_event = self.on_event,
+    pin = self.pin, upgrade = options.upgrade, log = self.log, on_event = self.on_event,
   }
   one.origin = options.origin
   return one
@@ -229,8 +229,8 @@ end
 
 -- ---------------------------------------------------------------------------------------------- all
 
---- Ends all; done() when they have.
-function Policies:stop(done)
+--- Ends all; done() when they have. `leave`: what is pinned goes on.
+function Policies:stop(done, leave)
   local left = 1
   local function one_less()
     left = left - 1
@@ -238,7 +238,7 @@ function Policies:stop(done)
   end
   self:each(function(one)
     left = left + 1
-    one:stop(one_less)
+    one[leave and "leave" or "stop"](one, one_less)
   end)
   one_less()
 end

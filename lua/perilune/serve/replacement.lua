@@ -6,7 +6,8 @@
 -- In place: the process that runs the old one loads the new one and lets it take over (reload.lua), so that each packet
 -- is counted once and what means the same goes on. Where that cannot be, beside it: the new one is started in a process
 -- of its own, and the old one ends when it is attached; for some milliseconds both count. Where both cannot be attached
--- at once (XDP has room for one program), the old one is detached first, and attached again should the new one fail.
+-- at once (XDP has room for one program, pins have one owner), the old one is detached first, and attached again should
+-- the new one fail.
 local replacement = {}
 
 local RELOAD_SECONDS = 120 -- for compiling, on a machine that is busy
@@ -48,13 +49,14 @@ end
 function beside(owner, change, why, failed)
   local candidate = owner:make {
     name = change.name, file = change.file, set = change.set, trusted = change.trusted, origin = change.origin,
+    upgrade = owner.pin,
   }
   candidate:hold()
   candidate:start(function(ok, message, status)
     if ok then return settle(owner, change, candidate, why) end
     message = change.words(message)
     local old = owner.by_name[change.name]
-    if candidate.loaded and old and old.state == "running" then
+    if (candidate.loaded or candidate.pin) and old and old.state == "running" then
       return alone(owner, change, message, status, why)
     end
     failed(message, status)

@@ -104,9 +104,10 @@ local function choose_listeners(given, config, default)
   return list
 end
 
---- flags: the command line (listen, credentials, host, site, log, ["no-auth"]); env(name) → text or nil; config: of
---- configuration.load, or {}; options: default_socket, read(path) → text | nil, message, is_loopback(host).
---- → { listen, credentials, labels, limits, log = { level, format }, members } | nil, message
+--- flags: the command line (listen, credentials, host, site, log, ["no-auth"], pin); env(name) → text or nil; config:
+--- of configuration.load, or {}; options: default_socket, read(path) → text | nil, message, is_loopback(host).
+--- → { listen, credentials, labels, limits, log = { level, format }, members, pin }
+--- | nil, message
 function settings.resolve(flags, env, config, options)
   local function given(name) return flags[name] or env("PERILUNE_" .. name:upper()) end
   local credentials, message = credentials_of(given "credentials" or config.credentials, options.read)
@@ -127,6 +128,7 @@ function settings.resolve(flags, env, config, options)
   local out = {
     listen = listen, credentials = credentials, limits = limits_of(config.limits or {}), members = config.members or {},
     labels = { host = given "host" or config.host, site = given "site" or config.site },
+    pin = flags.pin or config.pin or false,
     log = config.log or {}, exports = config.exports or {},
   }
   local log = require "perilune.serve.log"

@@ -23,11 +23,13 @@ local FIRST_PAUSE, LONGEST_PAUSE = 1, 60 -- seconds before it is started again, 
 local STEADY = 60 -- seconds after which it counts as well
 local STOP_SECONDS = 10 -- for its end, before it is killed
 
---- options: name, file, set (option → text), trusted, labels = { host =, site = }, log,
+--- options: name, file, set (option → text), trusted, pin, upgrade (as `perilune run` has these),
+--- labels = { host =, site = }, log,
 --- on_event(worker, name, text, value): value is nil for records.
 function worker.new(options)
   return setmetatable({
     name = options.name, file = options.file, set = options.set or {}, trusted = options.trusted,
+    pin = options.pin, upgrade = options.upgrade,
     labels = options.labels or {}, log = options.log, on_event = options.on_event, state = "ended",
     asks = {}, shared = {}, next_id = 0, restarts = 0, pause = FIRST_PAUSE, wants_records = false,
     windows = ring.new(WINDOWS), transitions = ring.new(TRANSITIONS), errors = ring.new(ERRORS),
@@ -36,7 +38,9 @@ end
 
 function Worker:argv()
   local argv = { self.program, "run", "--parent", tostring(loop.pid()), "--channel" }
-  if self.trusted then argv[#argv + 1] = "--trusted" end
+  for _, flag in ipairs { "trusted", "pin", "upgrade" } do
+    if self[flag] then argv[#argv + 1] = "--" .. flag end
+  end
   for _, label in ipairs { "host", "site" } do
     if self.labels[label] then argv[#argv + 1] = ("--%s=%s"):format(label, self.labels[label]) end
   end
@@ -80,6 +84,8 @@ function events.transition(self, event, text)
   self.transitions:add { seq = event.seq, text = text }
 end
 
+function events.summary(self, event) self.left = event.left end
+
 events["error"] = function(self, event, text)
   self.errors:add { text = text }
   self.log:warn(event.message, { policy = self.name, rule = event.rule, hint = event.hint })
@@ -115,6 +121,8 @@ function Worker:take(line)
     local ask = self.asks[name]
     self.asks[name] = nil
     if ask then ask.done(kind == "ok" and { ok = true, text = text } or json.decode(text) or {}) end
+  elseif kind == "mark" then
+    self:tell("told", { mark = name })
   elseif kind == "loaded" then
     self.loaded = json.decode(text)
   else
@@ -137,7 +145,7 @@ end
 --- Starts it; done(true) when it is attached, else done(nil, what it said, exit status or nil).
 function Worker:start(done)
   self.done = done
-  self.attachments, self.stderr, self.loaded, self.level = {}, "", nil, nil
+  self.attachments, self.stderr, self.loaded, self.level, self.left = {}, "", nil, nil, nil
   self.lines = channel.lines(function(line) self:take(line) end, channel.LONGEST.up)
   self.state = "starting"
   local program, message = child.program()
@@ -181,9 +189,10 @@ function Worker:ended(status, signal)
   local before, text = self.state, said(self.stderr)
   self.child, self.attachments = nil, {}
   self:forget_asks "the policy has ended"
-  if before == "stopping" then
+  if self.left then self.log:info("policy left to another process, pinned", { policy = self.name }) end
+  if before == "stopping" or self.left then
     self.state = "ended"
-    local stopped = self.stopped
+    local stopped = self.stopped or {}
     self.stopped = {}
     for _, done in ipairs(stopped) do done() end
     return
@@ -208,6 +217,14 @@ function Worker:start_later()
   self.again = loop.now() + self.pause
   self.log:info("policy is started again later", { policy = self.name, seconds = self.pause })
   self.pause = math.min(self.pause * 2, LONGEST_PAUSE)
+end
+
+--- Ends its process; the policy goes on where it is pinned. done() when it has ended.
+function Worker:leave(done)
+  if not self.pin or self.state ~= "running" then return self:stop(done) end
+  self.stopped = self.stopped or {}
+  table.insert(self.stopped, done)
+  self.child:signal "SIGUSR2"
 end
 
 --- Ends it; done() when it has ended.
