@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -88,7 +89,6 @@ static uint64_t patience(const struct http_connection *connection)
 	return connection->stage == HTTP_SENDING ? limits->answer_seconds * NS_PER_S : UINT64_MAX;
 }
 
-/* Whoever closes its end while it waits for an answer has lost interest. */
 static bool has_left(const struct http_connection *connection)
 {
 	struct pollfd p = {.fd = connection->fd, .events = POLLRDHUP};
@@ -96,9 +96,21 @@ static bool has_left(const struct http_connection *connection)
 	return poll(&p, 1, 0) > 0;
 }
 
+/* Whoever closes its end while it waits for an answer has lost interest, and what is not whole by then will never be. */
+static void let_go(struct http_connection *connection)
+{
+	int unread = 0;
+
+	if (connection->request && connection->request->suspended)
+		http__hang_up(connection->request);
+	else if (connection->stage == HTTP_RECEIVING && !ioctl(connection->fd, FIONREAD, &unread) &&
+		 !unread)
+		shutdown(connection->fd, SHUT_RDWR);
+}
+
 /*
- * The library itself only ends connections on which nothing moves, and one byte a second does; and it does not look at those whose
- * request waits for us, which would keep their places until we answer.
+ * The library itself only ends connections on which nothing moves, and one byte a second does; it does not look at those whose
+ * request waits for us, and it may miss that half a request was the last of it.
  */
 static void sweep(void *arg)
 {
@@ -108,8 +120,8 @@ static void sweep(void *arg)
 	for (struct http_connection *c = server->connections; c; c = c->next) {
 		if (now - c->since > patience(c))
 			shutdown(c->fd, SHUT_RDWR);
-		else if (c->request && c->request->suspended && has_left(c))
-			http__hang_up(c->request);
+		else if (has_left(c))
+			let_go(c);
 	}
 	if (server->connections)
 		loop_timer__start(server->sweep, now + NS_PER_S);

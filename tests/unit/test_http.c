@@ -592,6 +592,28 @@ static void who_leaves_before_the_answer_is_gone(void **state)
 	assert_int_equal(http_server__connections(w->server), 0);
 }
 
+static void leave_half(struct world *w)
+{
+	int fd = dial(w);
+
+	say(fd, "PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
+	while (!__atomic_load_n(&w->heads, __ATOMIC_RELAXED))
+		usleep(1000);
+	shutdown(fd, SHUT_WR);
+	hear(w, fd);
+}
+
+static void half_a_request_without_more_is_gone(void **state)
+{
+	struct world *w = *state;
+
+	serve(w);
+	run(w, leave_half);
+	assert_int_equal(w->requests, 0);
+	assert_int_equal(w->gones, 1);
+	assert_int_equal(http_server__connections(w->server), 0);
+}
+
 /* A stream in which nothing is said. */
 static void leave_a_silent_stream(struct world *w)
 {
@@ -714,6 +736,7 @@ int main(void)
 		TEST(a_request_that_takes_too_long_is_hung_up_on),
 		TEST(connections_are_limited_and_come_back),
 		TEST(who_leaves_before_the_answer_is_gone),
+		TEST(half_a_request_without_more_is_gone),
 		TEST(who_leaves_a_silent_stream_is_gone),
 		TEST(the_end_of_a_server_ends_what_waits),
 		TEST(sockets_have_their_mode_and_one_owner),

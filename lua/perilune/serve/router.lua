@@ -31,7 +31,7 @@ end
 function router.new(options)
   local self = setmetatable({
     routes = {}, auth = options.auth, over = options.over, context = options.context,
-    calls = setmetatable({}, { __mode = "k" }), -- by request
+    calls = {}, -- by request, from its head until it runs or is gone
   }, Router)
   for i, route in ipairs(options.routes) do
     self.routes[i] = { route = route, parts = split(route.path) }
@@ -143,14 +143,17 @@ end
 
 function Router:head(request, listener)
   local one = call.new(request, self.context, function(done) self.over(done) end)
-  self.calls[request] = one
   local ok, status, why, headers = pcall(self.refuse, self, one, listener)
   if not ok then return one:broken(status) end
-  if status then one:problem(status, why, nil, headers) end
+  if status then return one:problem(status, why, nil, headers) end
+  self.calls[request] = one
+  request:on_gone(function() self.calls[request] = nil end)
 end
 
 function Router:run(request)
   local one = self.calls[request]
+  if not one then return end -- answered by its head
+  self.calls[request] = nil
   if request:too_long() then return one:problem(413, "the body is longer than is read here") end
   local body, why, status = call.read_body(request, one.route)
   if body == nil then return one:problem(status, why) end

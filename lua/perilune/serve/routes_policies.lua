@@ -9,6 +9,7 @@ local words = require "perilune.words"
 
 local routes = {}
 
+local LONGEST_FORCED = 366 * 86400 -- seconds
 local ANSWER_SECONDS = 5 -- for what a policy's process is asked
 local FRESH_SECONDS = 0.1 -- how old what many ask may be
 local WINDOW_SECONDS, LONGEST_WAIT = 60, 300 -- for a window to close, beyond its own length; and at most
@@ -191,8 +192,8 @@ add {
     local seconds, message
     if body["for"] ~= nil then
       seconds, message = units.parse(body["for"], "duration")
-      if not seconds or seconds <= 0 then
-        return call:problem(400, ('for: %s (like "10m")'):format(message or "more than nothing"))
+      if not seconds or seconds <= 0 or seconds > LONGEST_FORCED then
+        return call:problem(400, ('for: %s (like "10m")'):format(message or "more than nothing, at most a year"))
       end
     end
     one:ask("level", { level = body.level, seconds = seconds }, ANSWER_SECONDS, hand_on(call, function(text)
