@@ -16,8 +16,8 @@
  *	probe:release(ifindex, done)    from one interface, also one that has gone; done(count)
  *	probe:alive(ifindex, done)      done(boolean): whether all that was attached there still is
  *	probe:detach(done)              done(count)
- *	probe:take_over(from, {[hook] = program}, done)   puts its programs in the place of those of another probe, wherever that is attached,
- *					each in one step; done(true). The other has no attachments then, and is not to be touched until done
+ *	probe:take_over(from, {[hook] = program}, done)   puts its programs in the place of those of another probe, wherever that is attached
+ *					to one of these hooks, each in one step; done(true). Neither is to be touched until done
  *	probe:flip(level, thin, shed)   one store: ends the window, next one at level (an index from 0), sampled probes thinned 2^thin times,
  *	                                probes of the bits in shed off (both 0 when nil) → wall µs, monotonic s, what has begun: { level =,
  *	                                thin =, shed =, by_trigger = whether a trigger has raised the level, deepest = the highest level that

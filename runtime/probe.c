@@ -220,12 +220,15 @@ int probe__set_netns(struct probe *probe, int netns, struct error *error)
 	return 0;
 }
 
-static int make_room(struct probe *probe, struct error *error)
+/* For so many attachments more. */
+static int make_room(struct probe *probe, size_t more, struct error *error)
 {
-	size_t room = probe->room ? 2 * probe->room : 8;
+	size_t room = probe->room ? probe->room : 8;
 	struct attachment **list;
 
-	if (probe->attached < probe->room)
+	while (room < probe->attached + more)
+		room *= 2;
+	if (probe->room >= probe->attached + more)
 		return 0;
 	if (room > PROBE_ATTACHMENTS_MAX)
 		return error__set(error, -ENOSPC, "%s: attached %zu times already", probe->name,
@@ -286,7 +289,7 @@ int probe__attach(struct probe *probe, const char *program, const struct probe_p
 	if (job.fd < 0)
 		return error__set(error, job.fd, "%s: there is no program %s", probe->name,
 				  program);
-	err = make_room(probe, error);
+	err = make_room(probe, 1, error);
 	if (!err)
 		err = netns__call(probe->netns, attach, &job, error);
 	if (!err)
@@ -358,6 +361,12 @@ struct take_over {
 	struct error *error;
 };
 
+/* Whether it is at a hook that both probes have a program for. */
+static bool goes_over(const struct take_over *job, const struct attachment *attachment)
+{
+	return job->fds[attachment->hook] >= 0;
+}
+
 static int take_over(void *arg)
 {
 	struct take_over *job = arg;
@@ -365,13 +374,32 @@ static int take_over(void *arg)
 	size_t i;
 	int err = 0;
 
-	for (i = 0; !err && i < job->from->attached; i++)
-		if (attach__alive(list[i])) /* else its interface has gone, which will be told */
+	for (i = 0; !err && i < job->from->attached;
+	     i++) /* one that is dead has lost its interface, which will be told */
+		if (goes_over(job, list[i]) && attach__alive(list[i]))
 			err = attach__replace(list[i], job->fds[list[i]->hook], job->error);
 	if (err)
 		for (i--; i--;)
-			attach__replace(list[i], job->before[list[i]->hook], NULL);
+			if (goes_over(job, list[i]))
+				attach__replace(list[i], job->before[list[i]->hook], NULL);
 	return err;
+}
+
+/* The attachments that go over become the other probe's, which has room for them. */
+static void move_over(const struct take_over *job, struct probe *probe)
+{
+	struct probe *from = job->from;
+	size_t left = 0;
+
+	for (size_t i = 0; i < from->attached; i++) {
+		struct attachment *attachment = from->attachments[i];
+
+		if (goes_over(job, attachment))
+			probe->attachments[probe->attached++] = attachment;
+		else
+			from->attachments[left++] = attachment;
+	}
+	from->attached = left;
 }
 
 int probe__take_over(struct probe *probe, struct probe *from, const char *const programs[HOOKS],
@@ -380,30 +408,25 @@ int probe__take_over(struct probe *probe, struct probe *from, const char *const 
 	struct take_over job = {.from = from, .error = error};
 	int err;
 
-	if (probe->attached)
-		return error__set(error, -EBUSY, "%s: it is attached already", probe->name);
 	for (int hook = 0; hook < HOOKS; hook++) {
 		job.fds[hook] = programs[hook] ? probe__program(probe, programs[hook]) : -ENOENT;
 		job.before[hook] = programs[hook] ? probe__program(from, programs[hook]) : -ENOENT;
+		if (programs[hook] && (job.fds[hook] < 0 || job.before[hook] < 0))
+			return error__set(error, -ENOENT, "%s: there is no program %s",
+					  job.fds[hook] < 0 ? probe->name : from->name,
+					  programs[hook]);
 	}
-	for (size_t i = 0; i < from->attached; i++)
-		if (job.fds[from->attachments[i]->hook] < 0)
-			return error__set(error, -ENOENT, "%s: there is no program for %s",
-					  probe->name, hook__name(from->attachments[i]->hook));
-	err = netns__call(from->netns, take_over, &job, error);
-	if (err)
-		return err;
-	free(probe->attachments);
-	probe->attachments = from->attachments;
-	probe->attached = from->attached;
-	probe->room = from->room;
-	if (probe->netns >= 0)
-		close(probe->netns);
-	probe->netns = from->netns;
-	from->attachments = NULL;
-	from->attached = from->room = 0;
-	from->netns = NETNS_OWN;
-	return 0;
+	if (!probe->attached && from->netns != NETNS_OWN)
+		err = probe__set_netns(probe, from->netns, error);
+	else
+		err = 0;
+	if (!err)
+		err = make_room(probe, from->attached, error);
+	if (!err)
+		err = netns__call(from->netns, take_over, &job, error);
+	if (!err)
+		move_over(&job, probe);
+	return err;
 }
 
 void probe__free(struct probe *probe)

@@ -101,9 +101,10 @@ bool probe__alive(struct probe *probe, int ifindex);
 int probe__detach(struct probe *probe);
 
 /*
- * Puts the programs of `probe`, which is attached to nothing, in the place of those of `from`, everywhere `from` is attached: each in
- * one step, so that a packet is seen by one of the two. programs[hook]: its program there, NULL where it has none. When one cannot be
- * replaced, all are as before.
+ * Puts the programs of `probe` in the place of those of `from`, wherever `from` is attached to a hook that both have a program for: each
+ * in one step, so that a packet is seen by one of the two. programs[hook]: its name in both, NULL where one has none; what `from` has
+ * there stays with it. `probe` may be attached elsewhere already, in the same network namespace. When one cannot be replaced, all are as
+ * before.
  */
 int probe__take_over(struct probe *probe, struct probe *from, const char *const programs[HOOKS],
 		     struct error *error);

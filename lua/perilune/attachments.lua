@@ -8,6 +8,7 @@
 -- index that comes again is another interface. What the kernel tells may be late: an interface that has gone is no
 -- failure, its end will be told too. When messages are lost, a list of all takes their place, and what was attached is
 -- looked at again.
+local change = require "perilune.attachments_change"
 local interfaces = require "perilune.interfaces"
 local links = require "perilune.core.links"
 local loop = require "perilune.core.loop"
@@ -261,7 +262,7 @@ function Attachments:watch()
 end
 
 -- A namespace lives as long as somebody holds it: when its name goes, so do we. The kernel tells nobody of that.
-function Attachments:leave()
+function Attachments:lose_namespace()
   self:problem(("the network namespace %s is gone"):format(self.attach.netns), "it is waited for")
   self.monitor:close()
   self.monitor = nil
@@ -282,7 +283,7 @@ function Attachments:look()
   if not self.monitor then
     self:watch()
   elseif self.attach.netns and not self.monitor:valid(self.attach.netns) then
-    self:leave()
+    self:lose_namespace()
   elseif self.unlisted then
     self:list()
   end
@@ -348,19 +349,15 @@ function Attachments:last_of()
   return list
 end
 
---- Puts the programs of another probe, with these roots, in the place of ours everywhere. done(true) or done(nil,
---- message, code), and then all is as before.
-function Attachments:take_over(probe, roots, done)
-  local programs = {}
-  for _, root in ipairs(roots) do programs[root.hook] = root.program end
+--- Another probe takes the place of ours (attachments_change.lua). next: { probe, roots, attach, interfaces = as for
+--- start }. done(true) or done(nil, message, code), and then all is as before.
+function Attachments:take_over(next, done)
   self:enqueue(function(finished)
-    local function taken(ok, message, code)
-      if ok then self.probe, self.roots = probe, roots end
+    change.start(self, next, function(...)
       finished()
-      done(ok, message, code)
-    end
-    local ok, message, code = probe:take_over(self.probe, programs, taken)
-    if not ok then taken(nil, message, code) end
+      done(...)
+      if ... and self.monitor and not self.stopped then self:list() end -- globs may match what did not matter before
+    end)
   end)
 end
 

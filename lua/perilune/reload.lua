@@ -23,7 +23,11 @@ local function obstacle(live, decl)
   if not live.engine or not live.engine.current or live.stopping then return "it does not run", "ESRCH" end
   if live.pinned then return "it is pinned", "ENOTSUP" end
   if decl.name ~= live.decl.name then return ("it is called %s now"):format(decl.name), "ENOTSUP" end
-  if not sameness.equal(decl.attach, live.decl.attach) then return "attach is another", "ENOTSUP" end
+  for _, key in ipairs { "netns", "mode" } do
+    if decl.attach[key] ~= live.decl.attach[key] then
+      return ("attach: %s is another"):format(key), "ENOTSUP"
+    end
+  end
   for _, one in ipairs { decl, live.decl } do
     for _, set in ipairs(one.sets) do
       if set.export then return ('set "%s" is exported'):format(set.name), "ENOTSUP" end
@@ -163,7 +167,9 @@ function reload.swap(live)
   local ok, message, code = live:listen(next.probe, next.decl)
   if ok then ok, message, code = outside.prepare(live, next) end
   if not ok then return give_up(live, next, message, code) end
-  live.attachments:take_over(next.probe, next.planned.roots, function(taken, why, failure)
+  live.attachments:take_over({
+    probe = next.probe, roots = next.planned.roots, attach = next.decl.attach, interfaces = next.interfaces,
+  }, function(taken, why, failure)
     if not taken then return give_up(live, next, why, failure) end
     swapped(live, next)
   end)
