@@ -649,7 +649,7 @@ local function probe_signatures(probes)
   local out = {}
   for _, probe in ipairs(probes) do
     out[probe.name] = ("%s %s (%s) %s %s"):format(probe.template, probe.name, table.concat(probe.key or {}, ","),
-      probe.filter or "", probe.scope or "")
+      probe.filter or "", probe.scope or "") .. (probe.code and " " .. probe.code.mark or "")
   end
   return out
 end

@@ -4,6 +4,7 @@
 -- told. Files are read by the rules of require: what the code includes in quotes lies beside it too.
 
 local sandbox = require "perilune.sandbox"
+local words = require "perilune.words"
 
 local source_code = {}
 
@@ -61,8 +62,22 @@ local function from_text(box, text, at, title)
     beside = directory(box.file) }
 end
 
+-- A number that tells texts apart, for those who compare what own code was earlier.
+local function mark_of(code)
+  local a, b = 1, 0 -- Adler-32, of the code and what it includes
+  local function add(text)
+    for i = 1, #text do
+      a = (a + text:byte(i)) % 65521
+      b = (b + a) % 65521
+    end
+  end
+  add(code.text)
+  for _, path in ipairs(words.keys(code.includes or {})) do add(code.includes[path]) end
+  return ("%08x"):format(b * 65536 + a)
+end
+
 --- The code that `values` names by file or gives as code: { text, file, line, beside = the directory of its includes,
---- includes = { path → text } }. Fails at `at` when there is none.
+--- includes = { path → text }, mark }. Fails at `at` when there is none.
 function source_code.read(values, at, title)
   local box = sandbox.calling()
   if (values.file == nil) == (values.code == nil) then
@@ -77,6 +92,7 @@ function source_code.read(values, at, title)
   if not found then sandbox.fail({ file = code.file, line = code.line + line - 1 }, message, remedy) end
   found.count = nil
   code.includes = next(found) and found or nil
+  code.mark = mark_of(code)
   return code
 end
 

@@ -161,6 +161,8 @@ describe("own code", function()
     end
     assert.is_true(sameness.equal(other(CODE, 0), other(CODE, 3)))
     assert.is_false(sameness.equal(other(CODE, 0), other(CODE .. "/* more */\n", 0)))
+    assert.equal(other(CODE, 0).code.mark, other(CODE, 3).code.mark)
+    assert.not_equal(other(CODE, 0).code.mark, other(CODE .. "/* more */\n", 0).code.mark)
   end)
 
   it("is not looked into where nothing can be compiled", function()

@@ -92,7 +92,7 @@ function Runner:rows(probe) return self.last and self.last.rows[probe] end
 --- it runs on as it was.
 function Runner:replace(decl, done)
   decl.attach.iface = decl.attach.iface or self.decl.attach.iface -- the default route's, as it was when it began
-  self.driver:replace(decl, function(ok, message, code)
+  self.driver:replace(decl, self.driver.interfaces, function(ok, message, code)
     if ok then self.decl = decl end
     done(ok, message, code)
   end)
