@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "compile.h"
+#include "compile_now.h"
 #include "compile_text.h"
 
 #define GOOD                                                                                                \
@@ -377,6 +378,58 @@ static void diagnostics_are_told_in_our_order(void **state)
 	assert_int_equal(strlen(error.message), sizeof(error.message) - 1);
 }
 
+struct within {
+	struct compile_now now;
+	int code;
+};
+
+static void compile_within(void *arg)
+{
+	const char *const args[] = {include, NULL};
+	struct compile_request request = {.name = "<now>",
+					  .source = GOOD,
+					  .args = args,
+					  .cache = cache};
+	struct within *within = arg;
+	struct error error = {0};
+
+	within->code = compile__now(&request, &within->now, &error);
+	assert_string_equal(error.message, "");
+}
+
+/* Also from a callback of the loop, which is not entered again. */
+static void the_caller_can_wait(void **state)
+{
+	const char *const args[] = {include, NULL};
+	struct compile_request bad = {.name = "<bad>",
+				      .source = "int x\n",
+				      .args = args,
+				      .cache = cache};
+	struct within first = {.code = 1}, again = {.code = 1};
+	struct compile_now now;
+	struct loop_timer *timer;
+	struct error error = {0};
+
+	(void)state;
+	compile_within(&first);
+	assert_int_equal(first.code, 0);
+	assert_false(first.now.cached);
+	assert_memory_equal(first.now.object.data, "\177ELF", 4);
+	assert_int_equal(loop_timer__new(loop, compile_within, &again, &timer), 0);
+	assert_int_equal(loop_timer__start(timer, loop__now()), 0);
+	assert_int_equal(loop__run(loop), 0);
+	loop_timer__free(timer);
+	assert_int_equal(again.code, 0);
+	assert_true(again.now.cached);
+	assert_int_equal(again.now.object.len, first.now.object.len);
+	buf__free(&first.now.object);
+	buf__free(&again.now.object);
+	assert_int_equal(compile__now(&bad, &now, &error), -EINVAL);
+	assert_non_null(strstr(error.message, "<bad>:1: "));
+	assert_int_equal(now.object.len, 0);
+	buf__free(&now.object);
+}
+
 static void dependencies_are_read(void **state)
 {
 	char rule[] =
@@ -410,6 +463,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(the_newest_clang_is_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_cache_directory_is_named, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_caller_can_wait, setup, teardown),
 		cmocka_unit_test(diagnostics_are_told_in_our_order),
 		cmocka_unit_test(dependencies_are_read),
 	};
