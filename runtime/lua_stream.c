@@ -45,21 +45,19 @@ static void on_bytes(const char *bytes, size_t len, void *arg)
 	lua_vm__call(s->vm, 1, 0);
 }
 
-static void on_end(int err, void *arg)
+static void on_end(int err, const char *why, void *arg)
 {
 	struct lua_stream *s = arg;
 	struct lua_vm *vm = s->vm;
 	lua_State *L = lua_vm__state(vm);
 
 	lua_vm__push(L, s->ended);
-	shut(L, s); /* and may be collected from here on */
-	if (!err) {
-		lua_vm__call(vm, 0, 0);
-		return;
+	if (err) {
+		lua_pushstring(L, why);
+		lua_pushstring(L, error__name(err));
 	}
-	fail(L, err);
-	lua_remove(L, -3); /* the nil */
-	lua_vm__call(vm, 2, 0);
+	shut(L, s); /* and may be collected from here on */
+	lua_vm__call(vm, err ? 2 : 0, 0);
 }
 
 static int function_at(lua_State *L, const char *name)
@@ -76,6 +74,7 @@ static int function_at(lua_State *L, const char *name)
 static int core_connect(lua_State *L)
 {
 	struct stream_spec spec = {.bytes = on_bytes, .end = on_end};
+	struct stream_tls_spec tls;
 	struct lua_stream *s;
 	struct error error;
 	int err;
@@ -85,6 +84,17 @@ static int core_connect(lua_State *L)
 	spec.host = lua_table__string(L, 1, "host");
 	luaL_argcheck(L, !spec.path != !spec.host, 1, "either path or host");
 	spec.port = (uint16_t)lua_table__integer(L, 1, "port", 0);
+	lua_getfield(L, 1, "tls");
+	if (lua_istable(L, -1)) {
+		tls = (struct stream_tls_spec){.name = lua_table__string(L, -1, "name"),
+					       .authorities = lua_table__string(L, -1,
+										"authorities"),
+					       .certificate = lua_table__string(L, -1,
+										"certificate"),
+					       .key = lua_table__string(L, -1, "key")};
+		luaL_argcheck(L, tls.name, 1, "tls: a name");
+		spec.tls = &tls;
+	}
 	s = lua_newuserdata(L, sizeof(*s));
 	*s = (struct lua_stream){.vm = lua_vm__from(L),
 				 .bytes = LUA_NOREF,

@@ -3,7 +3,8 @@
  * perilune.core.stream: a client's end of a connection (stream.h).
  *
  *	connect(spec) → s | nil, message, code
- *	    spec: path = of a Unix socket, or host = (numeric), port =;
+ *	    spec: path = of a Unix socket, or host = (a name or an address), port =;
+ *	    tls = { name = the host's, authorities =, certificate =, key = } (PEM texts; authorities: else the system's), or nil;
  *	    bytes(text): something has come; ended(message, code): the other end has closed (no message), or it broke
  *	s:write(text) → true | nil, message, code
  *	s:close(): nothing is called any more

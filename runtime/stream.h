@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client's end of a connection: to a Unix socket or over TCP, on the loop, and never waiting.
+ * A client's end of a connection: to a Unix socket or over TCP, with TLS or without, on the loop, and never waiting.
  *
  * What is written before the connection stands waits for it. Whatever becomes of it, end() is told once: 0 when the other end
- * has closed, else -errno, also of the connect.
+ * has closed, else -errno and why, also of the connect.
  */
 #ifndef PERILUNE_STREAM_H
 #define PERILUNE_STREAM_H
@@ -13,16 +13,18 @@
 
 #include "error.h"
 #include "loop.h"
+#include "stream_tls.h"
 
 struct stream;
 
 struct stream_spec {
 	const char *path; /* of a Unix socket, or NULL */
-	const char *host; /* a numeric address otherwise */
+	const char *host; /* a name or an address otherwise */
 	uint16_t port;
+	const struct stream_tls_spec *tls; /* NULL: none */
 	/* Both may free the stream. */
 	void (*bytes)(const char *bytes, size_t len, void *arg);
-	void (*end)(int err, void *arg);
+	void (*end)(int err, const char *why, void *arg);
 	void *arg;
 };
 

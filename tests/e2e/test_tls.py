@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 
-from serve import COUNT, PATIENCE, Daemon, equal, fail, main, until
+from serve import COUNT, PATIENCE, PERILUNE, Daemon, equal, fail, main, until
 
 PORT = 9443
 CONFIGURATION = """return daemon {
@@ -116,6 +116,44 @@ def roles_come_with_certificates(world):
     equal(0, daemon.stop(), "the exit status")
 
 
+def perilune(world, *words):
+    """(exit status, standard output, standard error)"""
+    done = subprocess.run(["ip", "netns", "exec", world.netns, PERILUNE, *words], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    return done.returncode, done.stdout, done.stderr
+
+
+def perilune_is_a_client_too(world):
+    daemon = start(world)
+    url = ["--server", "https://127.0.0.1:%d" % PORT]
+    trusted = [*url, "--ca", world.path("ca.pem")]
+
+    def with_certificate(who):
+        return [*trusted, "--certificate", world.path(who + ".pem"), "--key", world.path(who + ".key")]
+    status, out, err = perilune(world, "status", *with_certificate("watcher"))
+    equal((0, ""), (status, err), "the exit status")
+    if "you are watcher (read)" not in out or "count" not in out:
+        fail("the status is %r" % out)
+    equal(0, perilune(world, "level", "count", "deep", *with_certificate("operator"))[0], "the exit status of level")
+    until(lambda: daemon.policy("count")["level"] == "deep", "the level")
+    for words, expected, said in (
+            (["level", "count", "calm", *with_certificate("watcher")], 3, "has the role read"),
+            (["status", *trusted], 3, "takes a credential"),
+            (["status", *url], 1, "its certificate is not trusted"),
+            (["status", *url, "--ca", world.path("others.pem")], 1, "its certificate is not trusted"),
+            (["status", "--server", "https://localhost:%d" % PORT, "--ca", world.path("ca.pem")], 1, "its certificate is not trusted"),
+            (["status", *url, "--ca", world.path("ca.key")], 2, "no authority's certificate to trust")):
+        status, _, err = perilune(world, *words)
+        if status != expected or said not in err:
+            fail("%s: %d, %r" % (" ".join(words), status, err))
+    # A long answer comes whole: more of it than a record of TLS holds.
+    until(lambda: len(daemon.get("/v1/policies/count/windows?limit=256")["windows"]) >= 60, "sixty windows")
+    status, out, _ = perilune(world, "events", "--windows", "--only", "window", "--last", "60", "--json", *with_certificate("watcher"))
+    equal((0, 60), (status, len(out.splitlines())), "the windows")
+    if len(out) < 32768:
+        fail("an answer of only %d bytes" % len(out))
+    equal(0, daemon.stop(), "the exit status")
+
+
 def only_tls_is_spoken(world):
     daemon = start(world)
     url = "https://127.0.0.1:%d/v1/health" % PORT
@@ -158,4 +196,4 @@ def the_open_is_refused(world):
 
 
 if __name__ == "__main__":
-    main(roles_come_with_certificates, only_tls_is_spoken, the_open_is_refused)
+    main(roles_come_with_certificates, perilune_is_a_client_too, only_tls_is_spoken, the_open_is_refused)

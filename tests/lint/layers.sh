@@ -35,7 +35,7 @@ nowhere='//'
 		'runtime/(probe|attach|twin|window|extract|gather|layout|kernel|event|replay|bench|map|pins|pinned|scope|tap|statistics)(_[a-z_]+)?\.[ch]:' $runtime
 	only 'libuv is for the loop' "$(include '[<"]uv')" 'runtime/loop(_[a-z_]+)?\.[ch]:' $runtime
 	only 'libmicrohttpd and GnuTLS are for http' "$(include '<(microhttpd|gnutls/.*)\.h>')" \
-		'runtime/http(_[a-z_]+)?\.[ch]:' $runtime
+		'runtime/(http(_[a-z_]+)?|stream_tls)\.[ch]:' $runtime
 	only 'of bpf/ and templates/, the runtime may include ctl.h and tap_format.h' "$(include '"(\.\./)?(bpf|templates)/')" \
 		'.*bpf/(ctl|tap_format)\.h"' $runtime
 	only 'what runs in the kernel knows nothing of the runtime' "$(include '[<"](.*/)?runtime/')" "$nowhere" $kernel

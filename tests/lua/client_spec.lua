@@ -133,9 +133,20 @@ describe("the daemon's place", function()
     assert.is_nil((resolve { ["token-file"] = "none" }))
   end)
 
+  it("speaks TLS by what files say, to whom a token may be sent", function()
+    local files = { ca = "CA", c = "C", k = "K" }
+    local there = assert(resolve({ server = "https://web-3.example:9443", ca = "ca", certificate = "c", key = "k" },
+      { PERILUNE_TOKEN = "plt_cd" }, files))
+    assert.same({ name = "web-3.example", authorities = "CA", certificate = "C", key = "K" }, there.tls)
+    assert.same({ "web-3.example", 9443, "plt_cd" }, { there.host, there.port, there.token })
+    assert.is_nil((resolve({ server = "https://a:1", certificate = "c" }, {}, files)))
+    assert.is_nil((resolve({ server = "https://a:1", ca = "none" }, {}, files)))
+    assert.is_nil((resolve({ server = "http://127.0.0.1:1", ca = "ca" }, {}, files)))
+  end)
+
   it("that is no address is refused", function()
-    for _, url in ipairs { "127.0.0.1:9000", "http://127.0.0.1", "http://x.example:1", "http://127.0.0.1:70000",
-      "https://127.0.0.1:1", "ftp://127.0.0.1:1", "unix:" } do
+    for _, url in ipairs { "127.0.0.1:9000", "http://127.0.0.1", "http://x y:1", "http://127.0.0.1:70000",
+      "https://127.0.0.1", "ftp://127.0.0.1:1", "unix:" } do
       local out, message = resolve { server = url }
       assert.is_nil(out, url)
       assert.truthy(message:find(url, 1, true), message)

@@ -55,10 +55,11 @@ static void on_bytes(const char *bytes, size_t len, void *arg)
 		loop__stop(w->loop);
 }
 
-static void on_end(int err, void *arg)
+static void on_end(int err, const char *why, void *arg)
 {
 	struct world *w = arg;
 
+	assert_non_null(why);
 	w->ends++;
 	w->err = err;
 	loop__stop(w->loop);
@@ -192,7 +193,6 @@ static void what_cannot_be_reached_is_an_error(void **state)
 	memset(path, 'x', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
 	assert_int_equal(connect_to(w, path, NULL, 0), -ENAMETOOLONG);
-	assert_int_equal(connect_to(w, NULL, "localhost", 1), -EINVAL);
 	/* A port that is taken and not listened at refuses, on TCP after a while. */
 	assert_int_equal(bind(fd, (void *)&address, len), 0);
 	assert_int_equal(getsockname(fd, (void *)&address, &len), 0);
@@ -200,7 +200,23 @@ static void what_cannot_be_reached_is_an_error(void **state)
 	assert_int_equal(loop__run(w->loop), 0);
 	assert_int_equal(w->ends, 1);
 	assert_int_equal(w->err, -ECONNREFUSED);
+	stream__free(w->stream);
+	/* The same by a name, which is looked up first; and one that nobody has. */
+	assert_int_equal(connect_to(w, NULL, "localhost", ntohs(address.sin_port)), 0);
+	assert_int_equal(loop__run(w->loop), 0);
+	assert_int_equal(w->err, -ECONNREFUSED);
+	stream__free(w->stream);
+	assert_int_equal(connect_to(w, NULL, "no host", 1), 0);
+	assert_int_equal(loop__run(w->loop), 0);
+	assert_int_equal(w->err, -EHOSTUNREACH);
+	assert_int_equal(w->ends, 3);
+	/* Freed while it is looked up: nothing is told any more. */
+	stream__free(w->stream);
+	assert_int_equal(connect_to(w, NULL, "localhost", 1), 0);
+	stream__free(w->stream);
+	w->stream = NULL;
 	close(fd);
+	assert_int_equal(w->ends, 3);
 }
 
 int main(void)

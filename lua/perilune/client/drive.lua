@@ -11,7 +11,7 @@ local vm = require "perilune.core.vm"
 
 local drive = {}
 
-local TOKEN_MOST = 4096 -- bytes of a token's file
+local MOST = 1024 * 1024 -- bytes of a file of a token, of certificates, of a key
 
 local function env(name)
   local value = os.getenv(name)
@@ -21,7 +21,7 @@ end
 --- The daemon that a command line means: client | nil, message
 function drive.daemon(parsed)
   local target, message = place.resolve(parsed, {
-    env = env, read = function(path) return store.read(path, TOKEN_MOST) end,
+    env = env, read = function(path) return store.read(path, MOST) end,
     socket = places.reachable, is_loopback = http.is_loopback,
   })
   if not target then return nil, message end

@@ -43,6 +43,7 @@ local function not_connected(self, message, code)
     return { code = "EACCES", message = ("%s: not permitted to connect (become root, or somebody that mode and group "
       .. "of the daemon's `listen` let in)"):format(at) }
   end
+  if code == "EKEYREJECTED" then message = message:gsub("%s+$", "") .. " (--ca FILE names who vouches for it)" end
   return { code = code, message = ("%s: %s"):format(at, message) }
 end
 
@@ -108,7 +109,7 @@ local function exchange(self, text, seconds, handlers)
   end)
   local message, code
   own.stream, message, code = stream.connect {
-    path = self.target.path, host = self.target.host, port = self.target.port,
+    path = self.target.path, host = self.target.host, port = self.target.port, tls = self.target.tls,
     bytes = function(bytes)
       local ok, wrong = read:feed(bytes)
       if not ok then broken(wrong) end

@@ -12,7 +12,7 @@ local words = require "perilune.words"
 
 local events = {
   usage = "perilune events [POLICY] [-f] [--only EVENT,…] [--last N] [--windows] [--json] "
-    .. "[--socket PATH | --server URL] [--token-file FILE]",
+    .. "[--socket PATH | --server URL] […]",
   summary = "what the daemon's policies have done, and go on doing",
   options = place.with { follow = "flag", ["-f"] = "follow", only = "text", last = "text", windows = "flag",
     json = "flag" },

@@ -9,8 +9,7 @@ local place = require "perilune.client.place"
 local status_text = require "perilune.client.status_text"
 
 local level = {
-  usage = "perilune level POLICY [NAME [--for TIME] | --release] [--json] [--socket PATH | --server URL] "
-    .. "[--token-file FILE]",
+  usage = "perilune level POLICY [NAME [--for TIME] | --release] [--json] [--socket PATH | --server URL] […]",
   summary = "hold a policy of the daemon at a level, for a time or until it is let go",
   options = place.with { ["for"] = "text", release = "flag", json = "flag", names = "flag" },
   help = [[

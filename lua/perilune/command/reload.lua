@@ -6,7 +6,7 @@ local json = require "perilune.json"
 local place = require "perilune.client.place"
 
 local reload = {
-  usage = "perilune reload [--json] [--socket PATH | --server URL] [--token-file FILE]",
+  usage = "perilune reload [--json] [--socket PATH | --server URL] […]",
   summary = "have the daemon read its configuration and credentials again",
   options = place.with { json = "flag" },
   help = [[

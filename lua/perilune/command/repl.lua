@@ -9,7 +9,7 @@ local term = require "perilune.core.term"
 local vm = require "perilune.core.vm"
 
 local repl = {
-  usage = "perilune repl [POLICY.lua …] [--attach] [--socket PATH | --server URL] [--token-file FILE] [--history FILE]"
+  usage = "perilune repl [POLICY.lua …] [--attach] [--socket PATH | --server URL] […] [--history FILE]"
     .. "   perilune -e 'LUA'",
   summary = "explore: start probes, look, change them while they run, save what worked",
   options = place.with { eval = "text", history = "text", attach = "flag" },

@@ -9,7 +9,7 @@ local status_text = require "perilune.client.status_text"
 local term = require "perilune.core.term"
 
 local status = {
-  usage = "perilune status [POLICY] [--json] [--socket PATH | --server URL] [--token-file FILE]",
+  usage = "perilune status [POLICY] [--json] [--socket PATH | --server URL] […]",
   summary = "how the daemon stands, and its policies",
   options = place.with { json = "flag", names = "flag" },
   help = [[

@@ -17,7 +17,7 @@ local words = require "perilune.words"
 
 local top = {
   usage = "perilune top [POLICY.lua | -e 'LUA' | TEMPLATE | --attach [POLICY]] [--set NAME=VALUE]… [--for TIME] "
-    .. "[--trusted] [--socket PATH | --server URL] [--token-file FILE]",
+    .. "[--trusted] [--socket PATH | --server URL] […]",
   summary = "a full-screen live view of a policy, of a template's records, or of who talks most",
   options = place.with { ["-e"] = "eval", eval = "policy",
     set = "pairs", ["for"] = "text", trusted = "flag", attach = "flag" },
