@@ -14,6 +14,7 @@
 
 #include "loop.h"
 #include "lua_vm.h"
+#include "urgency.h"
 
 #define TIMER_TYPE "perilune.timer"
 #define SIGNAL_TYPE "perilune.signal"
@@ -287,6 +288,12 @@ static int signal_close(lua_State *L)
 	return 0;
 }
 
+static int core_urgent(lua_State *L)
+{
+	lua_pushboolean(L, !urgency__begin());
+	return 1;
+}
+
 static const luaL_Reg timer_methods[] = {
 	{"start", timer_start}, {"stop", timer_stop}, {"close", timer_close},
 	{"__gc", timer_close},	{NULL, NULL},
@@ -299,10 +306,19 @@ static const luaL_Reg signal_methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-	{"run", core_run},	   {"stop", core_stop},	    {"now", core_now},
-	{"wall", core_wall},	   {"boot", core_boot},	    {"pid", core_pid},
-	{"timer", core_timer},	   {"signal", core_signal}, {"rfc3339", core_rfc3339},
-	{"on_step", core_on_step}, {"watch", core_watch},   {NULL, NULL},
+	{"run", core_run},
+	{"stop", core_stop},
+	{"now", core_now},
+	{"wall", core_wall},
+	{"boot", core_boot},
+	{"pid", core_pid},
+	{"timer", core_timer},
+	{"signal", core_signal},
+	{"rfc3339", core_rfc3339},
+	{"on_step", core_on_step},
+	{"watch", core_watch},
+	{"urgent", core_urgent},
+	{NULL, NULL},
 };
 
 static void make_type(lua_State *L, const char *type, const luaL_Reg *methods)

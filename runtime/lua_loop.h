@@ -14,6 +14,7 @@
  *   keep the loop running
  * - rfc3339(µs [, ns beyond it]) → "2026-11-23T21:06:05.123456000Z"
  * - pid()
+ * - urgent() → whether the loop's thread runs sooner from now on when something wakes it (urgency.h)
  */
 #ifndef PERILUNE_LUA_LOOP_H
 #define PERILUNE_LUA_LOOP_H

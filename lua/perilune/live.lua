@@ -144,6 +144,7 @@ end
 -- Listens to the triggers of a declaration, if it has any. nil, message, code when that fails.
 function Live:listen(probe, decl)
   if #decl.triggers == 0 then return true end
+  loop.urgent() -- whoever waits for a trip waits for this thread too
   local message, code
   self.trips, message, code = probe:events("trigger_events", "trigger_event", function(batch)
     self:tripped(triggers.trips(batch))
