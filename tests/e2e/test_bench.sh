@@ -154,6 +154,18 @@ for line in lines:
 assert abs(lines[1]["ratio"] - lines[1]["ms"] / lines[0]["ms"]) < 1e-3, lines
 END
 
+# The daemon's answers: every path both ways, and the map was read whole while it answered.
+timeout 240 "$PERILUNE" bench rest --entries 2000 --json >"$OUT/rest"
+"${PYTHON:-/usr/bin/python3}" - "$OUT/rest" <<'END'
+import json, sys
+
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert sorted(line["way"] for line in lines) == ["busy"] * 3 + ["quiet"] * 3, lines
+for line in lines:
+    assert line["bench"] == "rest" and line["entries"] == 2000 and 0 < line["ms"] <= line["p99_ms"], line
+    assert line["way"] == "quiet" or line["reads"] > 0, line
+END
+
 # Injecting what was made for Dynmon: every way is measured, and what is said of them adds up.
 timeout 300 "$PERILUNE" bench inject --json >"$OUT/inject"
 "${PYTHON:-/usr/bin/python3}" - "$OUT/inject" <<'END'
