@@ -79,9 +79,9 @@ local function forgotten(maps, probe, listed)
   end
 end
 
-local function counts_packets(layout, name)
+local function has_counter(layout, name)
   for _, field in ipairs(layout.fields) do
-    if field.name == (name or "packets") and field.kind == "uint" and not field.dims then return true end
+    if field.name == name and field.kind == "uint" and not field.dims then return true end
   end
   return false
 end
@@ -91,7 +91,7 @@ local function counts_lost(described, window)
   local field = window.role == "other" and "packets" or "events"
   local layout, message = described.layout(window.inner)
   if not layout then return nil, message end
-  if counts_packets(layout, field) then return true end
+  if has_counter(layout, field) then return true end
   return nil, ("a value of NAME(%s) has no `%s`, which says how many were lost"):format(window.map, field),
     ("a member __u64 %s"):format(field)
 end
@@ -197,7 +197,7 @@ function source_manifest.of(spec)
   if not layout then return nil, wrong end
   message, remedy = too_big(layout, rows.map)
   if message then return nil, message, remedy end
-  if rows.kind == "map" and not counts_packets(layout) then
+  if rows.kind == "map" and not has_counter(layout, "packets") then
     return nil, ("a record of NAME(%s) has no `packets`: how many it stands for"):format(rows.map),
       "a member __u64 packets in its value"
   end

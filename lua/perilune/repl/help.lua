@@ -22,6 +22,12 @@ local TOPICS = {
     "p:enable \"timing\"       a feature on, p:disable off, p:set { entries = 1000 }: while it runs, no count is lost",
     "p:stop()                detaches, and gives the totals.   probes() lists those that run",
   },
+  source = {
+    "source \"own\" { file = \"own.bpf.c\" }   a probe of own C, in a file here or below; or code = [[ … ]]",
+    "Its maps are declared with bpf/half.h: NAME(rows) and NAME(other), and NAME(on_packet). Fields are those of rows.",
+    "p:set { entries = 1000 } and p:enable \"more\" (FEATURE_more) compile it anew while it runs.",
+    "templates/README.md has all of it; examples/hops.lua is one.",
+  },
   rows = {
     "rows:where { dport = 53 }   rows:where \"bytes > 1e6 and dport == 53\"   rows:top(10, \"bytes\")",
     "rows:group(\"src\", { bytes = sum \"bytes\", ports = distinct \"dport\" })   rows:sort(\"src\", \"ascending\")",
