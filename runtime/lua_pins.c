@@ -37,7 +37,7 @@ static int pins_reuse(lua_State *L)
 	struct pins *pins = check(L);
 	struct error error;
 	int err = pins__reuse(pins, lua_probe__get(L, 2), luaL_checkstring(L, 3),
-			      luaL_checkstring(L, 4), &error);
+			      luaL_checkstring(L, 4), lua_toboolean(L, 5), &error);
 
 	if (err)
 		return lua_vm__fail(L, err, &error);
@@ -59,6 +59,12 @@ static int pins_add(lua_State *L)
 	return 1;
 }
 
+static int pins_remove(lua_State *L)
+{
+	pins__remove(check(L), luaL_checkstring(L, 2));
+	return 0;
+}
+
 static int pins_close(lua_State *L)
 {
 	struct pins **pins = luaL_checkudata(L, 1, PINS_TYPE);
@@ -72,6 +78,7 @@ int luaopen_perilune_core_pins(lua_State *L)
 {
 	static const luaL_Reg methods[] = {{"reuse", pins_reuse},
 					   {"add", pins_add},
+					   {"remove", pins_remove},
 					   {"close", pins_close},
 					   {NULL, NULL}};
 	static const luaL_Reg functions[] = {{"open", core_open}, {NULL, NULL}};

@@ -167,7 +167,7 @@ static bool same(int fd, const struct bpf_map *map)
 	       info.max_entries == bpf_map__max_entries(map);
 }
 
-int pins__reuse(struct pins *pins, struct probe *probe, const char *name, const char *as,
+int pins__reuse(struct pins *pins, struct probe *probe, const char *name, const char *as, bool keep,
 		struct error *error)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(probe__object(probe), name);
@@ -176,7 +176,7 @@ int pins__reuse(struct pins *pins, struct probe *probe, const char *name, const 
 
 	if (!map)
 		return error__set(error, -ENOENT, "there is no map %s", name);
-	path_of(pins, as, true, path);
+	path_of(pins, as, keep, path);
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return errno == ENOENT ? 0
@@ -225,6 +225,14 @@ int pins__add(struct pins *pins, struct probe *probe, const char *name, const ch
 		clear_map(bpf_map__fd(map));
 	}
 	return 0;
+}
+
+void pins__remove(struct pins *pins, const char *name)
+{
+	char path[PINS_PATH];
+
+	path_of(pins, name, false, path);
+	unlink(path);
 }
 
 void pins__close(struct pins *pins)

@@ -26,13 +26,19 @@ struct pins;
  */
 int pins__open(const char *policy, struct pins **out, struct error *error);
 
-/* Before the probe is loaded: it shall use the map that an earlier run has kept under `name`, if there is one. -EEXIST when that is another kind of map. */
+/*
+ * Before the probe is loaded: it shall use the map that is pinned under `name`, if there is one: among those that are kept, or those of
+ * this run. -EEXIST when that is another kind of map.
+ */
 int pins__reuse(struct pins *pins, struct probe *probe, const char *map, const char *name,
-		struct error *error);
+		bool keep, struct error *error);
 
 /* Pins a map of a loaded probe, and writes where. A map that was kept stays as it is, but for what was in it: that is gone. */
 int pins__add(struct pins *pins, struct probe *probe, const char *map, const char *name, bool keep,
 	      char path[PINS_PATH], struct error *error);
+
+/* Removes one that is not to be kept. */
+void pins__remove(struct pins *pins, const char *name);
 
 /* Removes what is not to be kept, and lets go of the directory. NULL-safe. */
 void pins__close(struct pins *pins);

@@ -11,6 +11,7 @@
 local build = require "perilune.build"
 local calls = require "perilune.calls"
 local engine = require "perilune.engine"
+local exports = require "perilune.exports"
 local loop = require "perilune.core.loop"
 local outside = require "perilune.reload_outside"
 local sameness = require "perilune.sameness"
@@ -28,17 +29,12 @@ local function obstacle(live, decl)
       return ("attach: %s is another"):format(key), "ENOTSUP"
     end
   end
-  for _, one in ipairs { decl, live.decl } do
-    for _, set in ipairs(one.sets) do
-      if set.export then return ('set "%s" is exported'):format(set.name), "ENOTSUP" end
-    end
-  end
 end
 
 local function scoped_sets(next)
   local list = {}
   for _, set in ipairs(next.decl.sets) do
-    if set.scope and next.same.sets[set.name] then list[#list + 1] = set.name end
+    if (set.scope or set.export) and next.same.sets[set.name] then list[#list + 1] = set.name end
   end
   return list
 end
@@ -82,6 +78,7 @@ local function succeed(live, next, wall, mono)
   for i, level in ipairs(next.decl.levels) do names[i] = level.name end
   old:emit({ event = "reload", file = next.decl.file, levels = names, level = next.level.name, kept = same.kept,
     lost = same.lost }, wall)
+  old.scope = function() return true end -- its programs run no more, and a map may be the new one's as well
   old:told_of(abandoned, wall)
   made:begin(wall, mono, next.level, next.spare)
   made:begin_audit(wall)
@@ -91,7 +88,7 @@ end
 local function give_up(live, next, message, code)
   if live.trips then live.trips:close() end
   live.trips = next.trips
-  outside.give_up(next)
+  outside.give_up(live, next)
   next.probe:close()
   live.next, live.draining = nil, false
   next.done(nil, message, code)
@@ -183,10 +180,15 @@ function reload.start(live, decl, interfaces, done)
     return done(nil, ("%s cannot be replaced while it runs: %s"):format(live.decl.name, why), code)
   end
   local next = { decl = decl, interfaces = interfaces, done = done }
+  if not live.dry_run then
+    next.exports, why, code = exports.open(decl, live.exports)
+    if why then return done(nil, why, code) end
+  end
   live.next = next
-  next.compilation = build.start(decl, { share = live.share }, function(probe, info, failure)
+  next.compilation = build.start(decl, { share = live.share, exports = next.exports }, function(probe, info, failure)
     next.compilation = nil
     if live.ended or live.stopping or not probe then
+      if next.exports then next.exports:give_up() end
       if probe then probe:close() end
       live.next = nil
       return done(nil, probe and "the run has ended" or info, probe and "ECANCELED" or failure)

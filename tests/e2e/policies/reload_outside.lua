@@ -4,14 +4,15 @@ local iface = option "iface" { default = "vb" }
 local hook  = option "hook"  { default = "tc.ingress", one_of = { "tc.ingress", "tc" } }
 local told  = option "told"  { default = "told" }
 local dir   = option "dir"   { default = "." }
+local netns = option "netns" { type = "text" }
 local window = option "window" { default = "100ms" }
 
 return policy "outside" {
-  attach = { iface = iface, hook = hook, wait = true },
+  attach = { iface = iface, hook = hook, netns = netns, wait = true },
   window = window,
   always = { counter "totals" {}, flows "from" { key = "src", entries = 64 } },
   levels = { level "calm" {} },
-  sets = { set "seen" { of = "src", max = 16 } },
+  sets = { set "seen" { of = "src", max = 16, export = true } },
   receivers = { receiver "who" { command = { "sh", "-c", "cat >>" .. dir .. "/" .. told .. "; echo >>" .. dir .. "/" .. told } } },
   captures = { dir = dir },
   rules = {
