@@ -61,6 +61,8 @@ static int tap_start(lua_State *L)
 	spec.until = (uint64_t)luaL_checknumber(L, -1) * 1000;
 	lua_getfield(L, 2, "everything");
 	spec.everything = lua_toboolean(L, -1);
+	lua_getfield(L, 2, "patient");
+	spec.patient = lua_toboolean(L, -1);
 	spec.set = (int)lua_table__integer(L, 2, "set", -1);
 	err = tap__start(tap, &spec, &slot, &error);
 	if (err)

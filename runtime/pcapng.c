@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "spool.h"
+
 #define INTERFACES_MAX 256
-#define BUFFERED 65536	   /* bytes */
-#define TEXT_MAX 1024	   /* bytes of an option's text */
-#define BLOCK_OVERHEAD 512 /* bytes of a packet's block beside its own, and of a new interface's */
+#define WAITING_MAX 8388608 /* bytes that are yet to be written */
+#define TEXT_MAX 1024	    /* bytes of an option's text */
+#define BLOCK_OVERHEAD 512  /* bytes of a packet's block beside its own, and of a new interface's */
 
 enum block {
 	SECTION = 0x0a0d0d0a,
@@ -39,7 +41,8 @@ struct seen {
 };
 
 struct pcapng {
-	FILE *out;
+	struct spool *out;
+	bool patient;
 	uint32_t snap;
 	uint64_t bytes;
 	size_t count;
@@ -97,7 +100,7 @@ static void put_time_option(struct part *part, enum option code, uint64_t ns)
 	put_option(part, code, halves, sizeof(halves));
 }
 
-/* Head, `part`, `bytes` padded, `options`, end. */
+/* Head, `part`, `bytes` padded, `options`, end. -ENOBUFS, and nothing is written, when too much waits to be. */
 static int write_block(struct pcapng *file, enum block type, const struct part *part,
 		       const void *bytes, size_t len, const struct part *options)
 {
@@ -106,14 +109,24 @@ static int write_block(struct pcapng *file, enum block type, const struct part *
 	uint32_t total = (uint32_t)(12 + part->len + len + pad + options->len);
 	uint32_t head[2] = {(uint32_t)type, total};
 
-	if (fwrite(head, sizeof(head), 1, file->out) != 1 ||
-	    fwrite(part->data, 1, part->len, file->out) != part->len ||
-	    fwrite(bytes, 1, len, file->out) != len || fwrite(zeros, 1, pad, file->out) != pad ||
-	    fwrite(options->data, 1, options->len, file->out) != options->len ||
-	    fwrite(&total, sizeof(total), 1, file->out) != 1)
-		return errno ? -errno : -EIO;
-	file->bytes += total;
-	return 0;
+	int err;
+
+	if (!spool__has_room(file->out, total, file->patient))
+		return -ENOBUFS;
+	err = spool__write(file->out, head, sizeof(head));
+	if (!err)
+		err = spool__write(file->out, part->data, part->len);
+	if (!err)
+		err = spool__write(file->out, bytes, len);
+	if (!err)
+		err = spool__write(file->out, zeros, pad);
+	if (!err)
+		err = spool__write(file->out, options->data, options->len);
+	if (!err)
+		err = spool__write(file->out, &total, sizeof(total));
+	if (!err)
+		file->bytes += total;
+	return err;
 }
 
 static int write_section(struct pcapng *file, const char *comment)
@@ -131,8 +144,8 @@ static int write_section(struct pcapng *file, const char *comment)
 	return write_block(file, SECTION, &part, "", 0, &options);
 }
 
-int pcapng__create(const char *path, const char *comment, uint32_t snap, struct pcapng **out,
-		   struct error *error)
+int pcapng__create(const char *path, const char *comment, uint32_t snap, bool patient,
+		   struct pcapng **out, struct error *error)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), err;
 	struct pcapng *file;
@@ -140,16 +153,15 @@ int pcapng__create(const char *path, const char *comment, uint32_t snap, struct 
 	if (fd < 0)
 		return error__set(error, -errno, "%s: %s", path, strerror(errno));
 	file = calloc(1, sizeof(*file));
-	if (file)
-		file->out = fdopen(fd, "w");
-	if (!file || !file->out) {
+	if (!file) {
 		close(fd);
-		free(file);
 		return error__set(error, -ENOMEM, "out of memory");
 	}
-	setvbuf(file->out, NULL, _IOFBF, BUFFERED); /* a write every many packets */
 	file->snap = snap;
-	err = write_section(file, comment);
+	file->patient = patient;
+	err = spool__open(fd, WAITING_MAX, &file->out);
+	if (!err)
+		err = write_section(file, comment);
 	if (err) {
 		pcapng__close(file, 0);
 		return error__set(error, err, "%s: %s", path, strerror(-err));
@@ -165,6 +177,7 @@ static int interface_of(struct pcapng *file, const struct pcapng_packet *packet,
 	struct part part = {.len = 0}, options = {.len = 0};
 	uint16_t link[2] = {1, 0}; /* Ethernet */
 	char name[32];
+	int err;
 
 	for (*number = 0; *number < file->count; (*number)++)
 		if (file->interfaces[*number].ifindex == packet->ifindex)
@@ -173,15 +186,17 @@ static int interface_of(struct pcapng *file, const struct pcapng_packet *packet,
 		(*number)--;
 		return 0;
 	}
-	file->interfaces[file->count++] = (struct seen){.ifindex = packet->ifindex,
-							.first = packet->time};
 	put(&part, link, sizeof(link));
 	put32(&part, file->snap);
 	snprintf(name, sizeof(name), "if%u", packet->ifindex);
 	put_text(&options, IF_NAME, packet->interface ? packet->interface : name);
 	put_option(&options, IF_TSRESOL, &ns, sizeof(ns));
 	put_option(&options, END, "", 0);
-	return write_block(file, INTERFACE, &part, "", 0, &options);
+	err = write_block(file, INTERFACE, &part, "", 0, &options);
+	if (!err)
+		file->interfaces[file->count++] = (struct seen){.ifindex = packet->ifindex,
+								.first = packet->time};
+	return err;
 }
 
 size_t pcapng__size(const struct pcapng_packet *packet)
@@ -210,9 +225,12 @@ int pcapng__write(struct pcapng *file, const struct pcapng_packet *packet)
 		put_text(&options, COMMENT, comment);
 	}
 	put_option(&options, END, "", 0);
+	err = write_block(file, PACKET, &part, packet->bytes, packet->kept, &options);
+	if (err)
+		return err;
 	file->interfaces[number].packets++;
 	file->interfaces[number].last = packet->time;
-	return write_block(file, PACKET, &part, packet->bytes, packet->kept, &options);
+	return 0;
 }
 
 uint64_t pcapng__bytes(const struct pcapng *file)
@@ -244,13 +262,14 @@ static int write_statistics(struct pcapng *file, uint64_t lost)
 
 int pcapng__close(struct pcapng *file, uint64_t lost)
 {
-	int err;
+	int err = 0, closed;
 
 	if (!file)
 		return 0;
-	err = write_statistics(file, lost);
-	if (fclose(file->out) && !err)
-		err = -errno;
+	file->patient = true; /* the end is short, and has to be there */
+	if (file->out)
+		err = write_statistics(file, lost);
+	closed = spool__close(file->out);
 	free(file);
-	return err;
+	return err ? err : closed;
 }

@@ -27,19 +27,23 @@ struct pcapng_packet {
 	const void *bytes;
 };
 
-/* `comment` tells readers what it is; snap: bytes of a packet that are kept at most. -EEXIST when the file is there. */
-int pcapng__create(const char *path, const char *comment, uint32_t snap, struct pcapng **out,
-		   struct error *error);
+/*
+ * `comment` tells readers what it is; snap: bytes of a packet that are kept at most; patient: whether a write waits where the disk is slower than
+ * what comes. -EEXIST when the file is there.
+ */
+int pcapng__create(const char *path, const char *comment, uint32_t snap, bool patient,
+		   struct pcapng **out, struct error *error);
 
 /* Bytes that this packet will take, at most. */
 size_t pcapng__size(const struct pcapng_packet *packet);
 
+/* It is written behind (spool.h). -ENOBUFS, and the packet is not in the file, where too many wait for that. */
 int pcapng__write(struct pcapng *file, const struct pcapng_packet *packet);
 
 /* Bytes written so far. */
 uint64_t pcapng__bytes(const struct pcapng *file);
 
-/* Statistics, with `lost` packets that are missing, then closes and frees. NULL-safe. -errno when something could not be written. */
+/* Statistics, with `lost` packets that are missing; waits until all is written, closes and frees. NULL-safe. -errno when something could not be written. */
 int pcapng__close(struct pcapng *file, uint64_t lost);
 
 #endif

@@ -25,7 +25,7 @@ struct tap_capture {
 	struct tap_spec spec;
 	struct tap_key keys[2];
 	int nkeys;
-	uint64_t packets, lost_before;
+	uint64_t packets, lost_before, unwritten;
 	const char *ended;
 	int code;
 };
@@ -125,7 +125,10 @@ static void take(struct tap *tap, int slot, const struct pcapng_packet *packet)
 		return;
 	}
 	capture->code = pcapng__write(capture->file, &own);
-	if (capture->code)
+	if (capture->code == -ENOBUFS) {
+		capture->code = 0;
+		capture->unwritten++;
+	} else if (capture->code)
 		end(tap, slot, "error");
 	else if (++capture->packets >= capture->spec.packets)
 		end(tap, slot, "packets");
@@ -225,7 +228,7 @@ int tap__start(struct tap *tap, const struct tap_spec *spec, int *slot, struct e
 	if (capture->spec.snap > TAP_SNAP_MAX)
 		capture->spec.snap = TAP_SNAP_MAX;
 	err = pcapng__create(spec->path, spec->comment, capture->spec.snap + TAG_SIZE,
-			     &capture->file, error);
+			     spec->patient, &capture->file, error);
 	if (err)
 		return err;
 	capture->spec.path = capture->spec.comment = NULL; /* the caller's */
@@ -316,7 +319,8 @@ void tap__stop(struct tap *tap, int slot, struct tap_result *result)
 		disarm(tap, slot);
 	*result = (struct tap_result){.packets = capture->packets,
 				      .bytes = pcapng__bytes(capture->file),
-				      .lost = tap->state->lost - capture->lost_before,
+				      .lost = tap->state->lost - capture->lost_before +
+					      capture->unwritten,
 				      .why = capture->ended,
 				      .code = capture->code};
 	err = pcapng__close(capture->file, result->lost);

@@ -2,7 +2,8 @@
 /*
  * Captures that go on: which packets the programs copy (bpf/tap.h), and the files that they go to (pcapng.h).
  *
- * Packets come through a ring buffer to the loop, which writes them, buffered. What finds no room in the ring is counted.
+ * Packets come through a ring buffer to the loop, which hands them to a thread that writes (spool.h). What finds no room in the ring, or waits
+ * to be written beyond what may, is counted.
  */
 #ifndef PERILUNE_TAP_H
 #define PERILUNE_TAP_H
@@ -23,13 +24,15 @@ struct tap_spec {
 	uint64_t packets, bytes; /* the file's at most */
 	uint64_t until;		 /* ns since the epoch: no packet after that */
 	bool everything;
+	bool patient; /* in a replay: packets wait for the disk; else those are lost that it has no time for */
 	int set; /* what is in the set of this number; -1: none */
 };
 
 struct tap_result {
 	uint64_t packets, bytes;
 	uint64_t
-		lost; /* packets that found no room in the ring meanwhile, of this and other captures */
+		lost; /* packets that found no room in the ring meanwhile, of this and other captures, and those of this one that
+			* could not be written in time */
 	const char
 		*why; /* "packets", "bytes", "time", "error" when it ended by itself, else NULL */
 	int code;     /* -errno when the file could not be written */

@@ -72,7 +72,8 @@ end
 function Replay:tapper()
   if not self.captures then return nil end
   local message, code
-  self.tap, message, code = tapper.new(self.decl, self.probe, function(event, wall) self.engine:emit(event, wall) end)
+  local function emit(event, wall) self.engine:emit(event, wall) end
+  self.tap, message, code = tapper.new(self.decl, self.probe, emit, true)
   if self.tap then self.tap:interface(1, "replay") end -- the programs see frames of a replay on lo
   return self.tap, message, code
 end

@@ -13,13 +13,14 @@ Tapper.__index = Tapper
 
 local LONGEST_KEY = 64 -- bytes of a key in a file's name
 
---- `decl`: a policy's declaration; probe: loaded; emit(event, wall): wall nil when it is now. nil when it captures
---- nothing; nil, message, code when it cannot.
-function tapper.new(decl, probe, emit)
+--- `decl`: a policy's declaration; probe: loaded; emit(event, wall): wall nil when it is now; patient: whether packets
+--- may wait for the disk, as those of a replay may. nil when it captures nothing; nil, message, code when it cannot.
+function tapper.new(decl, probe, emit, patient)
   if not decl.taps then return nil end
   local tap, message, code = taps.open(probe)
   if not tap then return nil, message, code end
-  return setmetatable({ decl = decl, tap = tap, emit = emit, going = {}, order = {}, failed = {} }, Tapper)
+  return setmetatable({ decl = decl, tap = tap, emit = emit, patient = patient, going = {}, order = {}, failed = {} },
+    Tapper)
 end
 
 --- The name of an interface, for files.
@@ -46,7 +47,7 @@ local function begin(self, action, wall)
   local slot
   slot, message, code = self.tap:start {
     path = path, snap = what.snap, packets = what.packets, bytes = what.bytes, everything = what.everything,
-    ends = wall + math.floor(what.seconds * 1e6), set = what.set_number or -1,
+    patient = self.patient, ends = wall + math.floor(what.seconds * 1e6), set = what.set_number or -1,
     comment = ("policy %s, rule %s, %s"):format(self.decl.name, action.rule, action.reason),
   }
   if not slot then return nil, message, code end

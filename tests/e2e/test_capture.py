@@ -332,6 +332,41 @@ def test_room():
     equal(32, len(run.stop()), "captures")
 
 
+def send_uncut(source, payload, segment, iface="va"):
+    """One TCP packet that the device is to cut into segments of so many octets, as a stack with offloads hands it down."""
+    tcp = struct.pack("!HHIIBBHHH", 1024, 9, 1, 1, 0x50, 0x10, 1000, 0, 0)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 40 + len(payload), 0, 0x4000, 64, 6, 0) + source + socket.inet_aton("192.0.2.200")
+    one = bytes.fromhex("020000000002" "020000000001" "0800") + head + tcp + payload
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as out:
+        out.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR
+        out.bind((iface, 0))
+        # struct virtio_net_hdr: its checksum is yet to be made, TCP over IPv4, headers, segments, where the checksum is
+        out.send(struct.pack("<BBHHHH", 1, 1, 54, segment, 34, 16) + one)
+    return one
+
+
+def test_uncut():
+    """What offloads have not cut apart is one packet in the file, with its length, and says how many it is on the wire."""
+    payload = bytes(i & 255 for i in range(7500))
+    for snap, kept in (("16kB", 54 + len(payload)), ("128B", 128)):
+        fresh()
+        run = Run('of = "src", snap = "%s"' % snap)
+        send([frame(v4("10.0.0.1"), 0)])
+        run.begun(1)
+        one = send_uncut(v4("10.0.0.1"), payload, 1000)
+        run.more()
+        end = run.stop()["10.0.0.1"]
+        said = subprocess.run(["tshark", "-r", end["file"], "-T", "fields", "-e", "frame.len", "-e", "frame.cap_len", "-e",
+                               "frame.comment"], capture_output=True, check=True, text=True).stdout.splitlines()
+        equal(1, len(said), "packets")
+        length, captured, comment = said[0].split("\t")
+        equal((len(one), kept), (int(length), int(captured)), "snap %s: its length, and what is kept" % snap)
+        if not comment.startswith("8 packets on the wire"):
+            fail("what is said of it: %r" % comment)
+        got = read(end["file"])[0][1]
+        equal(one[:50] + one[52:kept], got[:50] + got[52:], "the frame but its checksum")
+
+
 def test_replay():
     for name in ("http_get.pcap", "q-in-q.pcap", "http_bro.org.pcap", "icmp_5-pings.pcap", "tunnels_vxlan.pcap", "wikipedia.pcap"):
         fresh()
