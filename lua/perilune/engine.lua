@@ -167,10 +167,11 @@ function Engine:inherit(old, same, abandoned)
 end
 
 -- Rules have a window to be judged by: a level that was held over waits for nobody else.
-function Engine:end_hold_over(closed)
+function Engine:end_hold_over(closed, wall)
   if not self.held_over or not closed.decisive then return end
   self.held_over = false
-  self:claim("reload", { why = "the rule that held it before the reload is another or gone" })
+  local claim = { why = "the rule that held it before the reload is another or gone" }
+  if self.levels:claim("reload", claim) and self.audit then self.audit:claimed("reload", claim, false, wall) end
 end
 
 --- The run begins, at the base level, and says so; `about`: as for tell_start.
@@ -614,7 +615,7 @@ function Engine:close(cut, wall, mono, batches, cost)
   local seen = self:sample(closed, views, wall)
   if not self.dry_run and cut ~= "exit" then self:see_schedules(wall) end
   if closed.decisive then self.thrift:follow(loads_of(self, seen, views)) end
-  self:end_hold_over(closed)
+  self:end_hold_over(closed, wall)
   local result = self.decide:step(seen)
   if self.calls then self.calls:finish() end
   if self.audit then self.audit:judged(closed, mono, result, seen.text, wall) end

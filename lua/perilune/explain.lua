@@ -11,8 +11,9 @@ local explain = {}
 local Story = {}
 Story.__index = Story
 
--- What stands for itself: attached, detached, errors, the budget's steps.
-local PLAIN = { start = true, attach = true, detach = true, error = true, budget = true, emit = true, summary = true }
+-- What stands for itself: attached, detached, errors, the budget's steps, reloads.
+local PLAIN = { start = true, attach = true, detach = true, error = true, budget = true, emit = true, reload = true,
+  summary = true }
 
 --- tell(moment): hears of every moment, in order. A moment: time (µs), policy, transitions, rules, actions, plain
 --- (records), claims.

@@ -56,7 +56,7 @@ reload() {
 	"$PERILUNE" explain --verify "$OUT/$name.audit" >"$OUT/verified" 2>&1 || fail "the audit log: $(cat "$OUT/verified")"
 	sed 's/,"rule talker"\]/]/' "$OUT/$name.audit" >"$OUT/forged.audit" # then its instances should have been cleared
 	assert_exit 1 "$PERILUNE" explain --verify "$OUT/forged.audit"
-	assert_match "rule any|siege" "$("$PERILUNE" explain "$OUT/$name.audit")" 'the story'
+	assert_match "reload .*policy.lua  kept level siege" "$("$PERILUNE" explain "$OUT/$name.audit")" 'the story'
 	assert_eq 1 "$(events "$OUT/$name" action)" 'actions'
 	assert_match 'policy.lua:' "$(json "$OUT/$name" 'select(.event == "error") | .message')" 'what is said of the wrong file'
 	# The set is the kernel's from each new one's first packet: its probe sees all packets, but the first before there was a member.
