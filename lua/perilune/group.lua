@@ -142,10 +142,9 @@ local function raw_reader(inner, names)
   return function(g) return run(inner.q + g[1] * class.stride) end
 end
 
--- For the engine: calls each(raw keys, values of the aggregates in a table by name, text) for every group. A key of
--- several is one or several fields, as of raw.groups. The aggregates are as aggregate.parse makes them, or a
--- "histogram" of a list: its sums, element by element. text(name), of use within each() only, is that field of the
--- group's first record as text.
+-- For the engine: calls each(raw keys, values of the aggregates in a table by name, number of the first record) for
+-- every group. A key of several is one or several fields, as of raw.groups. The aggregates are as aggregate.parse makes
+-- them, or a "histogram" of a list: its sums, element by element.
 local function each_group(v, keys, aggregates, each)
   local inner, names, readers = view.inner(v), {}, {}
   for i, key in ipairs(keys) do
@@ -154,15 +153,18 @@ local function each_group(v, keys, aggregates, each)
     readers[i] = raw_reader(inner, own)
   end
   local order = run_groups(inner, names, aggregates)
-  local first
-  local function text(name) return (inner.batch:text(record.field(inner.class, name).index, first + 1)) end
   for _, g in ipairs(order) do
     local raws, values = {}, {}
-    first = g[1]
     for i, read in ipairs(readers) do raws[i] = read(g) end
     for _, a in ipairs(aggregates) do values[a.name] = result_of(a, g, inner.owner.seconds) end
-    each(raws, values, text)
+    each(raws, values, g[1])
   end
 end
 
-return { verbs = { group = group }, each = each_group }
+-- A field of a record as text; number: as each() has it.
+local function text_of(v, name, number)
+  local inner = view.inner(v)
+  return (inner.batch:text(record.field(inner.class, name).index, number + 1))
+end
+
+return { verbs = { group = group }, each = each_group, text = text_of }

@@ -19,6 +19,16 @@ local TOGETHER = 20 -- fields that one pass over the rows adds up
 local WHOLE = 2 ^ 53 -- a counter that would pass it begins anew: from there on it would be a little wrong
 local OTHER = "other"
 
+-- What the values of field i, and the sum of a histogram's, are called in a pass.
+local NAMES = setmetatable({}, { __index = function(names, i)
+  names[i] = "f" .. i
+  return names[i]
+end })
+local SUMS = setmetatable({}, { __index = function(names, i)
+  names[i] = "s" .. i
+  return names[i]
+end })
+
 -- ---------------------------------------------------------------------------------------------- values of a
 -- window
 
@@ -33,7 +43,7 @@ local AGGREGATES = { sum = "sum", min = "min", max = "max", last = "max" }
 local function passes_of(fields)
   local passes, current = {}, nil
   for i, field in ipairs(fields) do
-    local name = "f" .. i
+    local name = NAMES[i]
     if field.kind == "histogram" then
       passes[#passes + 1] = { { name = name, kind = "histogram", field = field.field } }
     else
@@ -43,7 +53,7 @@ local function passes_of(fields)
       end
       current[#current + 1] = { name = name, kind = AGGREGATES[field.fold], field = field.field }
     end
-    if field.sum then passes[#passes + 1] = { { name = name .. " sum", kind = "sum", field = field.sum } } end
+    if field.sum then passes[#passes + 1] = { { name = SUMS[i], kind = "sum", field = field.sum } } end
   end
   return passes
 end
@@ -60,9 +70,12 @@ end
 -- The values of a group as a list, in the order of the fields; parts of them come with every pass.
 local function take_values(fields, into, values)
   for i = 1, #fields do
-    local value, sum = values["f" .. i], values["f" .. i .. " sum"]
-    if value ~= nil then into[i] = value end
-    if sum and into[i] then into[i].sum = sum end
+    local value = values[NAMES[i]]
+    if value ~= nil then
+      into[i] = value
+    elseif values[SUMS[i]] and into[i] then
+      into[i].sum = values[SUMS[i]]
+    end
   end
 end
 
@@ -125,7 +138,7 @@ function Carry:admit(texts, at)
   local text = self:labels_of(texts)
   local series = self.by_text[text]
   if not series then
-    series = { labels = text, created = at, reset = {}, seen = self.clock }
+    series = { labels = text, created = at, reset = {}, lines = {}, seen = self.clock }
     for i, field in ipairs(self.fields) do
       if field.kind == "counter" then series[i] = 0 end
     end
@@ -169,21 +182,17 @@ local function is_something(fields, values)
   return false
 end
 
--- What the rows of a window say, by key: { values …, texts = of a key that has no series }.
+-- What the rows of a window say, by key: a list of { values …, key = raw, record = number of its first record }.
 function Carry:read(rows)
   local found, order = {}, {}
   local key = self.key or { rows:fields()[1] }
-  for number, pass in ipairs(self.passes) do
-    group.each(rows, { key }, pass, function(raws, values, text)
+  for _, pass in ipairs(self.passes) do
+    group.each(rows, { key }, pass, function(raws, values, record)
       local raw = raws[1]
       local one = found[raw]
       if not one then
-        one = { key = raw }
+        one = { key = raw, record = record }
         found[raw], order[#order + 1] = one, one
-        if number == 1 and self.key and not self.by_key[raw] then
-          one.texts = {}
-          for i, name in ipairs(self.key) do one.texts[i] = text(name) end
-        end
       end
       take_values(self.fields, one, values)
     end)
@@ -191,8 +200,15 @@ function Carry:read(rows)
   return order
 end
 
+-- The texts of a key. They cost more than all else about a row, so that only who gets a series has them.
+local function texts_of(self, rows, one)
+  local texts = {}
+  for i, name in ipairs(self.key) do texts[i] = group.text(rows, name, one.record) end
+  return texts
+end
+
 -- The largest of the new ones get a series, as long as there is room; what is left is the other's.
-function Carry:settle(fresh, at)
+function Carry:settle(rows, fresh, at)
   local room = self.declared.series - #self.list + (self.other and 1 or 0)
   if #fresh > room and room > 0 then
     for i, one in ipairs(fresh) do one.size, one.order = size_of(one[1]), i end
@@ -205,7 +221,7 @@ function Carry:settle(fresh, at)
     local series = self.other
     if room > 0 then
       local before = #self.list
-      series = self:admit(one.texts, at)
+      series = self:admit(texts_of(self, rows, one), at)
       room = room - (#self.list - before)
       self.by_key[one.key] = series
       series.seen = self.clock
@@ -244,7 +260,7 @@ function Carry:take(rows, other, seconds, at)
     elseif not self.key then
       whole = whole or {}
       for i, field in ipairs(self.fields) do whole[i] = merge(field, whole[i], one[i]) end
-    elseif is_something(self.fields, one) or self.by_text[self:labels_of(one.texts)] then
+    elseif is_something(self.fields, one) or self.by_text[self:labels_of(texts_of(self, rows, one))] then
       fresh[#fresh + 1] = one
     end
   end
@@ -253,7 +269,7 @@ function Carry:take(rows, other, seconds, at)
     self:sweep()
     self.sweep_at = self.clock + self.declared.forget / 4
   end
-  if #fresh > 0 then self:settle(fresh, at) end
+  if #fresh > 0 then self:settle(rows, fresh, at) end
   if other then self:add_other(other, at) end
 end
 
@@ -308,7 +324,15 @@ end
 local function write_series(family, field, i, series, ends)
   local value, created = series[i], series.reset[i] or series.created
   if value == nil then return end
-  if field.kind == "histogram" then
+  if field.kind == "counter" then
+    -- Most samples are these: what does not change is made once.
+    local known = series.lines[i]
+    if not known or known.created ~= created then
+      known = family:prepare(series.labels, created)
+      known.created, series.lines[i] = created, known
+    end
+    family:prepared(known, value * field.scale)
+  elseif field.kind == "histogram" then
     ends = ends or ends_of(field.classes, #value - 1)
     family:histogram(series.labels, ends, value, value.sum, created)
   else

@@ -99,6 +99,20 @@ function Family:add(labels, value, created)
   if counter then created_line(self, labels, created) end
 end
 
+--- For a counter that is written again and again: what add() makes of labels and created, for prepared().
+function Family:prepare(labels, created)
+  labels = braces(labels)
+  return {
+    before = ("%s_total%s "):format(self.name, labels),
+    after = ("\n%s_created%s %.3f\n"):format(self.name, labels, created),
+  }
+end
+
+--- The same as add().
+function Family:prepared(known, value)
+  self.lines[#self.lines + 1] = known.before .. openmetrics.number(value) .. known.after
+end
+
 --- A sample of a histogram. ends: of its buckets, ascending, but for the last, which has none; counts: one more than
 --- that, each of its bucket alone; sum: of all values, if it is known.
 function Family:histogram(labels, ends, counts, sum, created)
