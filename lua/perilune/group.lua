@@ -142,9 +142,9 @@ local function raw_reader(inner, names)
   return function(g) return run(inner.q + g[1] * class.stride) end
 end
 
--- For the engine: calls each(raw keys, values of the aggregates in a table by name, number of the first record) for
--- every group. A key of several is one or several fields, as of raw.groups. The aggregates are as aggregate.parse makes
--- them, or a "histogram" of a list: its sums, element by element.
+-- For the engine: calls each(raw keys, values of the aggregates in a table by name) for every group. A key of several
+-- is one or several fields, as of raw.groups. The aggregates are as aggregate.parse makes them, or a "histogram" of a
+-- list: its sums, element by element.
 local function each_group(v, keys, aggregates, each)
   local inner, names, readers = view.inner(v), {}, {}
   for i, key in ipairs(keys) do
@@ -157,14 +157,23 @@ local function each_group(v, keys, aggregates, each)
     local raws, values = {}, {}
     for i, read in ipairs(readers) do raws[i] = read(g) end
     for _, a in ipairs(aggregates) do values[a.name] = result_of(a, g, inner.owner.seconds) end
-    each(raws, values, g[1])
+    each(raws, values)
   end
 end
 
--- A field of a record as text; number: as each() has it.
-local function text_of(v, name, number)
-  local inner = view.inner(v)
-  return (inner.batch:text(record.field(inner.class, name).index, number + 1))
+-- For many groups, without a table of their own for each: the groups of the key `names` (a list of fields) by several
+-- lists of aggregates, each made in one pass over the rows. → { count, key(i) → raw, text(i, name) → that field of its
+-- first row, value(pass, aggregate, i) }; of use as long as the view.
+local function table_of(v, names, passes)
+  local inner, orders = view.inner(v), {}
+  for p, aggregates in ipairs(passes) do orders[p] = run_groups(inner, names, aggregates) end
+  local first, read, seconds = orders[1], raw_reader(inner, names), inner.owner.seconds
+  return {
+    count = #first,
+    key = function(i) return read(first[i]) end,
+    text = function(i, name) return (inner.batch:text(record.field(inner.class, name).index, first[i][1] + 1)) end,
+    value = function(pass, a, i) return result_of(a, orders[pass][i], seconds) end,
+  }
 end
 
-return { verbs = { group = group }, each = each_group, text = text_of }
+return { verbs = { group = group }, each = each_group, table = table_of }

@@ -14,9 +14,11 @@
 --
 -- At most `series` keys have series of their own (1000; at most 10,000), and what others count is in one whose
 -- labels say `other`. A key of which nothing has come for `forget` (5m) loses its series; when it comes back,
--- its counters begin at 0 again, which scrapers know from _created. What it costs: memory for each series
--- (perilune check says how much at most), and at a window's end some 1 µs for each row of the probe; packets
--- cost nothing more.
+-- its counters begin at 0 again, which scrapers know from _created.
+--
+-- What it costs: at a window's end some 2 µs for each row of the probe, and when somebody has asked since the last
+-- window, some 3 µs for each counter of each series (perilune check says how much a scrape is at most); packets cost
+-- nothing more.
 --
 -- Pure; metrics.lua does it.
 local probes = require "perilune.probes"

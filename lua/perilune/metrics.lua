@@ -19,18 +19,7 @@ local TOGETHER = 20 -- fields that one pass over the rows adds up
 local WHOLE = 2 ^ 53 -- a counter that would pass it begins anew: from there on it would be a little wrong
 local OTHER = "other"
 
--- What the values of field i, and the sum of a histogram's, are called in a pass.
-local NAMES = setmetatable({}, { __index = function(names, i)
-  names[i] = "f" .. i
-  return names[i]
-end })
-local SUMS = setmetatable({}, { __index = function(names, i)
-  names[i] = "s" .. i
-  return names[i]
-end })
-
--- ---------------------------------------------------------------------------------------------- values of a
--- window
+-- ---------------------------------------------------------------------------------------------- values of a window
 
 -- How values of several rows become one.
 local STEPS = {
@@ -40,22 +29,36 @@ local STEPS = {
 -- How rows of one key do: where a field says something of one row, there is one.
 local AGGREGATES = { sum = "sum", min = "min", max = "max", last = "max" }
 
-local function passes_of(fields)
-  local passes, current = {}, nil
-  for i, field in ipairs(fields) do
-    local name = NAMES[i]
-    if field.kind == "histogram" then
-      passes[#passes + 1] = { { name = name, kind = "histogram", field = field.field } }
-    else
-      if not current or #current == TOGETHER then
-        current = {}
-        passes[#passes + 1] = current
-      end
-      current[#current + 1] = { name = name, kind = AGGREGATES[field.fold], field = field.field }
-    end
-    if field.sum then passes[#passes + 1] = { { name = SUMS[i], kind = "sum", field = field.sum } } end
+-- Passes over the rows, and for every field where its value comes from: { pass, aggregate, its sum's pass, aggregate }.
+local function plan(fields)
+  local passes, sources, open = {}, {}, nil
+  local function pass(aggregate)
+    passes[#passes + 1] = { aggregate }
+    return #passes
   end
-  return passes
+  for i, field in ipairs(fields) do
+    local one = { name = "v", kind = AGGREGATES[field.fold], field = field.field }
+    if field.kind == "histogram" then
+      one.kind = "histogram"
+      local sum = field.sum and { name = "v", kind = "sum", field = field.sum }
+      sources[i] = { pass(one), one, sum and pass(sum), sum }
+    elseif open and #passes[open] < TOGETHER then
+      table.insert(passes[open], one)
+      sources[i] = { open, one }
+    else
+      open = pass(one)
+      sources[i] = { open, one }
+    end
+  end
+  return passes, sources
+end
+
+-- The value of field number f in group i of a table of them; of a histogram { counts, sum = }.
+local function value_of(sources, groups, f, i)
+  local source = sources[f]
+  local value = groups.value(source[1], source[2], i)
+  if source[3] then value.sum = groups.value(source[3], source[4], i) end
+  return value
 end
 
 -- A value, or for histograms { counts, sum = }, of several added to another one.
@@ -67,16 +70,12 @@ local function merge(field, into, value)
   return into
 end
 
--- The values of a group as a list, in the order of the fields; parts of them come with every pass.
-local function take_values(fields, into, values)
-  for i = 1, #fields do
-    local value = values[NAMES[i]]
-    if value ~= nil then
-      into[i] = value
-    elseif values[SUMS[i]] and into[i] then
-      into[i].sum = values[SUMS[i]]
-    end
-  end
+-- How much a value of a key is: of a histogram all that is in it.
+local function size_of(value)
+  if type(value) ~= "table" then return value == value and value or 0 end
+  local sum = 0
+  for _, count in ipairs(value) do sum = sum + count end
+  return sum
 end
 
 -- ---------------------------------------------------------------------------------------------- series
@@ -91,18 +90,13 @@ local function grow(series, i, by, at)
   end
 end
 
-local function add_to(series, fields, values, at)
-  for i, field in ipairs(fields) do
-    local value = values[i]
-    if value ~= nil then
-      if field.kind == "counter" then
-        grow(series, i, value, at)
-      elseif field.kind == "histogram" then
-        series[i] = merge(field, series[i] or { sum = value.sum and 0 }, value)
-      elseif value == value then
-        series[i] = value
-      end
-    end
+local function add_value(series, field, f, value, at)
+  if field.kind == "counter" then
+    grow(series, f, value, at)
+  elseif field.kind == "histogram" then
+    series[f] = merge(field, series[f] or { sum = value.sum and 0 }, value)
+  elseif value == value then
+    series[f] = value
   end
 end
 
@@ -112,10 +106,11 @@ Carry.__index = Carry
 -- at: seconds since the epoch at which all counters are 0.
 local function new_carry(declared, labels, at)
   local self = setmetatable({
-    declared = declared, fields = declared.fields, passes = passes_of(declared.fields), labels = labels,
+    declared = declared, fields = declared.fields, labels = labels,
     by_key = {}, by_text = {}, list = {}, began = at, clock = 0, sweep_at = declared.forget,
   }, Carry)
   local keys = {}
+  self.passes, self.sources = plan(declared.fields)
   for i, label in ipairs(declared.labels) do keys[i] = label.field end
   self.key = #keys > 0 and keys or nil
   for _, direction in ipairs(declared.directions or {}) do self:admit({ direction }, at).fixed = true end
@@ -166,110 +161,104 @@ function Carry:sweep()
   end
 end
 
--- How much a value of a key is: of a histogram all that is in it.
-local function size_of(value)
-  if type(value) ~= "table" then return value == value and value or 0 end
-  local sum = 0
-  for _, count in ipairs(value) do sum = sum + count end
-  return sum
+-- Group i of a window is added to a series.
+function Carry:add(series, groups, i, at)
+  for f, field in ipairs(self.fields) do
+    add_value(series, field, f, value_of(self.sources, groups, f, i), at)
+  end
 end
 
 -- Whether anything was counted. A direction that the hook does not see has a row too.
-local function is_something(fields, values)
-  for i, field in ipairs(fields) do
-    if values[i] ~= nil and (field.kind == "gauge" or size_of(values[i]) ~= 0) then return true end
+function Carry:is_something(groups, i)
+  for f, field in ipairs(self.fields) do
+    if field.kind == "gauge" or size_of(value_of(self.sources, groups, f, i)) ~= 0 then return true end
   end
   return false
 end
 
--- What the rows of a window say, by key: a list of { values …, key = raw, record = number of its first record }.
-function Carry:read(rows)
-  local found, order = {}, {}
-  local key = self.key or { rows:fields()[1] }
-  for _, pass in ipairs(self.passes) do
-    group.each(rows, { key }, pass, function(raws, values, record)
-      local raw = raws[1]
-      local one = found[raw]
-      if not one then
-        one = { key = raw, record = record }
-        found[raw], order[#order + 1] = one, one
-      end
-      take_values(self.fields, one, values)
-    end)
-  end
-  return order
-end
-
 -- The texts of a key. They cost more than all else about a row, so that only who gets a series has them.
-local function texts_of(self, rows, one)
+function Carry:texts(groups, i)
   local texts = {}
-  for i, name in ipairs(self.key) do texts[i] = group.text(rows, name, one.record) end
+  for n, name in ipairs(self.key) do texts[n] = groups.text(i, name) end
   return texts
 end
 
--- The largest of the new ones get a series, as long as there is room; what is left is the other's.
-function Carry:settle(rows, fresh, at)
+-- The largest of the new ones (numbers of groups) get a series, as long as there is room; what is left is the other's.
+function Carry:settle(groups, fresh, at)
   local room = self.declared.series - #self.list + (self.other and 1 or 0)
   if #fresh > room and room > 0 then
-    for i, one in ipairs(fresh) do one.size, one.order = size_of(one[1]), i end
+    local sizes = {}
+    for _, i in ipairs(fresh) do sizes[i] = size_of(value_of(self.sources, groups, 1, i)) end
     table.sort(fresh, function(a, b)
-      if a.size ~= b.size then return a.size > b.size end
-      return a.order < b.order
+      if sizes[a] ~= sizes[b] then return sizes[a] > sizes[b] end
+      return a < b
     end)
   end
-  for _, one in ipairs(fresh) do
+  for _, i in ipairs(fresh) do
     local series = self.other
     if room > 0 then
       local before = #self.list
-      series = self:admit(texts_of(self, rows, one), at)
+      series = self:admit(self:texts(groups, i), at)
       room = room - (#self.list - before)
-      self.by_key[one.key] = series
+      self.by_key[groups.key(i)] = series
       series.seen = self.clock
     end
-    if series then add_to(series, self.fields, one, at) end
+    if series then self:add(series, groups, i, at) end
   end
 end
 
 -- What found no room in the probe's map.
 function Carry:add_other(other, at)
-  local values = {}
-  for i, field in ipairs(self.fields) do
+  local series = self.other or self.list[1] or self:admit({}, at)
+  for f, field in ipairs(self.fields) do
     if field.kind == "counter" and view.has(other, field.field) then
-      values[i] = other:sum(field.field)
+      add_value(series, field, f, other:sum(field.field), at)
     elseif field.kind == "histogram" and view.has(other, field.field) then
       for _, row in other:rows() do
         local counts = row[field.field]
         counts.sum = field.sum and row[field.sum] or nil
-        values[i] = merge(field, values[i], counts)
+        add_value(series, field, f, counts, at)
       end
     end
   end
-  add_to(self.other or self.list[1] or self:admit({}, at), self.fields, values, at)
 end
 
---- A window: its rows of the probe, its row of what found no room (or nil), how long it was, and when it began
---- (seconds since the epoch).
-function Carry:take(rows, other, seconds, at)
-  self.clock = self.clock + seconds
-  local fresh, whole = {}, nil
-  for _, one in ipairs(self:read(rows)) do
-    local series = self.by_key[one.key]
+-- Groups of rows by whatever field become one.
+function Carry:take_whole(groups, at)
+  if groups.count == 0 then return end
+  local series = self:admit({}, self.began)
+  for f, field in ipairs(self.fields) do
+    local whole
+    for i = 1, groups.count do whole = merge(field, whole, value_of(self.sources, groups, f, i)) end
+    add_value(series, field, f, whole, at)
+  end
+end
+
+function Carry:take_keys(groups, at)
+  local fresh, by_key = {}, self.by_key
+  for i = 1, groups.count do
+    local series = by_key[groups.key(i)]
     if series then
-      add_to(series, self.fields, one, at)
+      self:add(series, groups, i, at)
       series.seen = self.clock
-    elseif not self.key then
-      whole = whole or {}
-      for i, field in ipairs(self.fields) do whole[i] = merge(field, whole[i], one[i]) end
-    elseif is_something(self.fields, one) or self.by_text[self:labels_of(texts_of(self, rows, one))] then
-      fresh[#fresh + 1] = one
+    elseif not self.declared.directions or self:is_something(groups, i)
+      or self.by_text[self:labels_of(self:texts(groups, i))] then
+      fresh[#fresh + 1] = i
     end
   end
-  if whole then add_to(self:admit({}, self.began), self.fields, whole, at) end
   if self.clock >= self.sweep_at or #fresh > 0 then
     self:sweep()
     self.sweep_at = self.clock + self.declared.forget / 4
   end
-  if #fresh > 0 then self:settle(rows, fresh, at) end
+  if #fresh > 0 then self:settle(groups, fresh, at) end
+end
+
+--- A window: its rows of the probe, its row of what found no room (or nil), how long it was, and when it began (seconds
+--- since the epoch).
+function Carry:take(rows, other, seconds, at)
+  self.clock = self.clock + seconds
+  local groups = group.table(rows, self.key or { rows:fields()[1] }, self.passes)
+  if self.key then self:take_keys(groups, at) else self:take_whole(groups, at) end
   if other then self:add_other(other, at) end
 end
 

@@ -110,6 +110,23 @@ def formats_and_counts(world):
     equal(0, daemon.stop(), "the exit status")
 
 
+def counters_go_on_over_a_replacement(world):
+    """A policy that is replaced while it runs: what means the same counts on, as old as it was."""
+    daemon = Daemon(world)
+    put = lambda text: daemon.ask("PUT", "/v1/policies/count", body=text, kind="text/x-lua").status  # noqa: E731
+    count = lambda: list(pick(parse(scrape(daemon)[1]), "perilune_traffic_packets_total").values())  # noqa: E731
+    equal(201, put(POLICY), "the creation")
+    world.send(100)
+    until(lambda: count() == [100], "the first packets")
+    created = one(parse(scrape(daemon)[1]), "perilune_traffic_packets_created")
+    equal(200, put(POLICY.replace('above "1M/s"', 'above "2M/s"')), "the replacement")
+    world.send(50)
+    until(lambda: count() == [150], "the packets of before and after")
+    equal(created, one(parse(scrape(daemon)[1]), "perilune_traffic_packets_created"), "when the counter began")
+    equal(1, one(parse(scrape(daemon)[1]), "perilune_reloads_total"), "the reloads")
+    equal(0, daemon.stop(), "the exit status")
+
+
 class Prometheus:
     """A real one in the world's namespace, which scrapes a daemon at TCP there."""
 
@@ -236,4 +253,4 @@ def what_needs_a_role(world):
 
 
 if __name__ == "__main__":
-    main(formats_and_counts, a_prometheus_counts_the_same, ten_thousand_sources_are_a_hundred_series, what_needs_a_role)
+    main(formats_and_counts, counters_go_on_over_a_replacement, a_prometheus_counts_the_same, ten_thousand_sources_are_a_hundred_series, what_needs_a_role)
