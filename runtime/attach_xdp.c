@@ -65,7 +65,7 @@ static int explain(int err, const char *mode, int ifindex, struct error *error)
 				   "run as root or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON");
 	}
 	/* A name that is gone by now says so too: the bpf_link call has EINVAL for an interface that does not exist. */
-	if (err == -ENODEV || !if_indextoname((unsigned int)ifindex, name))
+	if (err == -ENODEV || (!if_indextoname((unsigned int)ifindex, name) && errno == ENXIO))
 		return error__set(error, -ENODEV, "there is no interface with index %d", ifindex);
 	/*
 	 * What is left is the driver's: it has no such mode, wants a smaller MTU, other offloads or more queues.

@@ -68,6 +68,9 @@ struct compile {
 	struct buf source; /* with a #line that gives it its name */
 	char *cache;	   /* NULL: none */
 	char key[CACHE_KEY_LEN + 1];
+	char any_key[CACHE_KEY_LEN +
+		     1];	    /* the same, whatever compiler it was: for when there is none */
+	struct error no_clang;	    /* why there is none, if so */
 	uint64_t started;	    /* monotonic, ns */
 	struct timespec started_on; /* by the clock of the file systems */
 	bool cancelled;
@@ -128,8 +131,11 @@ static void store(void *arg)
 		return;
 	for (char **path = headers; *path && !changed; path++)
 		changed = changed_since(*path, &compile->started_on);
-	if (!changed && !cache__put(compile->cache, compile->key, (const char *const *)headers,
-				    compile->object.data, compile->object.len))
+	if (!changed &&
+	    !cache__put(compile->cache, compile->key, (const char *const *)headers,
+			compile->object.data, compile->object.len) &&
+	    !cache__put(compile->cache, compile->any_key, (const char *const *)headers,
+			compile->object.data, compile->object.len))
 		cache__trim(compile->cache, CACHE_MAX_BYTES);
 	free(headers);
 }
@@ -201,9 +207,18 @@ static void lookup(void *arg)
 {
 	struct compile *compile = arg;
 
-	if (!compile->result.code && compile->cache)
-		compile->result.cached = !cache__get(compile->cache, compile->key,
+	bool without = compile->no_clang.message[0];
+
+	if (compile->result.code)
+		return;
+	if (compile->cache)
+		compile->result.cached = !cache__get(compile->cache,
+						     without ? compile->any_key : compile->key,
 						     &compile->object);
+	if (without && !compile->result.cached) {
+		compile->result.code = -ENOENT;
+		compile->result.error = compile->no_clang;
+	}
 }
 
 static void on_looked_up(void *arg)
@@ -259,45 +274,57 @@ static void hash(SHA256_CTX *sha, const void *bytes, size_t len)
 	SHA256_Update(sha, bytes, len);
 }
 
-/* Whatever the object depends on, except for what the headers hold. */
-static int make_key(struct compile *compile)
+/* Whatever the object depends on, except for what the headers hold; of the compiler, if it is given. */
+static void make_key(const struct compile *compile, const struct stat *clang,
+		     char key[CACHE_KEY_LEN + 1])
 {
 	static const char *const variables[] = {"CPATH", "C_INCLUDE_PATH", NULL};
-	struct stat st;
 	SHA256_CTX sha;
 
-	if (stat(compile->argv[0], &st))
-		return -errno;
 	SHA256_Init(&sha);
 	hash(&sha, KEY_VERSION, strlen(KEY_VERSION));
-	hash(&sha, &st.st_size, sizeof(st.st_size));
-	hash(&sha, &st.st_mtim.tv_sec, sizeof(st.st_mtim.tv_sec));
-	hash(&sha, &st.st_mtim.tv_nsec, sizeof(st.st_mtim.tv_nsec));
+	if (clang) {
+		hash(&sha, &clang->st_size, sizeof(clang->st_size));
+		hash(&sha, &clang->st_mtim.tv_sec, sizeof(clang->st_mtim.tv_sec));
+		hash(&sha, &clang->st_mtim.tv_nsec, sizeof(clang->st_mtim.tv_nsec));
+	}
 	for (const char *const *name = variables; *name; name++) {
 		const char *value = getenv(*name);
 
 		hash(&sha, value ? value : "", value ? strlen(value) : 0);
 	}
-	for (char **arg = compile->argv; *arg; arg++)
+	for (char **arg = compile->argv + !clang; *arg; arg++)
 		hash(&sha, *arg, strlen(*arg));
 	hash(&sha, compile->source.data, compile->source.len);
-	SHA256_End(&sha, compile->key);
+	SHA256_End(&sha, key);
+}
+
+static int make_keys(struct compile *compile)
+{
+	struct stat st;
+
+	make_key(compile, NULL, compile->any_key);
+	if (compile->no_clang.message[0])
+		return 0;
+	if (stat(compile->argv[0], &st))
+		return -errno;
+	make_key(compile, &st, compile->key);
 	return 0;
 }
 
 static int prepare(struct compile *compile, const struct compile_request *request)
 {
 	struct error *error = &compile->result.error;
-	char path[PATH_MAX];
-	int err = compile__clang(path, sizeof(path), error);
+	char path[PATH_MAX] = "clang";
+	int err;
 
-	if (err)
-		return err;
+	/* What was compiled before needs none. */
+	compile__clang(path, sizeof(path), &compile->no_clang);
 	err = make_argv(compile, path, request->args);
 	if (!err)
 		err = make_source(compile, request->name, request->source);
 	if (!err)
-		err = make_key(compile);
+		err = make_keys(compile);
 	if (err)
 		return error__set(error, err, "cannot compile: %s", strerror(-err));
 	if (request->cache ? *request->cache != '\0' : !compile__cache_dir(path, sizeof(path)))

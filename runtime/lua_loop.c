@@ -140,7 +140,7 @@ static int core_timer(lua_State *L)
 	struct lua_timer *timer = push_timer(L);
 	int err = loop_timer__new(lua_vm__loop(timer->vm), on_timer, timer, &timer->timer);
 
-	return err ? fail(L, err, "cannot make a timer") : 1;
+	return err ? luaL_error(L, "cannot make a timer: %s", strerror(-err)) : 1;
 }
 
 static void on_step(void *arg)

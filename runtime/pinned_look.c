@@ -114,7 +114,7 @@ int pinned_ledger__open(const char *path, struct ledger **out, char version[32])
 		err = -EPROTO;
 	if (!err)
 		err = map_it(fd, out);
-	if (!err && (*out)->magic == LEDGER_MAGIC &&
+	if (!err && *out && (*out)->magic == LEDGER_MAGIC &&
 	    ((*out)->abi != LEDGER_ABI || (*out)->size != sizeof(struct ledger))) {
 		pinned_ledger__close(*out);
 		*out = NULL;
@@ -170,7 +170,7 @@ int pinned__look(const char *root, const char *policy, struct pinned_look *out)
 	err = pinned_ledger__open(path, &ledger, out->version);
 	if (err == -EPROTO)
 		out->whole = true;
-	if (!err)
+	if (!err && ledger)
 		look_at(ledger, out);
 	pinned_ledger__close(ledger);
 	return err == -ENOENT || err == -EPROTO ? 0 : err;

@@ -269,8 +269,15 @@ static int attach(void *arg)
 				     job->error);
 	if (err)
 		return err;
-	if (place->name && (!if_indextoname((unsigned int)place->ifindex, name) ||
-			    strcmp(name, place->name) != 0)) {
+	name[0] = '\0';
+	if (place->name && !if_indextoname((unsigned int)place->ifindex, name) && errno != ENXIO) {
+		/* Which says nothing of the interface; the C library says ENOENT when it can open no socket. */
+		err = errno == ENOENT ? -EMFILE : -errno;
+		attach__detach(*slot);
+		return error__set(job->error, err, "cannot look at %s: %s", place->name,
+				  strerror(-err));
+	}
+	if (place->name && strcmp(name, place->name) != 0) {
 		attach__detach(*slot);
 		return error__set(job->error, -ENODEV, "there is no interface %s any more",
 				  place->name);

@@ -17,6 +17,8 @@ local attachments = {}
 
 -- Most interfaces at once; each takes a descriptor a hook.
 local MOST = 4096
+-- What may be better in a moment.
+local SHORT = { EMFILE = true, ENFILE = true, ENOMEM = true, ENOBUFS = true }
 -- Seconds between looks at what the kernel sends no message about.
 local AGAIN = 1
 
@@ -119,6 +121,10 @@ function Attachments:failed(entry, hook, message, code, done)
     elseif entry.said ~= text then
       entry.said = text -- it is tried again when it changes
       self:problem(text)
+    end
+    if SHORT[code] and self.begun then
+      entry.short = true
+      self:look_again()
     end
     done(text, code)
   end)
@@ -280,6 +286,12 @@ end
 
 function Attachments:look()
   if self.stopped then return end
+  for _, entry in pairs(self.held) do
+    if entry.short then
+      entry.short, entry.tried = false, nil
+      self:settle(entry)
+    end
+  end
   if not self.monitor then
     self:watch()
   elseif self.attach.netns and not self.monitor:valid(self.attach.netns) then
@@ -362,7 +374,7 @@ function Attachments:take_over(next, done)
 end
 
 --- Ends it, and everything stays attached: done() when no job is under way.
-function Attachments:leave(done)
+function Attachments:part(done)
   self.stopped = true
   self.timer:close()
   if self.monitor then self.monitor:close() end

@@ -345,8 +345,11 @@ function Live:flip(cut)
   self.draining, self.due, self.cut_asked = true, false, false
   local level = self.decl.levels[began.level + 1]
   if began.by_trigger and cut ~= "exit" then cut = "trigger" end
-  local drain = self.pinned and self.probe.read or self.probe.drain
-  local ok, message, code = drain(self.probe, self.engine:maps(began.deepest), function(batches, cost, failure_code)
+  local function drain(maps, done)
+    if self.pinned then return self.pinned:read(self, maps, done) end
+    return self.probe:drain(maps, done)
+  end
+  local ok, message, code = drain(self.engine:maps(began.deepest), function(batches, cost, failure_code)
     self.draining = false
     self:settle({ cut = cut, wall = wall, mono = mono, level = level, spare = spare }, batches, cost, failure_code)
   end)
@@ -452,7 +455,7 @@ function Live:part()
   self.stopping = true
   self.timer:stop()
   if self.meter then self.meter:stop() end
-  self.attachments:leave(function()
+  self.attachments:part(function()
     local wall = loop.wall()
     self.engine:release(wall)
     if self.exports then self.exports:tell(self:emitter(), true) end

@@ -3,7 +3,8 @@
 --
 -- A reader that does not read must neither block the run for good nor cost a line: what could not be written
 -- is kept and goes first the next time. A closed output is reported once and for all as nil, message,
--- "EPIPE"; a reader for whom too much is kept, as "ENOBUFS".
+-- "EPIPE"; a reader for whom too much is kept, as "ENOBUFS". A disk that is full is a reader that does not read;
+-- report(text), if somebody sets it, hears of that, and when it is over.
 --
 -- Of a descriptor with soon = true, nothing waits for the reader, so that no window does: what it does not take is
 -- written when it takes it, on the loop, and close() gives it a last chance. Only when more is kept than may be, one
@@ -80,6 +81,17 @@ local function failed(self, message, code)
   return nil, self.failure.message, self.failure.code
 end
 
+-- What is no failure yet. A disk has no event that says when there is room again: the next line tries.
+local LATER = { EAGAIN = true, ENOSPC = true }
+
+local function tell(self, full, message)
+  if (self.full or false) == full then return end
+  self.full = full
+  if not self.report then return end
+  self.report(full and ("%s: lines are kept until there is room, at most %d MB"):format(message, CEILING / 2 ^ 20)
+    or "there is room for the output again: nothing is lost")
+end
+
 local flush
 
 -- What is kept goes as soon as there is room for it.
@@ -93,12 +105,13 @@ function flush(self, wait)
   while self.bytes > 0 do
     local text = self.kept[self.first]
     local ok, message, code, written = self.send(text, wait or pressed)
-    if not ok and code ~= "EAGAIN" then return failed(self, message, code) end
+    if not ok and not LATER[code] then return failed(self, message, code) end
+    tell(self, code == "ENOSPC", message)
     self.bytes = self.bytes - (ok and #text or written or 0)
     if not ok then
       self.kept[self.first] = text:sub((written or 0) + 1)
       if self.bytes <= CEILING then
-        go_on_later(self)
+        if code == "EAGAIN" then go_on_later(self) end
         return true
       end
       if wait or pressed then return failed(self, "the reader of the output does not read", "ENOBUFS") end
@@ -130,6 +143,10 @@ function output:close()
     return nil, self.failure.message, self.failure.code
   end
   local ok, message, code = flush(self, true)
+  if ok and self.full and self.bytes > 0 then
+    return failed(self, ("the last %d bytes of the output are lost: there was no room for them"):format(self.bytes),
+      "ENOSPC")
+  end
   if ok then forget(self) end
   return ok, message, code
 end

@@ -22,6 +22,7 @@ local Pinning = {}
 Pinning.__index = Pinning
 
 local FLUSH = 0.01 -- seconds between looks at an output that could not be written at once
+local AGAIN = 0.5 -- between attempts to read what could not be read
 local HAND_ON = 2 -- in which a daemon has handed it on, or is not waited for
 local LOOK = 0.005 -- and at pins that another process is about to leave,
 local LEAVING = 20 -- which it has to within so many
@@ -191,6 +192,28 @@ local function filled(batches_count)
   return maps
 end
 
+-- What may be better in a moment.
+local SHORT = { ENOMEM = true, EMFILE = true, ENFILE = true }
+
+--- Reads the window that has ended, as probe:read does; where memory or descriptors are short, as soon as they are not.
+function Pinning:read(live, maps, done)
+  return live.probe:read(maps, function(batches, cost, code)
+    if batches then self.short = false end
+    if batches or not SHORT[code] or live.stopping then return done(batches, cost, code) end
+    if not self.short then
+      self.short = true
+      live:problem(cost, "it is tried again and nothing is lost, but windows become longer")
+    end
+    local timer
+    timer = loop.timer(function()
+      timer:close()
+      local ok, message, failure = self:read(live, maps, done)
+      if not ok then done(nil, message, failure) end
+    end)
+    timer:start(loop.now() + AGAIN)
+  end)
+end
+
 --- How many records each map gave, before the engine takes the batches.
 function Pinning.counts(batches)
   local counts = {}
@@ -329,7 +352,8 @@ end
 --- next process.
 function Pinning:close(live)
   local counting = live.engine and live.engine.current
-  local written = live.well_ended and not live.failure or not counting and not self.adopted
+  local told = not live.sink.out or live.sink.out:settled()
+  local written = live.well_ended and not live.failure and told or not counting and not self.adopted
   if not self.handle then return end
   if (self.begun or self.adopted) and written then
     self.handle:remove()

@@ -199,8 +199,11 @@ function session.drive(make, context, sink)
   local driver
   local handles = {}
   local interrupts = 0
+  if sink and sink.out then sink.out.report = function(text) context.err("perilune: the output: " .. text) end end
   driver = make(function(message, code)
-    if sink then sink:close() end
+    local written, why, how = true, nil, nil
+    if sink then written, why, how = sink:close() end
+    if written == nil and how == "ENOSPC" then status = context.broke(why, how) end
     -- After a second Ctrl-C the loop is being settled: what then no longer can be done is no news.
     if message and status ~= context.exit.interrupted then status = context.broke(message, code) end
     for _, handle in ipairs(handles) do handle:close() end

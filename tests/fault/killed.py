@@ -126,9 +126,9 @@ def wait_for(condition, what, seconds=60):
 class Run:
     """A perilune with --pin --json."""
 
-    def __init__(self, lab, path, policy, *words, program=PERILUNE, env=None):
-        self.path = path
-        with open(path, "wb") as out, open(path + ".err", "wb") as err:
+    def __init__(self, lab, path, policy, *words, program=PERILUNE, env=None, err=None):
+        self.path, self.err = path, err or path + ".err"
+        with open(path, "wb") as out, open(self.err, "wb") as err:
             self.process = lab.start([program, "run", policy, "--pin", "--json", *words], stdout=out, stderr=err,
                                      stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
 
@@ -140,7 +140,7 @@ class Run:
             return self.process.poll() is not None or self.seen("start") and self.seen("window") >= windows
         wait_for(ready, f"the start of {self.path}")
         if self.process.poll() is not None:
-            with open(self.path + ".err", encoding="utf8") as file:
+            with open(self.err, encoding="utf8") as file:
                 sys.exit(f"{self.path} ended: {self.process.returncode} {file.read()}")
 
     def kill(self):
@@ -155,7 +155,7 @@ class Run:
     def stop(self):
         self.process.send_signal(signal.SIGINT)
         if self.process.wait(60):
-            with open(self.path + ".err", encoding="utf8") as file:
+            with open(self.err, encoding="utf8") as file:
                 sys.exit(f"{self.path}: exit status {self.process.returncode}: {file.read()}")
 
 
