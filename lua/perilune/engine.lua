@@ -5,7 +5,9 @@
 --
 -- and knows neither clocks nor the kernel: a driver (live.lua, replay.lua) flips, drains and tells it when.
 -- What is not a rule's takes its levels through claim(); that may change the level between two windows' ends too.
--- So the same engine runs on packets and on captures, and a test feeds it batches.
+-- So the same engine runs on packets and on captures, and a test feeds it batches. What it has counted is read by
+-- engine_counts.lua, what it tells is in engine_tell.lua, and how it goes on in another in engine_succession.lua.
+local counts = require "perilune.engine_counts"
 local decide = require "perilune.decide"
 local levels = require "perilune.levels"
 local levels_seen = require "perilune.levels_seen"
@@ -14,28 +16,17 @@ local sample = require "perilune.sample"
 local schedules = require "perilune.schedules"
 local shape = require "perilune.shape"
 local state = require "perilune.state"
+local succession = require "perilune.engine_succession"
+local tell = require "perilune.engine_tell"
 local thrift = require "perilune.thrift"
-local units = require "perilune.units"
 local view = require "perilune.view"
 
 local engine = {}
 
 local Engine = {}
 Engine.__index = Engine
-
-local LOSS = { "map_full", "evicted", "ring_full", "not_parsed", "late", "limited" }
-local NOT_PARSED = { "not_ip", "truncated", "malformed" }
-local FLAWS = { "bad_length", "bad_headers", "bad_transport" }
-local COUNTS = { "packets", "skbs", "bytes" }
-
-local function zeros(names)
-  local out = {}
-  for _, name in ipairs(names) do out[name] = 0 end
-  return out
-end
-
-local function add(into, from, names)
-  for _, name in ipairs(names) do into[name] = into[name] + from[name] end
+for _, methods in ipairs { succession, tell } do
+  for name, method in pairs(methods) do Engine[name] = method end
 end
 
 --- `decl`: a policy's declaration; `planned`: plan.build's result; `sink`: where events go (sink:event(e);
@@ -68,10 +59,10 @@ function engine.new(options)
     windows = 0,
     transitions = 0,
     seconds = 0,
-    totals = zeros(COUNTS),
-    loss = zeros(LOSS),
-    not_parsed_by = zeros(NOT_PARSED),
-    flawed_by = zeros(FLAWS),
+    totals = counts.zeros(counts.COUNTS),
+    loss = counts.zeros(counts.LOSS),
+    not_parsed_by = counts.zeros(counts.NOT_PARSED),
+    flawed_by = counts.zeros(counts.FLAWS),
     directions = {},
     scoped = {},
     failed_figures = {},
@@ -81,7 +72,7 @@ function engine.new(options)
   self.past = past.new(self.decide:has_functions() and options.decl.history or 0)
   if self.calls then self.calls.state = self.state end
   for _, set in ipairs(options.decl.sets or {}) do self.scoped[set.name] = set.scope or set.export end
-  for _, root in ipairs(self.planned.roots) do self.directions[root.direction] = zeros(COUNTS) end
+  for _, root in ipairs(self.planned.roots) do self.directions[root.direction] = counts.zeros(counts.COUNTS) end
   return self
 end
 
@@ -124,56 +115,6 @@ function Engine:begin(wall, mono, level, spare)
   self.current = { seq = self.seq, start = wall, mono = mono, level = level, spare = spare or self:spare() }
 end
 
---- How much the probes are to look at when this takes the place of another declaration's engine.
-function Engine:foresee(old, same)
-  self.thrift:inherit(old.thrift, same.probes)
-  return self:spare()
-end
-
---- Another declaration's engine takes the place of this one (inherit). Returns what has become of those who do not go
---- on (`same`: see sameness.lua), for told_of.
-function Engine:abandon(same)
-  local result, held = self.decide:abandon(same.rules)
-  return { result = result, held = held }
-end
-
-function Engine:told_of(abandoned, time) self:emit_decisions(abandoned.result, self.current, time) end
-
---- Goes on where another declaration's engine of the same run has come to, with what means the same in both (`same`):
---- numbers and totals, instances, members, measures of windows past, state, the level in force, a person's pin. If a
---- rule that is another now held the level (`abandoned`: of the other's abandon()), it stays until the rules here have
---- been judged once. Returns whether the level is the same.
-function Engine:inherit(old, same, abandoned)
-  for _, name in ipairs {
-    "seq", "windows", "transitions", "seconds", "totals", "loss", "not_parsed_by", "flawed_by",
-  } do
-    self[name] = old[name]
-  end
-  for direction, counts in pairs(old.directions) do self.directions[direction] = counts end
-  self.decide:inherit(old.decide, same)
-  self.past:inherit(old.past, same.probes)
-  if self.state and old.state then self.state:take(old.state:export()) end
-  for _, set in ipairs(self.decl.sets or {}) do
-    for _, member in ipairs(self.scoped[set.name] and self.decide:sets()[set.name] or {}) do
-      self.scope(set.name, member.member, true)
-    end
-  end
-  local in_force = old:level().name
-  self.seen:inherit(old.seen, in_force)
-  local kept = self.levels:inherit(old.levels, self.decide.holds, { "pin" })
-  if kept and abandoned.held then self.levels:claim("reload", { hold = in_force }) end
-  self.held_over = kept and abandoned.held
-  return kept
-end
-
--- Rules have a window to be judged by: a level that was held over waits for nobody else.
-function Engine:end_hold_over(closed, wall)
-  if not self.held_over or not closed.decisive then return end
-  self.held_over = false
-  local claim = { why = "the rule that held it before the reload is another or gone" }
-  if self.levels:claim("reload", claim) and self.audit then self.audit:claimed("reload", claim, false, wall) end
-end
-
 --- The run begins, at the base level, and says so; `about`: as for tell_start.
 function Engine:start(wall, mono, about)
   self:begin(wall, mono, self.decl.levels[1])
@@ -209,74 +150,6 @@ function Engine:due()
   return self.current.mono + self.current.level.window
 end
 
--- Views of the probes' batches by name, and the totals of the hook.
-local function open_views(planned, batches, closed)
-  local views = { rows = {}, other = {}, lost = {} }
-  for position, declared in ipairs(planned.windows) do
-    local batch = batches[position]
-    if batch then
-      local opened = declared.role ~= "state"
-        and view.new(batch, { window = closed.seq, seconds = closed.seconds })
-      if not opened then
-        batch:close()
-      elseif declared.role == "totals" then
-        views.totals = opened
-      else
-        views[declared.role][declared.probe or declared.map] = opened -- the policy's own have no probe
-      end
-    end
-  end
-  return views
-end
-
-local function close_views(views)
-  views.totals:close()
-  for _, role in ipairs { "rows", "other", "lost" } do
-    for _, opened in pairs(views[role]) do opened:close() end
-  end
-end
-
--- What the hook counted: packets, skbs, bytes, each way, and what no row can hold.
-local function read_totals(views, directions)
-  local totals = { not_parsed_by = zeros(NOT_PARSED), flawed_by = zeros(FLAWS), directions = {} }
-  for _, name in ipairs(COUNTS) do totals[name] = 0 end
-  for _, row in views.totals:rows() do
-    if directions[row.direction] then
-      totals.directions[row.direction] = { packets = row.packets, skbs = row.skbs, bytes = row.bytes }
-    end
-    for _, name in ipairs(COUNTS) do totals[name] = totals[name] + row[name] end
-    for _, name in ipairs(NOT_PARSED) do totals.not_parsed_by[name] = totals.not_parsed_by[name] + row[name] end
-    for _, name in ipairs(FLAWS) do totals.flawed_by[name] = totals.flawed_by[name] + row[name] end
-  end
-  return totals
-end
-
-local function sum_of(t)
-  local sum = 0
-  for _, value in pairs(t) do sum = sum + value end
-  return sum
-end
-
--- Loss of one probe: what did not fit in its map, and what had no key to be counted under.
-local function probe_loss(views, name, totals)
-  local loss = zeros(LOSS)
-  local other = views.other[name]
-  loss.map_full = other and shape.total(other, "packets") or 0
-  loss.limited = other and view.has(other, "limited") and shape.total(other, "limited") or 0
-  if other then loss.not_parsed = sum_of(totals.not_parsed_by) end
-  loss.ring_full = views.lost[name] and shape.total(views.lost[name], "events") or 0
-  return loss
-end
-
-local function window_loss(views, totals)
-  local loss, names = zeros(LOSS), {}
-  for name in pairs(views.other) do names[name] = true end
-  for name in pairs(views.lost) do names[name] = true end
-  for name in pairs(names) do add(loss, probe_loss(views, name, totals), { "map_full", "limited", "ring_full" }) end
-  loss.not_parsed = sum_of(totals.not_parsed_by)
-  return loss
-end
-
 -- What decide gets to see of a window.
 function Engine:sample(closed, views, time)
   return sample.new(closed, views.rows, {
@@ -297,151 +170,6 @@ local function loads_of(self, seen, views)
     end
   end
   return loads
-end
-
--- Whether a probe's records are one for each direction.
-local function by_direction(planned, probe)
-  for _, declared in ipairs(planned.windows) do
-    if declared.probe == probe.name and declared.role == "rows" then return declared.index == "direction" end
-  end
-end
-
--- What of a probe's records is sent: the rows its policy asks for, and only directions that the hooks can see.
-local function chosen_rows(self, probe, rows)
-  local wanted = self.decl.records[probe.name]
-  if wanted and wanted.top then return rows:top(wanted.top, wanted.by) end
-  if #self.planned.roots == 1 and by_direction(self.planned, probe) then
-    return rows:where { direction = self.planned.roots[1].direction }
-  end
-  return rows
-end
-
-function Engine:emit_records(closed, views, totals, time)
-  for _, probe in ipairs(self.decl.probes) do
-    local rows = views.rows[probe.name]
-    if rows and not closed.unused[probe.name] then
-      local chosen = chosen_rows(self, probe, rows)
-      local json, message = chosen:json()
-      local wanted = self.decl.records[probe.name]
-      local omitted = wanted and wanted.top and rows:count() - chosen:count() or 0
-      if not json then
-        omitted = rows:count()
-        self:emit({ event = "error", message = ("records of %s: %s"):format(probe.name, message),
-          hint = 'ask for fewer: exports = { records "name" { top = { 100, "packets" } } }' }, time)
-      end
-      self:emit({
-        event = "records", seq = closed.seq, probe = probe.name, template = probe.template,
-        level = closed.level.name, sample_rate = thrift.rate(probe, closed.spare), rows_json = json or "[]",
-        omitted = omitted, loss = probe_loss(views, probe.name, totals),
-      }, time)
-    end
-  end
-end
-
--- The first rows of every probe with keys, for a screen; the deepest probe last.
-local TOP = 10
-
-local function top_of(self, closed, views)
-  local out = {}
-  for _, probe in ipairs(self.decl.probes) do
-    local rows = views.rows[probe.name]
-    if rows and probe.manifest.rows and not closed.unused[probe.name] then
-      local list = rows:top(TOP, "packets"):copy()
-      out[#out + 1] = { probe = probe.name, key_fields = probe.key, rows = list, more = rows:count() - #list }
-    end
-  end
-  return out
-end
-
--- Members of every set, as text, for a screen.
-local function sets_of(self)
-  if #self.decl.sets == 0 then return nil end
-  local out = {}
-  for name, members in pairs(self.decide:sets()) do
-    out[name] = {}
-    for i, member in ipairs(members) do out[name][i] = member.member end
-  end
-  return out
-end
-
-local function cost_of(cost)
-  return cost and {
-    swap_seconds = cost.swap, skew_seconds = cost.skew, grace_seconds = cost.grace, read_seconds = cost.read,
-  }
-end
-
-function Engine:emit_window(closed, views, totals, time)
-  local loss = window_loss(views, totals)
-  local sink = self.sink
-  add(self.totals, totals, COUNTS)
-  add(self.loss, loss, LOSS)
-  add(self.not_parsed_by, totals.not_parsed_by, NOT_PARSED)
-  add(self.flawed_by, totals.flawed_by, FLAWS)
-  for direction, counts in pairs(totals.directions) do add(self.directions[direction], counts, COUNTS) end
-  self.seen:add(closed, totals)
-  self.windows = self.windows + 1
-  self.seconds = self.seconds + closed.seconds
-  closed.loss = loss
-  self:emit({
-    event = "window", seq = closed.seq, level = closed.level.name, start = closed.start, finish = closed.finish,
-    seconds = closed.seconds, cut = closed.cut, deepest = closed.deepest and closed.deepest.name,
-    deepest_seconds = closed.deepest and closed.raised
-      and math.min(math.max(0, closed.mono + closed.seconds - closed.raised), closed.seconds),
-    packets = totals.packets, skbs = totals.skbs, bytes = totals.bytes,
-    loss = loss, not_parsed_by = totals.not_parsed_by, flawed_by = totals.flawed_by,
-    directions = totals.directions, cost = cost_of(closed.cost),
-    top = sink.wants_top and top_of(self, closed, views) or nil,
-    sets = sink.wants_top and sets_of(self) or nil,
-  }, time)
-  if sink.wants_records then self:emit_records(closed, views, totals, time) end
-end
-
-function Engine:emit_decisions(result, closed, time)
-  for _, failed in ipairs(result.errors) do
-    self:emit({ event = "error", rule = failed.rule, message = failed.message, file = failed.file, line = failed.line,
-      hint = failed.hint }, time)
-  end
-  for _, change in ipairs(result.rules) do
-    self:emit({ event = "rule", seq = closed.seq, rule = change.rule, key = change.key, state = change.state,
-      reason = change.reason, values = change.values or {}, why = change.why }, time)
-  end
-  self:act_all(result.actions, closed.seq, time)
-end
-
-function Engine:act_all(actions, seq, time)
-  for _, action in ipairs(actions) do
-    self:act(action, seq, time)
-    if self.scoped[action.set] and not self.dry_run then self:change_scope(action, time) end
-  end
-  if self.performers then self.performers:flush(time) end
-end
-
--- Says what is done; an event of the policy's own says it by itself.
-function Engine:act(action, seq, time)
-  if action.act == "emit" and not self.dry_run then
-    self:emit({ event = "emit", seq = seq, name = action.text, rule = action.rule, key = action.key,
-      reason = action.reason, values = action.values, fields = action.what.fields }, time)
-    return
-  end
-  local outside = action.what and action.what.outside
-  local dry = self.dry_run or outside and not (self.performers and self.performers:can(action.act)) or nil
-  self:emit({ event = "action", seq = seq, act = action.act, set = action.set, member = action.member,
-    rule = action.rule, key = action.key, undo = action.undo or false, text = action.text, dry_run = dry }, time)
-  if outside and not dry then self.performers:perform(action, time) end
-end
-
---- The end, at `time`: what lasts is taken back.
-function Engine:release(time)
-  self:act_all(self.decide:release "the run has ended", self.seq, time)
-end
-
--- Before the level changes, so that a deeper probe finds its set filled from its first packet.
-function Engine:change_scope(action, time)
-  local ok, message = self.scope(action.set, action.member, not action.undo)
-  if not ok then
-    self:emit({ event = "error", rule = action.rule, message = message,
-      hint = "probes limited by the set do not see that member" }, time)
-  end
 end
 
 --- Who is not a rule holds or caps a level from now on, or does so no more: `who` ("budget", "schedule night",
@@ -583,14 +311,6 @@ function Engine:change_level(result, closed, finish, time)
   return cut
 end
 
-function Engine:emit_lapse(closed, time)
-  if not closed.lapsed then return end
-  self:emit({ event = "error",
-    message = ("window %d: the lease of %s ran out, and %s ran for its last %s"):format(closed.seq, closed.level.name,
-      self.decl.levels[1].name, units.print(closed.lapsed, "duration")),
-    hint = "perilune was stopped or starved; every packet is counted, but deeper probes have not seen those" }, time)
-end
-
 --- The current window has ended and its maps are read. `cut`: why it ended ("clock", "level", "exit"); wall
 --- and mono: when; `batches`: by position in planned.windows; `cost`: what that took, { swap =, skew =, grace =,
 --- read = } in seconds, if it is known. Emits everything that follows from it. Returns the word to
@@ -607,9 +327,9 @@ function Engine:close(cut, wall, mono, batches, cost)
   -- One that had two levels is no better: what of it was deep is not known.
   closed.decisive = (cut == "clock" or cut == "budget" and closed.seconds >= closed.level.window / 2)
     and not closed.lapsed
-  local views = open_views(self.planned, batches, closed)
+  local views = counts.open_views(self.planned, batches, closed)
   closed.unused = self:unused(closed, views)
-  local totals = read_totals(views, self.directions)
+  local totals = counts.read_totals(views, self.directions)
   self:emit_window(closed, views, totals, wall)
   self:emit_lapse(closed, wall)
   local seen = self:sample(closed, views, wall)
@@ -625,9 +345,9 @@ function Engine:close(cut, wall, mono, batches, cost)
   self:emit_decisions(result, closed, wall)
   local changed = self:change_level(result, closed, mono, wall)
   if self.sink.keep then
-    self.sink:keep(closed, views, close_views)
+    self.sink:keep(closed, views, counts.close_views)
   else
-    close_views(views)
+    counts.close_views(views)
   end
   if self.audit then self.audit:closed(self.decide, self.levels, wall) end
   self.closing = false
@@ -643,41 +363,6 @@ function Engine:skip(seconds)
   current.start, current.mono = current.start + math.floor(seconds * 1e6 + 0.5), current.mono + seconds
   self.seconds = self.seconds + seconds
   self.seen:skip(current.level, seconds)
-end
-
--- What tells that a probe counts the same as before.
-local function probe_signatures(probes)
-  local out = {}
-  for _, probe in ipairs(probes) do
-    out[probe.name] = ("%s %s (%s) %s %s"):format(probe.template, probe.name, table.concat(probe.key or {}, ","),
-      probe.filter or "", probe.scope or "") .. (probe.code and " " .. probe.code.mark or "")
-  end
-  return out
-end
-
---- What outlives a run (kept.lua), as plain data, and whether the policy has any.
-function Engine:kept()
-  local learnt, any = self.decide:learnt(probe_signatures(self.decl.probes))
-  return { history = learnt, state = self.state and self.state:export() }, any or self.state ~= nil
-end
-
---- Takes what kept() gave in an earlier run. wall: now, seconds since the epoch. Returns how many series were taken,
---- and the names of those that do not fit.
-function Engine:restore(data, wall)
-  if self.state and type(data.state) == "table" then self.state:take(data.state) end
-  return self.decide:relearn(type(data.history) == "table" and data.history or {}, probe_signatures(self.decl.probes),
-    wall)
-end
-
--- Says once of each series that there are more keys than it remembers.
-function Engine:tell_overflow(time)
-  for what, count in pairs(self.decide:overflow().history) do
-    if not self.failed_figures[what] then
-      self.failed_figures[what] = true
-      self:emit({ event = "error", message = ("%s: no room for %d keys or values"):format(what, count),
-        hint = "for them the measure is not known; a filter or a coarser key makes fewer" }, time)
-    end
-  end
 end
 
 --- Whether windows without packets can change nothing until alarm(): no rule has something left to clear.
@@ -696,14 +381,6 @@ function Engine:unused(closed, views)
   end
   for _, name in ipairs(closed.level.probes) do unused[name] = closed.spare.shed[name] end
   return unused
-end
-
---- The end: totals over all windows. `detached`: list of { iface, hook, mode }. `left`: another process goes on.
-function Engine:summary(time, detached, left)
-  self:emit({ event = "summary", packets = self.totals.packets, skbs = self.totals.skbs,
-    bytes = self.totals.bytes, windows = self.windows, transitions = self.transitions, loss = self.loss,
-    not_parsed_by = self.not_parsed_by, flawed_by = self.flawed_by, directions = self.directions,
-    seconds = self.seconds, levels = self.seen:list(), detached = detached, left = left }, time)
 end
 
 return engine

@@ -40,7 +40,7 @@ nowhere='//'
 		'.*bpf/(ctl|tap_format)\.h"' $runtime
 	only 'what runs in the kernel knows nothing of the runtime' "$(include '[<"](.*/)?runtime/')" "$nowhere" $kernel
 	only 'the engine alone sequences the stages (levels is its part that has the ladder; explain evaluates logs again)' "$(require '(shape|decide|ladder)["'\'']')" \
-		'lua/perilune/(engine|levels|command/explain|bench/[a-z_]+)\.lua:' $lua
+		'lua/perilune/(engine(_[a-z]+)?|levels|command/explain|bench/[a-z_]+)\.lua:' $lua
 	only 'a stage knows no engine and no runtime' "$(require '(core\.|engine["'\''])')" "$nowhere" $stages
 }
 
