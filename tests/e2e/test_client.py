@@ -101,7 +101,7 @@ def events_are_followed(world):
     equal(1, follower.wait(PATIENCE), "the exit status of the follower")
     if b"the daemon has ended" not in follower.stderr.read():
         fail("the end of the daemon is not told")
-    # Ctrl-C is a good end.
+    # Ctrl-C is a good end, and so is a reader that has seen enough.
     again = Daemon(world, world.path("count.lua"))
     again.wait_for("count")
     follower = subprocess.Popen(["ip", "netns", "exec", world.netns, PERILUNE, "events", "-f", "--windows", "--socket", again.socket],
@@ -111,6 +111,12 @@ def events_are_followed(world):
         fail("no window is followed")
     follower.send_signal(signal.SIGINT)
     equal(0, follower.wait(PATIENCE), "the exit status after Ctrl-C")
+    follower = subprocess.Popen(["ip", "netns", "exec", world.netns, PERILUNE, "events", "-f", "--windows", "--socket", again.socket],
+                                stdout=subprocess.PIPE)
+    world.closers.append(lambda: follower.poll() is None and follower.kill())
+    follower.stdout.readline()
+    follower.stdout.close()
+    equal(0, follower.wait(PATIENCE), "the exit status when nobody reads")
     equal(0, again.stop(), "the exit status")
 
 
@@ -144,6 +150,7 @@ def failures_are_seen(world):
     daemon.wait_for("bad", "failed")
     status, out, _ = perilune(world, "status", "--socket", daemon.socket)
     equal(1, status, "the exit status of status")
+    says(1, ["the policy bad does not run: it is failed"], perilune(world, "level", "bad", "--socket", daemon.socket), "its ladder")
     if "bad: " not in out or "unknown name \"countr\"" not in out:
         fail("why it failed is not told: " + out)
     equal(0, daemon.stop(), "the exit status")

@@ -25,10 +25,14 @@ local function declaration(detail, templates)
   return decl
 end
 
+-- The policy that is wanted, or the only one that runs.
 local function pick(all, wanted)
-  if not wanted and #all == 1 then return all[1].name end
-  local names = {}
-  for i, one in ipairs(all) do names[i] = one.name end
+  local names, running = {}, {}
+  for i, one in ipairs(all) do
+    names[i] = one.name
+    if one.state == "running" then running[#running + 1] = one.name end
+  end
+  if not wanted and #running == 1 then return running[1] end
   if not wanted then
     return nil, #all == 0 and "the daemon has no policy (perilune serve POLICY.lua, or perilune top POLICY.lua)"
       or ("which policy? (perilune top --attach NAME: %s)"):format(words.list(names))

@@ -6,6 +6,7 @@ local event = require "perilune.event"
 local event_read = require "perilune.event_read"
 local format = require "perilune.format"
 local json = require "perilune.json"
+local output = require "perilune.output"
 local place = require "perilune.client.place"
 local sink_text = require "perilune.sink_text"
 local words = require "perilune.words"
@@ -46,15 +47,24 @@ local function wanted_of(parsed)
   return set
 end
 
--- Prints the lines of events, each of a policy's in front of it when there may be several.
+-- The lines of an event, the name of its policy in front when there may be several; nil, message.
+local function lines_of(text, parsed)
+  if parsed.json then return { text } end
+  local e, message = event_read.decode(text)
+  if not e then return nil, message end
+  local lines = sink_text.lines(e, {})
+  if not parsed[1] and e.policy then lines[1] = format.clean(e.policy) .. ": " .. lines[1] end
+  return lines
+end
+
+-- Prints events; an output that nobody reads any more is the end, and a good one.
 local function printer(parsed, context)
-  return function(text)
-    if parsed.json then return context.out(text) end
-    local e, message = event_read.decode(text)
-    if not e then return context.err("perilune: " .. message) end
-    local lines = sink_text.lines(e, {})
-    if not parsed[1] and e.policy then lines[1] = format.clean(e.policy) .. ": " .. lines[1] end
-    for _, line in ipairs(lines) do context.out(line) end
+  local out = output.new(1)
+  return function(text, finish)
+    local lines, message = lines_of(text, parsed)
+    if not lines then return context.err("perilune: " .. message) end
+    local ok, why, code = out:write(table.concat(lines, "\n") .. "\n")
+    if not ok then finish(code == "EPIPE" and context.exit.done or context.broke(why, code)) end
   end
 end
 
@@ -109,7 +119,7 @@ local function follow(daemon, parsed, wanted, context, finish, show)
         format.count(lost and lost.events or 0)))
     end
     if wanted and not wanted[name] or not wanted and name == "window" and not parsed.windows then return end
-    show(text)
+    show(text, finish)
   end, function(failure) finish(drive.failed(context, failure)) end)
 end
 
@@ -133,7 +143,7 @@ function events.run(parsed, context)
       end
       if last == 0 then return go_on() end
       past(daemon, names, parsed, wanted, last, context, finish, function(texts)
-        for _, text in ipairs(texts) do show(text) end
+        for _, text in ipairs(texts) do show(text, finish) end
         go_on()
       end)
     end

@@ -33,7 +33,10 @@ end
 local function show(daemon, path, parsed, context, finish)
   daemon:ask("GET", path, nil, function(policy, failure)
     if failure then return finish(drive.failed(context, failure)) end
-    if parsed.json then
+    if policy.state ~= "running" then
+      return finish(context.broke(("the policy %s does not run: it is %s (perilune status %s says why)"):format(
+        format.clean(policy.name), format.clean(policy.state), format.clean(policy.name))))
+    elseif parsed.json then
       context.out(json.encode { level = policy.level, levels = json.array(policy.levels),
         claims = json.array(policy.claims or {}) })
     else

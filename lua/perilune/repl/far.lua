@@ -194,7 +194,9 @@ function far.attach(session, daemon, wrap)
   local d = setmetatable({}, Daemon)
   behind[d] = inner
   local names, all = {}, get(inner, "/v1/policies").policies
-  for i, one in ipairs(all) do names[i] = one.name end
+  for _, one in ipairs(all) do
+    if one.state == "running" then names[#names + 1] = one.name end
+  end
   listen(inner)
   session.attached[#session.attached + 1] = {
     shown = daemon.target.shown, names = names,
