@@ -140,6 +140,7 @@ class Run:
 
     def begun(self, count):
         until(lambda: len([e for e in self.of("action") if e["act"] == "capture" and not e["undo"]]) >= count, "captures")
+        self.more(1)  # it is said before it is done
 
     def more(self, count=2):
         before = len(self.of("window"))
