@@ -26,6 +26,9 @@ local function includes_of(box, text, path, found)
     elseif system and (system:find "^/" or system:find("..", 1, true)) and not box.trusted then
       return nil, number, ("<%s> leads out of the directories of headers"):format(system), 'like #include <linux/tcp.h>'
     end
+    if not box.trusted and (line:find "%.incbin" or line:find "^%s*#%s*embed") then
+      return nil, number, "files are not put into a program", "what it needs to know it gets as knobs"
+    end
     if own then
       local inner, where, remedy = box:beside(own, directory(path))
       if not inner then return nil, number, where, remedy end

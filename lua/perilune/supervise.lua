@@ -29,9 +29,13 @@ Supervisor.__index = Supervisor
 function supervise.members(parsed, context)
   local list, by_name = {}, {}
   for i, word in ipairs(parsed) do
-    local spec = session.spec(word, parsed, context, true)
-    local name, file = spec.as, spec.file
-    local options, declared = trial.load(policy.options, spec)
+    local spec, message = session.spec(word, parsed, context, true)
+    local name, file = session.name_and_file(word)
+    local options, declared = nil, message -- of a bundle that cannot be read
+    if spec then
+      name, file = spec.as, spec.file
+      options, declared = trial.load(policy.options, spec)
+    end
     local one = { word = word, file = file }
     if options then
       one.options = {}
@@ -144,14 +148,15 @@ function Supervisor:report(one, status, signal)
   end
   local left = self.running > 0 and not self.signals and "the others go on" or nil
   self:worse(status or self.context.exit.failed)
-  local sink = self.json and require "perilune.sink_json" or require "perilune.sink_text"
   local event = {
     v = 1, event = "error", policy = one.name, time = loop.wall(), message = "the policy " .. how, hint = left,
   }
-  sink.new(function(text)
+  local function out(text)
     self:lines(one, 1, text)
     return true
-  end):event(event)
+  end
+  local sink = self.json and require("perilune.sink_json").new(out) or require("perilune.sink_text").new { out = out }
+  sink:event(event)
 end
 
 function Supervisor:ended(one, status, signal)

@@ -181,6 +181,7 @@ describe("own code", function()
     { '"hops": source has no key "windowd" (did you mean "windowed"?)', inline "windowd = {}" },
     { '"hops": source: windowed: it names no map with records (like windowed = { "rows" })', inline "windowed = {}" },
     { '"hops": source: hooks: unknown value "xpd" (did you mean "xdp"?)', inline 'hooks = "xpd"' },
+    { 'files are not put into a program (what it needs to know it gets as knobs)', [[code = '#embed "x"']] },
     { 'source "hops": knobs: filter is a word of source itself (choose another name)', inline "knobs = { filter = 1 }" },
     { 'source "hops": knobs: most: 1.5 is no whole number (C gets it as KNOB_most)', inline "knobs = { most = 1.5 }" },
     { 'source "hops": sample: the code counts every packet as one (add up weighted(p, n) where a packet is n of something)',

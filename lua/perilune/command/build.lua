@@ -18,11 +18,11 @@ local command = {
   summary = "compile a policy into a file that runs where there is no clang",
   options = { set = "pairs", output = "text", ["-o"] = "output", trusted = "flag" },
   help = [[
-Puts the policy, the modules and the own code beside it, and its compiled programs into one file: run, check, replay and
-serve take it in the place of the policy, and need no clang. The perilune there has to be of the same version, with the
-same templates; kernels may differ as far as their verifiers agree. Options keep the values they are built with, and can
-be set anew as far as no program depends on them: interfaces and thresholds of rules, not hooks, knobs, or thresholds of
-triggers. A bundle is not signed: take it only from whom you would take a policy.
+Puts the policy, the modules and the own code beside it, and its compiled programs into one file: run, check, test,
+replay and serve take it in the place of a policy, and need no clang. The perilune there has to be of the same version,
+with the same templates; kernels may differ as far as verifiers agree. Options keep the values they are built with,
+and can be set anew as far as no program depends on them: interfaces and thresholds of rules, not hooks, knobs, or
+thresholds of triggers. A bundle is not signed: take it only from whom you would take a policy.
 
   -o FILE           where it is written (--output)
   --set NAME=VALUE  sets an option that the policy declares

@@ -66,8 +66,9 @@ end
 
 -- The policy under the test's options, with all that the test names in it: decl | nil, message.
 local function load_policy(file, test, parsed, context)
-  local decl, message, code = trial.load(policy.load,
-    { file = file.policy, set = test.set, templates = context.templates, trusted = parsed.trusted })
+  local spec, why, failure = session.spec(file.policy, { set = test.set, trusted = parsed.trusted }, context)
+  if not spec then return nil, why, failure end
+  local decl, message, code = trial.load(policy.load, spec)
   if not decl then return nil, message, code end
   local ok
   ok, message = test_judge.check(test.expect, decl)
