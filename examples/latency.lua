@@ -27,5 +27,8 @@ return policy "latency" {
       hold = "slow", act = { add "slow_ones", log },
     },
   },
-  exports = { records "servers" { top = { 50, "packets" } }, records "suffer" { top = { 100, "packets" } } },
+  exports = {
+    records "servers" { top = { 50, "packets" } }, records "suffer" { top = { 100, "packets" } },
+    metrics "servers" { "handshakes", "syn_acks", series = 100 },   -- histograms by server, from the daemon's /metrics
+  },
 }

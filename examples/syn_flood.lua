@@ -55,5 +55,5 @@ return policy "syn-flood" {
       act = { add "attackers" },
     },
   },
-  exports = { records "to" { top = { 20, "syn" } }, records "from" { top = { 100, "syn" } } },
+  exports = { records "to" { top = { 20, "syn" } }, records "from" { top = { 99, "syn" } }, metrics "totals" { "syn" } }
 }
