@@ -23,7 +23,7 @@ require() { printf 'require[[:space:]]*\(?["'\'']perilune\.%s' "$1"; }
 runtime=$(find runtime -name '*.[ch]')
 kernel=$(find bpf templates -name '*.[ch]' ! -path 'bpf/generate/*')
 lua=$(find lua -name '*.lua')
-stages=$(find lua/perilune -name shape.lua -o -name decide.lua -o -name ladder.lua -o -name claims.lua \
+stages=$(find lua/perilune -name shape.lua -o -name 'decide*.lua' -o -name ladder.lua -o -name claims.lua \
 	-o -name budget.lua)
 nowhere='//'
 
