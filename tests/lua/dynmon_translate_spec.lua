@@ -141,6 +141,7 @@ describe("Dynmon's dialect", function()
       ["\n/* "] = "^probe.c:2: a comment does not end",
       ['\n\npcn_log(ctx, LOG_INFO, "%d");'] = "^probe.c:3: pcn_log: its text shows 1 values, and there are 0",
       ['pcn_log(ctx, LOG_INFO, "%s", x);'] = "%%s cannot be shown",
+      ["pcn_log(ctx, LOG_INFO,);"] = "the text of pcn_log is missing",
       ["pcn_log(ctx, LOG_INFO, text);"] = "the text of pcn_log is written in quotes",
     } do
       local said = refused(code)

@@ -233,6 +233,7 @@ function Writer:log(i)
       fail(tokens[k], "the text of pcn_log is written in quotes, at its place")
     end
   end
+  if #parts == 0 then fail(tokens[i], "the text of pcn_log is missing") end
   local format, why = logs.parse(parts, #ranges - 3)
   if not format then fail(tokens[i], "pcn_log: %s", why) end
   self.logs[#self.logs + 1] = format
