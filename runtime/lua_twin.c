@@ -143,7 +143,8 @@ static void release(struct lua_twin *t)
 	for (size_t i = 0; i < TWIN_MAPS_MAX; i++)
 		batch__free(&t->batches[i]);
 	batch__free(&t->batch);
-	twin__detach(t->twin);
+	twin__unload(t->twin);
+	t->closed = true;
 }
 
 /* The other twin of an adoption, which was busy as long. */
@@ -406,7 +407,7 @@ static int twin_close(lua_State *L)
 	return 0;
 }
 
-/* Batches and their layouts may outlive close(), so the rest goes only when nothing refers to the twin. */
+/* Batches and their layouts may outlive close(), so those go only when nothing refers to the twin. */
 static int twin_gc(lua_State *L)
 {
 	struct lua_twin *t = luaL_checkudata(L, 1, TWIN_TYPE);

@@ -20,7 +20,7 @@
  *	twin:put(map, key, value)           after load: sets an entry; both are bytes
  *	twin:adopt(other, done)             takes over the other's links, each in one step: done(true)
  *	twin:detach(done)                   done(count)
- *	twin:close()                        detaches; also when collected
+ *	twin:close()                        detaches and unloads; also when collected. Batches that came of it stay
  *
  * cost: { wall = µs since the epoch and now = monotonic s, when the window ended; swap=, skew=, skew_least=, grace=, read=: seconds;
  * gone = links whose interface no longer is; evicted = { [position] = count } }.

@@ -35,6 +35,7 @@ struct lua_twin {
 	struct twin *twin;
 	struct lua_vm *vm;
 	bool closing; /* close() was asked for while work was under way */
+	bool closed;
 	/* The piece of work under way, if any; written by the worker until its done. */
 	bool busy;
 	enum work_kind kind;

@@ -11,7 +11,7 @@ struct lua_twin *lua_twin__check_at(lua_State *L, int index)
 {
 	struct lua_twin *t = luaL_checkudata(L, index, TWIN_TYPE);
 
-	if (!t->twin)
+	if (!t->twin || t->closed || t->closing)
 		luaL_error(L, "this twin is closed");
 	return t;
 }

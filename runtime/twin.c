@@ -239,19 +239,33 @@ int twin__detach(struct twin *twin)
 	return err ? err : count;
 }
 
-void twin__free(struct twin *twin)
+void twin__unload(struct twin *twin)
 {
 	if (!twin)
 		return;
 	twin__detach(twin);
 	for (size_t i = 0; i < twin->nmaps; i++)
+		twin_map__unload(&twin->maps[i]);
+	for (size_t i = 0; i < twin->nothers; i++)
+		twin_map__unload(&twin->others[i]);
+	twin__free_shares(twin);
+	grace__close(&twin->grace);
+	for (int side = 1; side >= 0; side--) {
+		bpf_object__close(twin->objects[side]);
+		twin->objects[side] = NULL;
+	}
+	twin->loaded = false;
+}
+
+void twin__free(struct twin *twin)
+{
+	if (!twin)
+		return;
+	twin__unload(twin);
+	for (size_t i = 0; i < twin->nmaps; i++)
 		twin_map__free(&twin->maps[i]);
 	for (size_t i = 0; i < twin->nothers; i++)
 		twin_map__free(&twin->others[i]);
-	twin__free_shares(twin);
-	grace__close(&twin->grace);
-	bpf_object__close(twin->objects[1]);
-	bpf_object__close(twin->objects[0]);
 	free(twin->bytes);
 	free(twin);
 }

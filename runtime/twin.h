@@ -151,7 +151,13 @@ int twin__read(struct twin *twin, size_t number, bool clear, struct batch *batch
 /* Detaches from everything, last attached first. Returns how many links there were, or the first -errno. */
 int twin__detach(struct twin *twin);
 
-/* Detaches and unloads. NULL-safe. Layouts that were handed out are gone then. */
+/*
+ * Detaches and unloads: programs and maps are given back. What is left are the layouts of what has been read, until twin__free;
+ * nothing else may be asked for. NULL-safe.
+ */
+void twin__unload(struct twin *twin);
+
+/* The same, and frees. NULL-safe. Layouts that were handed out are gone then. */
 void twin__free(struct twin *twin);
 
 #endif

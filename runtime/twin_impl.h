@@ -83,6 +83,7 @@ int twin__use_shares(struct twin *twin, struct bpf_object *object, struct error 
 bool twin__is_share(const struct twin *twin, const char *map);
 void twin__free_shares(struct twin *twin);
 
+void twin_map__unload(struct twin_map *map); /* all but the layout */
 void twin_map__free(struct twin_map *map);
 
 #endif

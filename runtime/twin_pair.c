@@ -213,12 +213,18 @@ static int set_total(struct pair *pair, size_t i, struct error *error)
 	return err ? err : counter_of(map, spec->field, &map->field, error);
 }
 
-void twin_map__free(struct twin_map *map)
+void twin_map__unload(struct twin_map *map)
 {
 	for (int side = 0; side < 2; side++) {
 		extract__free(map->quiet[side]);
 		extract__free(map->live[side]);
+		map->quiet[side] = map->live[side] = NULL;
 	}
+}
+
+void twin_map__free(struct twin_map *map)
+{
+	twin_map__unload(map);
 	layout__free(map->layout);
 	*map = (struct twin_map){0};
 }

@@ -57,6 +57,7 @@ end
 function Readings:join(name, into, from, how)
   if not into then return from end
   local left_out = steps.check(into:merge(from, how, MOST_RECORDS))
+  from:close()
   if left_out > 0 then self.on_lost(name, left_out) end
   return into
 end
