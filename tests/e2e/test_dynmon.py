@@ -327,12 +327,33 @@ def both_ways_share_a_map(world):
             world.send(1)
             world.there(lambda: send_out(2))
             equal({1: 1, 2: 2}, {row["key"]: row["value"] for row in client.value("both_too", "egress")}, "the next window")
+                windows_of_both_ways_are_exact(world, client)
         # The one without the other.
         client.refused("PUT", "/dynmon/mon/dataplane-config/ingress-path", path(COUNTER), 'the map BOTH is "extern"')
         client.must("DELETE", "/dynmon/mon/dataplane-config/egress-path")
         equal(1, attached(world), "programs once the way out is not watched")
         client.daemon.stop()
         equal(0, attached(world), "programs when the daemon has ended")
+
+
+def windows_of_both_ways_are_exact(world, client):
+    """Each packet of either way is in one window, though the programs of both take turns."""
+    rounds, sent = 15, {1: 0, 2: 0}
+
+    def traffic():
+        for _ in range(rounds):
+            world.send(200)
+            world.there(lambda: send_out(150))
+            sent[1], sent[2] = sent[1] + 200, sent[2] + 150
+    thread, seen = threading.Thread(target=traffic), {1: 0, 2: 0}
+    thread.start()
+    alive = True
+    while alive:
+        alive = thread.is_alive()
+        for row in client.value("both"):
+            seen[row["key"]] += row["value"]
+    thread.join()
+    equal(sent, seen, "what was counted in all windows")
 
 
 def send_out(count):
@@ -463,7 +484,7 @@ def only_an_admin_injects(world):
     equal(200, client.ask("GET", "/dynmon/mon/metrics", headers={"Authorization": "Bearer " + roles["read"]})[0], "read reads")
 
 
-def reading_leaks_nothing(world):
+def reading_and_injecting_leaks_nothing(world):
     client = start(world).start(config(path(TWO, metric("packets", "PKT", swap=True, kind="counter"), metric("bytes", "PKT_BYTES", empty=True))))
 
     def memory():
@@ -483,6 +504,9 @@ def reading_leaks_nothing(world):
     if memory() - before > 4 << 20:
         fail("%d bytes more after 200 reads" % (memory() - before))
     until(lambda: files() <= open_before, "connections to be closed")
+    for i in range(10):
+        client.inject(client.shown()["dataplane-config"])
+    until(lambda: files() <= open_before, "what was injected before to be gone")
 
 
 def commands_do_what_the_programs_do(world):
@@ -522,4 +546,4 @@ if __name__ == "__main__":
          two_maps_swap_and_names_stay_apart, a_window_under_traffic_is_exact, what_fails_leaves_what_runs,
          no_packet_is_missed_while_code_is_replaced, reading_what_is_no_value_changes_nothing, counters_only_grow,
          what_is_emptied_is_what_was_read, both_ways_share_a_map, an_interface_may_come_and_go, every_mode_counts, the_exposition_is_one,
-         logs_come_out, only_an_admin_injects, reading_leaks_nothing, commands_do_what_the_programs_do)
+         logs_come_out, only_an_admin_injects, reading_and_injecting_leaks_nothing, commands_do_what_the_programs_do)
