@@ -22,6 +22,15 @@ function apply.start(m, e)
   m.policy, m.levels, m.level, m.started = e.policy, e.levels, e.levels[1], e.time
 end
 
+-- Another declaration of the policy: its ladder, and only the sets that are still there.
+function apply.reload(m, e)
+  m.levels, m.level = e.levels, e.level
+  for _, what in ipairs(e.lost) do
+    local set = what:match "^set (.*)$"
+    if set then m.sets[set] = nil end
+  end
+end
+
 function apply.attach(m, e)
   m.attached[#m.attached + 1] = { iface = e.iface, hook = e.hook, mode = e.mode }
 end
