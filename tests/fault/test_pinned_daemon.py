@@ -88,15 +88,25 @@ def main():
         one.goes_on(starts=1)
         lab.silence(sender)
         received = lab.received() - before
-        one.end(signal.SIGTERM)
+        one.windows = len(one.archive("window"))
+        one.goes_on()
         union = killed.Union([f"{out}/archive"])
         union.judge(received)
-        killed.nothing_left(lab)
         adopted = [start["adopted"] for start in union.starts]
         check(adopted[0] is False and all(adopted[1:]) and len(adopted) >= KILLS + 3, f"starts: {adopted}")
         with open(f"{out}/log", encoding="utf8") as file:
             wrong = [line for line in file if '"level":"error"' in line]
         check(not wrong, "".join(wrong))
+        # Another policy cannot go on with what is pinned: the old one ends, with its last window, and the new one begins.
+        with open(f"{out}/count.lua", "w", encoding="utf8") as file:
+            file.write(POLICY % 2048)
+        one.windows, one.starts = len(one.archive("window")), len(one.archive("start"))
+        one.process.send_signal(signal.SIGHUP)
+        one.goes_on(starts=1)
+        check(one.archive("start")[-1]["adopted"] is False, "another policy has gone on with the pins")
+        check(not one.archive("summary")[-1].get("left"), "the policy before was left, and not ended")
+        one.end(signal.SIGTERM)
+        killed.nothing_left(lab)
         print(f"{received} packets in {len(union.windows)} windows of {len(adopted)} processes, {union.twice} told twice")
 
 

@@ -21,7 +21,8 @@ local function settle(owner, change, candidate, why)
   owner.by_name[change.name] = candidate
   if not old then
     candidate:release()
-    return change.done(candidate)
+    -- Where there is a reason, there was an old one, and it has gone first.
+    return change.done(candidate, why and { in_place = false, why = why } or nil)
   end
   old:stop(function()
     candidate:release()
