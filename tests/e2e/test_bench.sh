@@ -108,6 +108,7 @@ ways = {line["way"]: line for line in lines if line["kind"] == "measurement"}
 assert list(ways) == ["kernel", "lua", "recompile"], sorted(ways)
 assert all(0 < line["us"] <= line["p99_us"] and line["packets_per_second"] > 100 for line in ways.values()), ways
 assert ways["kernel"]["next_packet"] == ways["kernel"]["rounds"] == 300, ways["kernel"]
+assert 0 < ways["lua"]["decided_p99_us"] <= ways["lua"]["p99_us"], ways["lua"]
 assert ways["lua"]["rounds"] == 200 and 0 < ways["recompile"]["compile_us"] < ways["recompile"]["us"]
 ratio, = [line for line in lines if line["kind"] == "ratio"]
 assert abs(ratio["value"] * ways["lua"]["us"] / ways["recompile"]["us"] - 1) < 0.001, ratio

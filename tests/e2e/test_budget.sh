@@ -98,7 +98,7 @@ traffic -b ${PACE}pps
 wait_budget "$OUT/thrifty" ".what == \"settled\" and .cost <= $limit" 'the cost to be under its limit'
 steps=$(of "$OUT/thrifty" .what | sed '/back/,$d' | grep -cE 'thin|shed|cap')
 case $steps in
-[1-6]) ;;
+[1-8]) ;;
 *) fail "$steps steps from over $limit ns to under" ;;
 esac
 quiet
