@@ -327,7 +327,7 @@ def both_ways_share_a_map(world):
             world.send(1)
             world.there(lambda: send_out(2))
             equal({1: 1, 2: 2}, {row["key"]: row["value"] for row in client.value("both_too", "egress")}, "the next window")
-                windows_of_both_ways_are_exact(world, client)
+            windows_of_both_ways_are_exact(world, client)
         # The one without the other.
         client.refused("PUT", "/dynmon/mon/dataplane-config/ingress-path", path(COUNTER), 'the map BOTH is "extern"')
         client.must("DELETE", "/dynmon/mon/dataplane-config/egress-path")
