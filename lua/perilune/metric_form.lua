@@ -8,17 +8,17 @@
 --     metrics "flows" { "bytes", by = { "dst" } },               -- of some fields of the key; by = {}: of all together
 --   }
 --
--- A metric is called perilune_TEMPLATE_FIELD (of counter: perilune_traffic_FIELD), in base units: what adds up
--- is a counter, what does not (a fold of min, max or last) a gauge, a list with classes a histogram. Labels:
--- policy, probe, and the fields of the key.
+-- A metric is called perilune_TEMPLATE_FIELD (perilune_traffic_FIELD of counter, perilune_source_FIELD of own
+-- code), in base units: what adds up is a counter, what does not (a fold of min, max or last) a gauge, a list
+-- with classes a histogram. Labels: policy, probe, and the fields of the key.
 --
 -- At most `series` keys have series of their own (1000; at most 10,000), and what others count is in one whose
 -- labels say `other`. A key of which nothing has come for `forget` (5m) loses its series; when it comes back,
 -- its counters begin at 0 again, which scrapers know from _created.
 --
--- What it costs: at a window's end some 2 µs for each row of the probe, and when somebody has asked since the last
--- window, some 3 µs for each counter of each series (perilune check says how much a scrape is at most); packets cost
--- nothing more.
+-- What it costs: at a window's end some 2 µs for each row of the probe, and when somebody has asked since the
+-- last window, some 3 µs for each counter of each series (perilune check says how much a scrape is at most);
+-- packets cost nothing more.
 --
 -- Pure; metrics.lua does it.
 local probes = require "perilune.probes"

@@ -127,6 +127,37 @@ def counters_go_on_over_a_replacement(world):
     equal(0, daemon.stop(), "the exit status")
 
 
+OWN = """struct NAME(key) { __be16 port; __u8 ttl; __u8 pad; };
+struct NAME(value) { __u64 packets; };
+WINDOWED_HASH(NAME(rows), struct NAME(key), struct NAME(value));
+WINDOWED_ARRAY(NAME(other), struct NAME(value), 1);
+static __always_inline void NAME(on_packet)(struct packet *p)
+{
+	struct NAME(key) key = {.port = p->sport, .ttl = p->ttl};
+	struct NAME(value) fresh = {}, *row = half__row(&NAME(rows), p->half, &key, &fresh);
+
+	if (row)
+		count__shared(row->packets, p->segments);
+	else if ((row = half__value(&NAME(other), p->half, 1, 0)))
+		count__own(row->packets, p->segments);
+}
+"""
+
+
+def own_code_has_metrics_too(world):
+    world.write("own.bpf.c", OWN)
+    daemon = Daemon(world, world.write("own.lua", """return policy "own" { attach = { iface = "vb", hook = "tc.ingress" }, window = "100ms",
+      always = { source "ports" { file = "own.bpf.c", windowed = { "rows", other = "other" } } },
+      exports = { metrics "ports" { "packets" } } }"""))
+    daemon.wait_for("own")
+    world.send(77)
+    found = lambda: pick(parse(scrape(daemon)[1]), "perilune_source_packets_total")  # noqa: E731
+    until(lambda: sum(found().values()) == 77, "the packets of the own code")
+    equal({("1024", "64"): 77, ("other", "other"): 0}, {(dict(at)["port"], dict(at)["ttl"]): value for at, value in found().items()}, "its series")
+    promtool(scrape(daemon, None)[1])
+    equal(0, daemon.stop(), "the exit status")
+
+
 class Prometheus:
     """A real one in the world's namespace, which scrapes a daemon at TCP there."""
 
@@ -253,4 +284,4 @@ def what_needs_a_role(world):
 
 
 if __name__ == "__main__":
-    main(formats_and_counts, counters_go_on_over_a_replacement, a_prometheus_counts_the_same, ten_thousand_sources_are_a_hundred_series, what_needs_a_role)
+    main(formats_and_counts, counters_go_on_over_a_replacement, own_code_has_metrics_too, a_prometheus_counts_the_same, ten_thousand_sources_are_a_hundred_series, what_needs_a_role)
