@@ -352,7 +352,8 @@ end
 --- next process.
 function Pinning:close(live)
   local counting = live.engine and live.engine.current
-  local told = not live.sink.out or live.sink.out:settled()
+  local out = live.sink.out -- one that was closed has no reader who could miss anything
+  local told = not out or out:settled() or out.failure ~= nil and out.failure.code == "EPIPE"
   local written = live.well_ended and not live.failure and told or not counting and not self.adopted
   if not self.handle then return end
   if (self.begun or self.adopted) and written then

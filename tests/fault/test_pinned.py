@@ -109,6 +109,11 @@ def refusals(out, lab):
     two.stop()
     killed.Union([f"{out}/one", f"{out}/two"]).judge(lab.received(), probe="all")
     killed.nothing_left(lab)
+    closed = subprocess.run(["nsenter", f"--net=/run/netns/{lab.b}", "sh", "-c",
+                             '"$0" run "$@" --pin --json --for 20s | head -n 3', killed.PERILUNE, *ROWS],
+                            capture_output=True, check=True, timeout=60)
+    check(closed.stdout.count(b"\n") == 3, closed.stdout)
+    killed.nothing_left(lab)
     print("refused: a second process, another policy, what is not built yet")
 
 
