@@ -14,8 +14,6 @@ import threading
 from dynmon import COUNTER, HEAD, Client, attached, config, metric, path, start
 from serve import Daemon, equal, fail, main, until
 
-CPUS = len(os.sched_getaffinity(0))
-
 
 def possible_cpus():
     with open("/sys/devices/system/cpu/possible") as file:

@@ -68,6 +68,7 @@ describe("Dynmon's dialect", function()
       ['BPF_F_TABLE("hash", k, v, T, 5, BPF_F_NO_PREALLOC)'] =
         "DYNMON_MAP(T, BPF_MAP_TYPE_HASH, k, v, 5, BPF_F_NO_PREALLOC)",
       ["BPF_QUEUE(Q, struct a, 9)"] = "DYNMON_LIST(Q, BPF_MAP_TYPE_QUEUE, struct a, 9, 0)",
+      ["BPF_ARRAY(/* of */ A /* all */, u64, 1)"] = "DYNMON_MAP(A, BPF_MAP_TYPE_ARRAY, int, u64, 1, 0)",
       ["BPF_STACK(S, u32, 9, 0)"] = "DYNMON_LIST(S, BPF_MAP_TYPE_STACK, u32, 9, 0)",
       ['BPF_QUEUESTACK("stack", S, u32, 9)'] = "DYNMON_LIST(S, BPF_MAP_TYPE_STACK, u32, 9, 0)",
     } do

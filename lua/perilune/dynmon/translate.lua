@@ -12,61 +12,16 @@
 local dialect = require "perilune.dynmon.dialect"
 local lexer = require "perilune.dynmon.lexer"
 local logs = require "perilune.dynmon.logs"
+local walk = require "perilune.dynmon.walk"
 local words = require "perilune.words"
 
 local translate = {}
 
-local OPENING = { ["("] = ")", ["["] = "]", ["{"] = "}" }
 local ENTRY = "handle_rx"
 local RESERVED = "^[dD][yY][nN][mM][oO][nN]_" -- of bpf/dynmon.h
 
-local function fail(token, ...) error({ line = token.line, what = (...):format(select(2, ...)) }, 0) end
-
-local function is_blank(token) return token.kind == "space" or token.kind == "newline" end
-
--- The next token that is no blank, from `i` on, and where it is.
-local function next_at(tokens, i)
-  while tokens[i] and is_blank(tokens[i]) do i = i + 1 end
-  return tokens[i], i
-end
-
--- `open` is where a "(" stands: the arguments as { from, to } of tokens, and where the ")" stands.
-local function arguments_at(tokens, open)
-  local list, closing, from = {}, { ")" }, open + 1
-  local i = open + 1
-  while closing[1] do
-    local token = tokens[i]
-    if not token then fail(tokens[open], "a bracket is not closed") end
-    if token.kind == "punct" then
-      if OPENING[token.text] then
-        closing[#closing + 1] = OPENING[token.text]
-      elseif token.text == closing[#closing] then
-        closing[#closing] = nil
-      elseif token.text == ")" or token.text == "]" or token.text == "}" then
-        fail(token, "%s, where %s is due", token.text, closing[#closing])
-      elseif token.text == "," and #closing == 1 then
-        list[#list + 1], from = { from, i - 1 }, i + 1
-      end
-    end
-    i = i + 1
-  end
-  list[#list + 1] = { from, i - 2 }
-  return list, i - 1
-end
-
-local function text_of(tokens, range)
-  local out = {}
-  for i = range[1], range[2] do out[#out + 1] = tokens[i].text end
-  return (table.concat(out):gsub("^%s+", ""):gsub("%s+$", ""))
-end
-
--- The only token of an argument that is no blank, or nil.
-local function single(tokens, range)
-  local token, at = next_at(tokens, range[1])
-  if not token or at > range[2] then return nil end
-  local _, after = next_at(tokens, at + 1)
-  return after > range[2] and token or nil
-end
+local fail, is_blank, next_at = walk.fail, walk.is_blank, walk.next_at
+local arguments_at, text_of, single = walk.arguments_at, walk.text_of, walk.single
 
 -- ---------------------------------------------------------------------------------------------- declarations
 
@@ -95,6 +50,7 @@ local function check_declaration(map, tokens, form, ranges, token, maps)
     elseif name == "name" then
       local one = single(tokens, ranges[i])
       if not one or one.kind ~= "name" then fail(token, "%s: the map needs a name", map.word) end
+      map.name = one.text -- without a comment beside it
     end
   end
   if map.name:find(RESERVED) then fail(token, "%s: names like this are perilune's own", map.name) end
