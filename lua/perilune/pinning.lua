@@ -225,7 +225,9 @@ end
 --- when it cannot be cleared.
 function Pinning:commit(live, counts, done)
   when_told(live, function()
-    if live.engine.sink_failure then return done() end -- the run ends, and this is not written out
+    local lost = live.engine.sink_failure
+    if lost and live.sink.mark then return done() end -- this process leaves, and the next one tells it
+    if lost and lost[2] ~= "EPIPE" then return done(lost[1], lost[2]) end
     live.probe:exported(account.take(live.engine))
     local ok, message, code = live.probe:clear(filled(counts), function(cleared, failure, failure_code)
       if not cleared then return done(failure, failure_code) end
