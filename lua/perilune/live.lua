@@ -181,8 +181,11 @@ function Live:attach()
     if self.stopping then return self:take_down() end
     if not ok then return self:fail(message, code) end
     if self.pinned and self.pinned.adopted then return self:adopt() end
-    if self.pinned then self.engine.seq = self.pinned.first(self) - 1 end
-    self.engine:start(loop.wall(), loop.now(), self.pinned and self.pinned:about(self.engine.seq + 1))
+    if self.pinned then
+      self.pinned:start(self)
+    else
+      self.engine:start(loop.wall(), loop.now())
+    end
     self:begin()
   end)
 end

@@ -304,8 +304,12 @@ end
 --- What the event of the start says besides: windows are told apart by boot and seq.
 function Pinning:about(seq) return { boot = self.boot, seq = seq, adopted = self.adopted or false } end
 
---- The number of the first window of a policy that is pinned anew.
-function Pinning.first(live) return live.probe:account().current.seq end
+--- Begins the first window of a policy that is pinned anew, when and as the ledger has it.
+function Pinning:start(live)
+  local first = live.probe:account().current
+  live.engine.seq = first.seq - 1
+  live.engine:start(first.wall, first.mono, self:about(first.seq))
+end
 
 --- Begins where another process has left off: done(true) when the half that is not counted in is clean, or done(nil,
 --- message, code).
