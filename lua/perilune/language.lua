@@ -68,7 +68,6 @@ local LEVEL = schema.new {
   keys = {
     window = window_rule, lease = { type = "duration", min = 0.01 },
     longest = { type = "duration", min = SHORTEST_WINDOW },
-    sample = { later = true },
   },
   items = { type = form.one "probe" },
 }

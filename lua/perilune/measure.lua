@@ -24,8 +24,6 @@ local value_methods, condition_methods = {}, {}
 
 local fail = sandbox.fail
 
-local LATER = { delta = true }
-
 local function kind_of(thing)
   local meta = getmetatable(thing)
   return meta == Value and "value" or meta == Condition and "condition" or meta == Aggregate and "aggregate" or nil
@@ -346,7 +344,6 @@ local function methods_of(known, noun)
   return function(_, name)
     local method = known[name]
     if method or name == "value" then return method end
-    if LATER[name] then fail(nil, name .. " is not built yet", "leave it out") end
     fail(nil, ("%s has no %s"):format(noun, tostring(name)), words.suggest(name, words.keys(known)))
   end
 end

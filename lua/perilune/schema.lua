@@ -6,14 +6,13 @@
 --
 --   local spec = schema.new {
 --     what = "set",                                        -- begins the messages
---     keys = { max = { type = "count", required = true, min = 1 }, export = { later = true } },
+--     keys = { max = { type = "count", required = true, min = 1 }, ttl = { type = "duration" } },
 --     items = { type = "text", noun = "a name" },          -- unnamed entries; none allowed when absent
 --   }
 --   local values, items = spec:parse(body)                 -- or nil, message, remedy
 --
 -- Types: text bool table function any, the units of units.lua, or a function(value) → value | nil, message,
--- remedy. `later` marks a key of the language that is not built yet. `one_of` lists the texts allowed. `min`
--- and `max` bound quantities, in the base unit.
+-- remedy. `one_of` lists the texts allowed. `min` and `max` bound quantities, in the base unit.
 
 local units = require "perilune.units"
 local words = require "perilune.words"
@@ -98,7 +97,7 @@ end
 
 function schema.new(spec)
   for key, rule in pairs(spec.keys) do
-    local known = rule.later or type(rule.type) == "function" or rule.type == "any" or LUA_TYPES[rule.type]
+    local known = type(rule.type) == "function" or rule.type == "any" or LUA_TYPES[rule.type]
       or units.known(rule.type)
     if not known then
       error(("schema: key %s has the unknown type %s"):format(key, tostring(rule.type)), 2)
@@ -108,12 +107,7 @@ function schema.new(spec)
 end
 
 function Schema:known()
-  local known = {}
-  for key, rule in pairs(self.keys) do
-    if not rule.later then known[#known + 1] = key end
-  end
-  table.sort(known)
-  return known
+  return words.keys(self.keys)
 end
 
 -- Named and unnamed entries apart, in an order that does not depend on the table's own.
@@ -163,9 +157,6 @@ function Schema:parse(body)
     if not rule then
       return nil, ("%s has no key %s"):format(self.what, units.quote(key)),
         words.suggest(key, self:known(), "it takes no keys")
-    end
-    if rule.later then
-      return nil, ("%s: %s is not built yet"):format(self.what, key), "leave it out"
     end
     local value, message, remedy = schema.value(body[key], rule)
     if message then return nil, ("%s: %s: %s"):format(self.what, key, message), remedy end

@@ -85,7 +85,6 @@ describe("measures", function()
     fails('rate takes the text "probe.field", got "sy-n" (like rate "totals.packets")', function() rate "sy-n" end)
     fails('count takes the name of a probe, got "to.syn" (like count "to": its rows)', function() words.count "to.syn" end)
     fails('a measure has no abov (did you mean "above"?)', function() rate("a.b"):abov "2/s" end)
-    fails("delta is not built yet (leave it out)", function() rate("a.b"):delta "7d" end)
     fails('over: expected a duration, got 5, which is a count (write it like "10s")', function() rate("a.b"):over(5) end)
     fails("the option \"surge\" is no measure, so nothing about it can change (like rate(\"to.packets\"):ewma \"1m\")",
       function() measure.number(1, "rate", "surge"):ewma "5s" end)

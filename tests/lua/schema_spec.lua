@@ -7,7 +7,6 @@ local SET = schema.new {
     max = { type = "count", required = true, min = 1, max = 1000, help = "like max = 64" },
     ttl = { type = "duration" }, window = { type = "duration", default = 1 },
     of = { type = "text", one_of = { "src", "dst" } }, deep = { type = "bool", default = false },
-    export = { later = true },
     even = { type = function(value)
       if value % 2 == 0 then return value end
       return nil, "expected an even number", "like 2"
@@ -44,10 +43,6 @@ describe("schema", function()
     assert.equal('set: of: unknown value "srk" (did you mean "src"? one of "src", "dst")', complaint { max = 1, of = "srk" })
     assert.equal("set: even: expected an even number (like 2)", complaint { max = 1, even = 3 })
     assert.equal("set needs a body, got a nil (write { … } after it)", complaint(nil))
-  end)
-
-  it("says what is not built yet", function()
-    assert.equal("set: export is not built yet (leave it out)", complaint { max = 1, export = true })
   end)
 
   it("takes unnamed entries only where they belong", function()

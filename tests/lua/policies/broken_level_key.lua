@@ -1,3 +1,3 @@
 -- SPDX-License-Identifier: Apache-2.0
--- 3: "base": level: sample is not built yet (leave it out)
+-- 3: "base": level has no key "sample" (known: lease, longest, window)
 return policy "p" { always = { counter "totals" {} }, levels = { level "base" { sample = 10 } } }
