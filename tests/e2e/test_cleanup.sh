@@ -30,7 +30,7 @@ gone() {
 
 # In the middle of compiling, with nothing cached.
 start "$B" "$OUT/compiling" run "$counter" --set iface=vb --json
-wait_for "pgrep -P $PID >/dev/null || ! alive $PID" 20 'clang to run'
+wait_for "pgrep -P $PID clang >/dev/null || ! alive $PID" 20 'clang to run'
 kill -INT "$PID" 2>/dev/null || :
 finish "$PID"
 assert_eq 0 "$STATUS" 'the exit status after an early SIGINT'
