@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
-# ctest: timeout 300
+# ctest: timeout 900
 #
 # The table of packets on a wire, at every hook: sent through a veth pair as they are, and from a packet ring, whose frames have
 # nothing but the link header in their linear part. A program without its pull of headers shows that they really are so. And

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 600
+# ctest: timeout 1200
 """A feature that is off costs nothing: the program is instruction by instruction the one that is made from a template in which the
 feature was never written. Both for all features off, and for one on and the others never written. Prints the table."""
 import os

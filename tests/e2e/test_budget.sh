@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 400
+# ctest: timeout 900
 #
 # A policy over its budget is brought under it in a few steps, and gets back what it gave up when there is room; both are in the audit
 # log, and no packet is lost over it. What a packet costs here is measured first, so that each limit lies between what the policy takes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 """Captures: what is in the files is what the suspects have sent, byte for byte, as Wireshark's own library reads it.
 
 Live, frames go through a veth pair in a namespace of the test's own; in a replay, the frames of a capture have to come out again, with

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 300
+# ctest: timeout 900
 """The commands for people at the daemon: status, events, level, reload; what they show is held against the interface, asked by a
 client that is not perilune's, and what they do against the policy itself."""
 import json

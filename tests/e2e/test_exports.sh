@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
-# ctest: timeout 300
+# ctest: timeout 900
 #
 # Exported sets: another's XDP program drops what a policy has put into one, and lets pass what has left it; who has what, and what is
 # left of it at the end, after a kill, and when it is to be kept.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: serial
 # ctest: once
-# ctest: timeout 400
+# ctest: timeout 900
 """The floods and the crowd of tests/replay/test_flood_kinds.py once more, sent over a wire: the same result as in the replay.
 
 The level is raised in the kernel, so how many packets of the flood were counted before is exact, however busy the machine is. The

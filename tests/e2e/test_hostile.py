@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: serial
 # ctest: once
-# ctest: timeout 400
+# ctest: timeout 900
 """Clients that mean no good, and many at a time: nothing crashes, nothing is left open, nobody gets more than their role gives, and
 windows do not notice.
 

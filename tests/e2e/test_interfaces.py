@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: serial
-# ctest: timeout 300
+# ctest: timeout 900
 """Interfaces that come and go while a policy runs: by name, list and glob, in other namespaces, by the thousand.
 
 Every test sends a known number of frames through interfaces that were said to be attached, and holds the policy's rows, one for each

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 1800
+# ctest: timeout 2700
 # ctest: once
 """Every feature alone, every pair, and all together, of every template, with every key, compile and pass the verifier on every hook;
 and each conflict that a manifest declares is refused.

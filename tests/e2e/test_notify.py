@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 400
+# ctest: timeout 900
 """Receivers: a real HTTP server and real commands are told what fires and what clears.
 
 Everything runs in a network namespace of the test's own: frames from known sources go into one end of a veth pair, a policy

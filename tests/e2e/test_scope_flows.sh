@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
-# ctest: timeout 400
+# ctest: timeout 900
 #
 # Probes limited by sets of flows, ports and protocols, both hooks of TC: who is in them from the start, and flows that a rule finds,
 # one way and both ways. What each probe counted is what was sent in its flows.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 400
+# ctest: timeout 900
 """The daemon: policies that come, change and go over its interface, what it shows of them, and what it streams.
 
 Counts are held against the kernel's own, and every answer against the OpenAPI document that the daemon serves.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 300
+# ctest: timeout 900
 """The daemon as a service: what it tells its manager, here a socket of the test's own, and the rights that it keeps, as the kernel
 has them. The unit is held against systemd's own checker."""
 import os

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
-# ctest: timeout 400
+# ctest: timeout 900
 #
 # Every template at TC, on real interfaces, counts what it counts over the same frames in a replay, which runs XDP programs: tags that
 # the kernel has taken out of the frame, headers that are not in the linear part, and all.

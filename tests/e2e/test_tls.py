@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 300
+# ctest: timeout 900
 """The daemon over TLS, with roles by client certificates: authorities and certificates are openssl's, the client is curl."""
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 # ctest: once
 """What is short or missing costs no more than it must, is said, and is over when it is over: a full disk, memory, descriptors, clang, the BPF
 file system, an interface that is called something else."""

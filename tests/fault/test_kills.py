@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 # ctest: once
 """kill -9 at a random moment, a hundred times, under traffic: every packet that the kernel has received is in exactly one window, for whoever
 tells windows apart by boot and number; totals go on; and nothing is left that a clean stop would not leave."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 # ctest: once
 """run --pin, killed between any two stores of the ledger; what goes on of level and lease; what is refused; and what is left."""
 

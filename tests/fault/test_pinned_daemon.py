@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 # ctest: once
 """serve --pin: the daemon is killed, leaves (SIGUSR2), and reads its policies again (SIGHUP), under traffic. What its export has over all of
 that is what the kernel has received."""

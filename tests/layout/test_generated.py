@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 """Random records, read in three ways: as C by the compiler, as Lua by the view, as JSON. All must say the same.
 
     test_generated.py [SEED [OBJECTS [LAYOUTS]]]    OBJECTS times LAYOUTS types, from the seeds SEED, SEED + 1 …

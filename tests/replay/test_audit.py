@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 """Audit logs of real runs: told, evaluated again, and tampered with."""
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 """A replay depends on its capture and on nothing else.
 
 Two runs give the same bytes. A capture in which one packet is changed gives the same lines but those of that packet's window

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 600
+# ctest: timeout 1200
 """Features and keys of flows agree with tshark, and switching one on changes no other field, on every capture.
 
 Compared: TTL, ToS, VLAN ids, MPLS labels and sizes by 5-tuple; keys of subnets, VLANs and free lists of fields; both ways in a row.

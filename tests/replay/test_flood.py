@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 """The policy examples/syn_flood.lua over a recorded flood, stretched to a pace that windows can follow.
 
 Ordinary packets, the flood, ordinary packets again: calm → alert → siege → calm, each with its reason, the attackers named.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 400
+# ctest: timeout 900
 """The policy examples/syn_flood.lua over floods of several kinds mixed into ordinary traffic, and over what only looks like one.
 
 The recorded flood at its own pace: found within its first 1,000 packets, its sender named within the first 10,000. At a tenth

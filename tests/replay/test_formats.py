@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 """Captures of every kind: cut short, empty, pcapng, in ns, big-endian, Linux cooked, raw IP, loopback; clocks that stand or run back."""
 import os
 import struct

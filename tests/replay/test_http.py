@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 300
+# ctest: timeout 900
 """Requests and responses of clear HTTP/1 are what tshark reads, packet by packet, on every capture; made packets show what tshark has
 no word for: lines that are cut, broken ones, other protocols that begin alike."""
 import os

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 300
+# ctest: timeout 900
 """What TCP and UDP carry, its first bytes and which patterns stand in it, is what tshark shows and Python finds there, on every
 capture; made packets have patterns at the edges of what is looked at."""
 import ipaddress

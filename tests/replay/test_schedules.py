@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 600
+# ctest: timeout 1200
 """Schedules over years of a clock that is the test's own, against an implementation that shares nothing with perilune's.
 
 The judge goes through every minute of a year in each zone, with Python's zoneinfo: what a clock on the wall shows, and what a cron

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 600
+# ctest: timeout 1200
 """Probes limited by sets of every kind see the packets that tshark says are in them, on every capture: sets that have members from the
 start, and sets of flows that a rule fills and empties from window to window."""
 import functools

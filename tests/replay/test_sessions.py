@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest: once
-# ctest: timeout 600
+# ctest: timeout 1200
 """What flows says of a flow as a whole: who is the server, how it ended, the ports of later fragments, the times between packets; on
 every capture, from what tshark says of the packets."""
 import os

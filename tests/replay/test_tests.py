@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 300
+# ctest: timeout 900
 """perilune test: tests that pass, tests that fail and why, files that are wrong."""
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ctest: timeout 600
+# ctest: timeout 1200
 """Rows and totals of a replay agree with tshark on every capture, packet for packet and octet for octet.
 
 What is compared: `flows` by 5-tuple with every TCP flag and the first and last time (in ns), by src, dst and pair; `counter`'s
