@@ -45,9 +45,19 @@ static bool is_bpffs(const char *root)
 	return !statfs(parent, &fs) && fs.f_type == BPF_FS_MAGIC;
 }
 
+/* A BPF file system that everybody may write in is no place to trust what somebody else has put there. */
 static int make(const char *path)
 {
-	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
+	struct stat st;
+
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return -errno;
+	if (lstat(path, &st))
+		return -errno;
+	return S_ISDIR(st.st_mode) && (!st.st_uid || st.st_uid == geteuid()) &&
+			       !(st.st_mode & (S_IWGRP | S_IWOTH))
+		       ? 0
+		       : -EPERM;
 }
 
 /* Makes the directory and locks it. -EBUSY: another process has it. */
@@ -80,6 +90,7 @@ static int lock(struct pinned *pinned)
 		    ours.st_ino == now.st_ino)
 			return 0;
 		close(pinned->lock);
+		pinned->lock = -1;
 	}
 }
 
@@ -262,8 +273,10 @@ int pinned__begin(struct pinned *pinned, struct probe *probe, const struct pinne
 	err = pinned_ledger__create(path, &pinned->ledger, error);
 	if (!err)
 		err = pin_all(pinned, probe, error);
-	if (err)
+	if (err) {
+		pinned_path__empty(pinned);
 		return err;
+	}
 	ledger = pinned->ledger;
 	snprintf(ledger->version, sizeof(ledger->version), "%s", about->version);
 	snprintf(ledger->policy, sizeof(ledger->policy), "%s", pinned->name);

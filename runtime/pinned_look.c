@@ -32,11 +32,15 @@ void pinned_path__of(const char *root, const char *policy, struct pinned *pinned
 
 static void empty(const char *path)
 {
-	DIR *list = opendir(path);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 
-	if (!list)
+	if (!list) {
+		if (fd >= 0)
+			close(fd);
 		return;
+	}
 	while ((entry = readdir(list)))
 		if (entry->d_name[0] != '.')
 			unlinkat(dirfd(list), entry->d_name, 0);
@@ -180,15 +184,16 @@ int pinned__look(const char *root, const char *policy, struct pinned_look *out)
 int pinned__ask(const char *root, const char *policy, struct error *error)
 {
 	struct pinned_look look;
-	int err = pinned__look(root, policy, &look);
+	int err = pinned__look(root, policy, &look), asked;
 	long fd;
 
 	if (err)
 		return error__set(error, err, "%s: %s", policy, strerror(-err));
-	fd = syscall(SYS_pidfd_open, look.pid, 0);
+	asked = look.pid;
+	fd = syscall(SYS_pidfd_open, asked, 0);
 	if (fd >= 0)
 		err = pinned__look(root, policy, &look);
-	if (fd < 0 || err || !look.alive)
+	if (fd < 0 || err || !look.alive || look.pid != asked)
 		err = -ESRCH;
 	else if (syscall(SYS_pidfd_send_signal, fd, SIGUSR2, NULL, 0))
 		err = -errno;

@@ -10,6 +10,7 @@
 struct stream_tls {
 	gnutls_certificate_credentials_t credentials;
 	gnutls_session_t session;
+	char *name; /* what the certificate is to be of: GnuTLS does not copy it */
 	bool begun;
 };
 
@@ -75,7 +76,10 @@ static int begin(struct stream_tls *tls, const struct stream_tls_spec *spec, str
 					     strlen(spec->name));
 	if (err)
 		return wrong(error, -EINVAL, "TLS cannot begin", err);
-	gnutls_session_set_verify_cert(tls->session, spec->name, 0);
+	tls->name = strdup(spec->name);
+	if (!tls->name)
+		return error__set(error, -ENOMEM, "out of memory");
+	gnutls_session_set_verify_cert(tls->session, tls->name, 0);
 	return 0;
 }
 
@@ -165,5 +169,6 @@ void stream_tls__free(struct stream_tls *tls)
 	if (tls->session)
 		gnutls_deinit(tls->session);
 	gnutls_certificate_free_credentials(tls->credentials);
+	free(tls->name);
 	free(tls);
 }

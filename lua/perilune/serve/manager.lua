@@ -43,6 +43,7 @@ local function say(self, ...)
   if not self.service then return end
   local ok, message = self.service:tell(table.concat({ ... }, "\n"))
   if not ok then self.log:debug("the service manager is not told", { error = message }) end
+  return ok
 end
 
 local function monotonic(self) return ("MONOTONIC_USEC=%.0f"):format(self.now() * 1e6) end
@@ -65,8 +66,7 @@ function Manager:tick(now)
   if not self.service then return end
   local status, starting = standing(self.policies)
   if not self.ready and not starting then
-    self.ready = true
-    say(self, "READY=1", "STATUS=" .. status)
+    self.ready = say(self, "READY=1", "STATUS=" .. status) -- a manager that did not read is told again
     self.status = status
   end
   if status ~= self.status then
