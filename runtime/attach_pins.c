@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/types.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,12 +58,20 @@ static bool parse_hook(const char *word, enum hook *out)
 /* The place and the namespace that a pin's name says. */
 static bool parse(const char *name, struct attach_link_place *place, uint64_t *netns)
 {
-	char hook[16], mode[16];
+	char hook[16], mode[16], *end;
+	long ifindex;
+	int rest = 0;
 
 	*place = (struct attach_link_place){0};
-	if (sscanf(name, "%d-%15[a-z_]-%15[a-z]-%" SCNu64, &place->ifindex, hook, mode, netns) !=
-		    4 ||
+	errno = 0;
+	ifindex = strtol(name, &end, 10);
+	if (errno || ifindex <= 0 || ifindex > INT_MAX ||
+	    sscanf(end, "-%15[a-z_]-%15[a-z]-%n", hook, mode, &rest) != 2 || !rest ||
 	    !parse_hook(hook, &place->hook))
+		return false;
+	place->ifindex = (int)ifindex;
+	*netns = strtoull(end + rest, NULL, 10);
+	if (errno)
 		return false;
 	for (size_t i = 0; i < KINDS; i++)
 		if (!strcmp(kinds[i]->name, mode))
@@ -119,7 +128,7 @@ int attach_pins__open(const char *directory, struct attach_pins **out, struct er
 	if (!err && !list)
 		err = error__set(error, -errno, "%s cannot be read: %s", directory,
 				 strerror(errno));
-	while (!err && (entry = readdir(list))) {
+	while (!err && list && (entry = readdir(list))) {
 		if (entry->d_name[0] == '.')
 			continue;
 		err = take_up(pins, entry->d_name);
