@@ -189,6 +189,23 @@ int file__replace(const char *path, const void *bytes, size_t len, struct error 
 	return err ? failed(error, err, "write", path) : 0;
 }
 
+void file__empty(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+
+	if (!list) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((entry = readdir(list)))
+		if (entry->d_name[0] != '.')
+			unlinkat(fd, entry->d_name, 0);
+	closedir(list);
+}
+
 void file__sweep(const char *dir)
 {
 	DIR *opened = opendir(dir);

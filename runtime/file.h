@@ -33,6 +33,9 @@ int file__read_own(const char *path, struct buf *out, struct error *error);
  */
 int file__replace(const char *path, const void *bytes, size_t len, struct error *error);
 
+/* Removes every file of the directory `name`, of `dir` if it is no whole path. A link in its place is not followed. */
+void file__empty(int dir, const char *name);
+
 /* Removes what processes that are gone have left half written in a directory. */
 void file__sweep(const char *dir);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "lua_vm.h"
 #include "json.h"
 
 #define TYPE "perilune.batch"
@@ -37,14 +38,6 @@ struct batch *lua_batch__check(lua_State *L, int index)
 	if (self->closed)
 		luaL_error(L, "this batch is closed");
 	return &self->batch;
-}
-
-static int fail(lua_State *L, int code, const char *what)
-{
-	lua_pushnil(L);
-	lua_pushfstring(L, "%s: %s", what, strerror(-code));
-	lua_pushstring(L, error__name(code));
-	return 3;
 }
 
 /* A buffer that Lua frees should it run out of memory before we do. */
@@ -224,7 +217,7 @@ static int batch_json(lua_State *L)
 		indexes = push_indexes(L, 2, count, batch->count);
 	out = push_buf(L, MAX_JSON);
 	err = json__records(out, batch, form, indexes, count);
-	return err ? fail(L, err, "the records as JSON") : push_text(L, out);
+	return err ? lua_vm__fail_errno(L, err, "the records as JSON") : push_text(L, out);
 }
 
 static int batch_merge(lua_State *L)
@@ -240,7 +233,7 @@ static int batch_merge(lua_State *L)
 	luaL_argcheck(L, most >= 0 && most < UINT32_MAX, 4, "how many is not a number");
 	err = batch__merge(batch, other, how, (size_t)most, &left_out);
 	if (err)
-		return fail(L, err, "the records of two reads");
+		return lua_vm__fail_errno(L, err, "the records of two reads");
 	lua_pushnumber(L, (lua_Number)left_out);
 	return 1;
 }
@@ -295,7 +288,7 @@ static int batch_text(lua_State *L)
 	} else {
 		err = layout__text(f, check_record(L, batch, 3), out);
 	}
-	return err ? fail(L, err, f->name) : push_text(L, out);
+	return err ? lua_vm__fail_errno(L, err, f->name) : push_text(L, out);
 }
 
 static int batch_element_text(lua_State *L)
@@ -309,7 +302,7 @@ static int batch_element_text(lua_State *L)
 
 	luaL_argcheck(L, element >= 0 && element < f->count, 4, "there is no such element");
 	err = layout__element_text(f, record + layout__element(f, (uint32_t)element), out);
-	return err ? fail(L, err, f->name) : push_text(L, out);
+	return err ? lua_vm__fail_errno(L, err, f->name) : push_text(L, out);
 }
 
 static int batch_raw(lua_State *L)

@@ -255,15 +255,6 @@ static int table_gc(lua_State *L)
 	return 0;
 }
 
-static void make_type(lua_State *L, const char *type, const luaL_Reg *methods)
-{
-	luaL_newmetatable(L, type);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
-}
-
 int luaopen_perilune_core_bench(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
@@ -277,7 +268,7 @@ int luaopen_perilune_core_bench(lua_State *L)
 					     {"bare", bare},
 					     {NULL, NULL}};
 
-	make_type(L, TYPE, methods);
+	lua_vm__type(L, TYPE, methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	lua_bench_net__add(L);

@@ -116,11 +116,7 @@ void lua_bench_net__add(lua_State *L)
 		{NULL, NULL},
 	};
 
-	luaL_newmetatable(L, TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, TYPE, methods);
 	lua_pushcfunction(L, new_net);
 	lua_setfield(L, -2, "net");
 }

@@ -84,11 +84,7 @@ void lua_bench_prog__add(lua_State *L)
 					   {"__gc", program_close},
 					   {NULL, NULL}};
 
-	luaL_newmetatable(L, TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, TYPE, methods);
 	lua_pushcfunction(L, new_program);
 	lua_setfield(L, -2, "program");
 }

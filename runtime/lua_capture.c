@@ -156,11 +156,7 @@ static const luaL_Reg functions[] = {
 
 int luaopen_perilune_core_capture(lua_State *L)
 {
-	luaL_newmetatable(L, CAPTURE_TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, CAPTURE_TYPE, methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

@@ -24,14 +24,6 @@ struct lua_child {
 	int self;	  /* until it has ended */
 };
 
-static int fail(lua_State *L, int code, const char *what)
-{
-	struct error error;
-
-	error__set(&error, code, "%s: %s", what, strerror(-code));
-	return lua_vm__fail(L, code, &error);
-}
-
 static void on_output(int fd, const char *bytes, size_t len, void *arg)
 {
 	struct lua_child *child = arg;
@@ -122,7 +114,7 @@ static int core_start(lua_State *L)
 	lua_vm__unref(L, &child->output);
 	lua_vm__unref(L, &child->done);
 	lua_vm__unref(L, &child->self);
-	return fail(L, err, argv[0]);
+	return lua_vm__fail_errno(L, err, argv[0]);
 }
 
 static int child_signal(lua_State *L)
@@ -154,7 +146,7 @@ static int child_write(lua_State *L)
 	int err = child->child ? loop_child__write(child->child, text, len) : -EPIPE;
 
 	if (err)
-		return fail(L, err, "cannot write to the process");
+		return lua_vm__fail_errno(L, err, "cannot write to the process");
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -194,7 +186,7 @@ static int core_program(lua_State *L)
 	ssize_t len = readlink("/proc/self/exe", path, sizeof(path));
 
 	if (len < 0)
-		return fail(L, -errno, "cannot find this program");
+		return lua_vm__fail_errno(L, -errno, "cannot find this program");
 	lua_pushlstring(L, path, (size_t)len);
 	return 1;
 }
@@ -224,11 +216,7 @@ int luaopen_perilune_core_child(lua_State *L)
 					     {"follow", core_follow},
 					     {NULL, NULL}};
 
-	luaL_newmetatable(L, CHILD_TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, CHILD_TYPE, methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

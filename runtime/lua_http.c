@@ -29,14 +29,6 @@ struct lua_request {
 	int gone, drained;
 };
 
-static int fail(lua_State *L, int code, const char *what)
-{
-	struct error error;
-
-	error__set(&error, code, "%s: %s", what, strerror(-code));
-	return lua_vm__fail(L, code, &error);
-}
-
 /* ---------------------------------------------------------------- callbacks */
 
 /* Calls `fn` with the request, if there is one. */
@@ -340,7 +332,7 @@ static void get_headers(lua_State *L, int table, struct http_header headers[HEAD
 static int done(lua_State *L, int err, const char *what)
 {
 	if (err)
-		return fail(L, err, what);
+		return lua_vm__fail_errno(L, err, what);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -369,7 +361,7 @@ static int request_stream(lua_State *L)
 
 	luaL_checktype(L, 4, LUA_TTABLE);
 	if (!r->request)
-		return fail(L, -EPIPE, "cannot answer");
+		return lua_vm__fail_errno(L, -EPIPE, "cannot answer");
 	ceiling = lua_table__integer(L, 4, "ceiling", 1 << 20);
 	lua_vm__unref(L, &r->drained);
 	r->drained = get_function(L, 4, "drained");
@@ -451,23 +443,14 @@ static const luaL_Reg request_methods[] = {
 	{"is_open", request_is_open},	{NULL, NULL},
 };
 
-static void make_type(lua_State *L, const char *type, const luaL_Reg *methods)
-{
-	luaL_newmetatable(L, type);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
-}
-
 int luaopen_perilune_core_http(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"serve", core_serve},
 					     {"is_loopback", core_is_loopback},
 					     {NULL, NULL}};
 
-	make_type(L, SERVER_TYPE, server_methods);
-	make_type(L, REQUEST_TYPE, request_methods);
+	lua_vm__type(L, SERVER_TYPE, server_methods);
+	lua_vm__type(L, REQUEST_TYPE, request_methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

@@ -33,14 +33,6 @@ static void set_integer(lua_State *L, const char *key, int value)
 	lua_setfield(L, -2, key);
 }
 
-static int fail(lua_State *L, int code, const char *what)
-{
-	struct error error;
-
-	error__set(&error, code, "%s: %s", what, strerror(-code));
-	return lua_vm__fail(L, code, &error);
-}
-
 static int capabilities(lua_State *L)
 {
 	struct capability list[KERNEL_CAPABILITIES_MAX];
@@ -153,7 +145,7 @@ static int interfaces(lua_State *L)
 	int err;
 
 	if (!all)
-		return fail(L, -errno, "cannot list the interfaces");
+		return lua_vm__fail_errno(L, -errno, "cannot list the interfaces");
 	lua_pushcfunction(L, push_names);
 	lua_pushlightuserdata(L, all);
 	err = lua_pcall(L, 1, 1, 0);
@@ -192,7 +184,7 @@ static int effective(lua_State *L)
 	int err = kernel__rights(&rights);
 
 	if (err)
-		return fail(L, err, "cannot read the capabilities of this process");
+		return lua_vm__fail_errno(L, err, "cannot read the capabilities of this process");
 	lua_createtable(L, 0, 6);
 	set_bool(L, "root", rights.root);
 	set_bool(L, "bpf", rights.enough);

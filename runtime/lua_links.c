@@ -261,11 +261,7 @@ int luaopen_perilune_core_links(lua_State *L)
 					     {"remember", core_remember},
 					     {NULL, NULL}};
 
-	luaL_newmetatable(L, LINKS_TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, LINKS_TYPE, methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

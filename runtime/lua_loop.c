@@ -35,20 +35,12 @@ struct lua_signal {
 	int self; /* until it is closed */
 };
 
-static int fail(lua_State *L, int code, const char *what)
-{
-	struct error error;
-
-	error__set(&error, code, "%s: %s", what, strerror(-code));
-	return lua_vm__fail(L, code, &error);
-}
-
 static int core_run(lua_State *L)
 {
 	int err = loop__run(lua_vm__loop(lua_vm__from(L)));
 
 	if (err)
-		return fail(L, err, "the loop is running already");
+		return lua_vm__fail_errno(L, err, "the loop is running already");
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -157,7 +149,7 @@ static int core_on_step(lua_State *L)
 	int err = loop_timer__on_step(lua_vm__loop(timer->vm), on_step, timer, &timer->timer);
 
 	if (err)
-		return fail(L, err, "cannot watch the clock");
+		return lua_vm__fail_errno(L, err, "cannot watch the clock");
 	timer->self = lua_vm__ref(L, -1);
 	return 1;
 }
@@ -175,7 +167,7 @@ static int core_watch(lua_State *L)
 	if (!err && writable)
 		err = loop_watch__want(timer->watch, false, true);
 	if (err)
-		return fail(L, err, "cannot watch this descriptor");
+		return lua_vm__fail_errno(L, err, "cannot watch this descriptor");
 	timer->self = lua_vm__ref(L, -1);
 	return 1;
 }
@@ -205,7 +197,7 @@ static int timer_start(lua_State *L)
 		ns++; /* not before it by now() either, which rounds */
 	err = loop_timer__start(timer->timer, ns);
 	if (err)
-		return fail(L, err, "cannot start a timer");
+		return lua_vm__fail_errno(L, err, "cannot start a timer");
 	if (timer->self == LUA_NOREF)
 		timer->self = lua_vm__ref(L, 1);
 	lua_settop(L, 1);
@@ -272,7 +264,7 @@ static int core_signal(lua_State *L)
 	err = loop_signal__new(lua_vm__loop(signal->vm), signum, on_signal, signal,
 			       &signal->signal);
 	if (err)
-		return fail(L, err, "cannot watch this signal");
+		return lua_vm__fail_errno(L, err, "cannot watch this signal");
 	signal->self = lua_vm__ref(L, -1);
 	return 1;
 }
@@ -321,19 +313,10 @@ static const luaL_Reg functions[] = {
 	{NULL, NULL},
 };
 
-static void make_type(lua_State *L, const char *type, const luaL_Reg *methods)
-{
-	luaL_newmetatable(L, type);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
-}
-
 int luaopen_perilune_core_loop(lua_State *L)
 {
-	make_type(L, TIMER_TYPE, timer_methods);
-	make_type(L, SIGNAL_TYPE, signal_methods);
+	lua_vm__type(L, TIMER_TYPE, timer_methods);
+	lua_vm__type(L, SIGNAL_TYPE, signal_methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

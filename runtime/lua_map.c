@@ -332,11 +332,7 @@ int luaopen_perilune_core_map(lua_State *L)
 	};
 	static const luaL_Reg functions[] = {{"list", list}, {"dump", new_dump}, {NULL, NULL}};
 
-	luaL_newmetatable(L, TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, TYPE, methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

@@ -36,14 +36,6 @@ static const struct {
 
 #define COUNT (sizeof(capabilities) / sizeof(capabilities[0]))
 
-static int fail(lua_State *L, int code, const char *what)
-{
-	struct error error;
-
-	error__set(&error, code, "%s: %s", what, strerror(-code));
-	return lua_vm__fail(L, code, &error);
-}
-
 static int core_open(lua_State *L)
 {
 	struct service **service = lua_newuserdata(L, sizeof(struct service *));
@@ -71,7 +63,7 @@ static int service_tell(lua_State *L)
 	int err = service__tell(check(L), luaL_checkstring(L, 2));
 
 	if (err)
-		return fail(L, err, "cannot tell the service manager");
+		return lua_vm__fail_errno(L, err, "cannot tell the service manager");
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -131,7 +123,7 @@ static int core_rights(lua_State *L)
 	int err = service__rights(&rights);
 
 	if (err)
-		return fail(L, err, "cannot read the capabilities of this process");
+		return lua_vm__fail_errno(L, err, "cannot read the capabilities of this process");
 	lua_newtable(L);
 	push_set(L, "effective", rights.effective);
 	push_set(L, "permitted", rights.permitted);
@@ -145,7 +137,7 @@ static int core_keep_rights(lua_State *L)
 	int err = service__keep_rights(own, handed);
 
 	if (err)
-		return fail(L, err, "cannot lay down capabilities");
+		return lua_vm__fail_errno(L, err, "cannot lay down capabilities");
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -163,11 +155,7 @@ int luaopen_perilune_core_service(lua_State *L)
 					     {"keep_rights", core_keep_rights},
 					     {NULL, NULL}};
 
-	luaL_newmetatable(L, SERVICE_TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, SERVICE_TYPE, methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

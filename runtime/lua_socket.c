@@ -17,14 +17,6 @@ struct lua_socket {
 	int fd; /* -1: closed */
 };
 
-static int fail(lua_State *L, int code, const char *what)
-{
-	struct error error;
-
-	error__set(&error, code, "%s: %s", what, strerror(-code));
-	return lua_vm__fail(L, code, &error);
-}
-
 static int open_socket(const struct sockaddr_un *address, int type, int *out)
 {
 	int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), err;
@@ -59,7 +51,7 @@ static int core_connect(lua_State *L)
 		memcpy(address.sun_path, path, len);
 	if (!err)
 		err = open_socket(&address, type, &s->fd);
-	return err ? fail(L, err, path) : 1;
+	return err ? lua_vm__fail_errno(L, err, path) : 1;
 }
 
 static struct lua_socket *check(lua_State *L)
@@ -98,7 +90,7 @@ static int socket_send(lua_State *L)
 		lua_pushboolean(L, 1);
 		return 1;
 	}
-	pushed = fail(L, err, "cannot send");
+	pushed = lua_vm__fail_errno(L, err, "cannot send");
 	lua_pushinteger(L, (lua_Integer)sent);
 	return pushed + 1;
 }
@@ -127,11 +119,7 @@ int luaopen_perilune_core_socket(lua_State *L)
 	};
 	static const luaL_Reg functions[] = {{"connect", core_connect}, {NULL, NULL}};
 
-	luaL_newmetatable(L, SOCKET_TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, SOCKET_TYPE, methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

@@ -143,11 +143,7 @@ int luaopen_perilune_core_stream(lua_State *L)
 	};
 	static const luaL_Reg functions[] = {{"connect", core_connect}, {NULL, NULL}};
 
-	luaL_newmetatable(L, STREAM_TYPE);
-	luaL_register(L, NULL, methods);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	lua_vm__type(L, STREAM_TYPE, methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

@@ -52,14 +52,6 @@ static void restore(void)
 /* A pipe or terminal that polls as writable takes this much without blocking (PIPE_BUF). */
 #define CHUNK 4096
 
-static int fail(lua_State *L, int code, const char *what)
-{
-	struct error error;
-
-	error__set(&error, code, "%s: %s", what, strerror(-code));
-	return lua_vm__fail(L, code, &error);
-}
-
 static int isatty_(lua_State *L)
 {
 	lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
@@ -72,9 +64,9 @@ static int size(lua_State *L)
 	struct winsize w = {0};
 
 	if (ioctl(fd, TIOCGWINSZ, &w))
-		return fail(L, -errno, "cannot read the size of the terminal");
+		return lua_vm__fail_errno(L, -errno, "cannot read the size of the terminal");
 	if (!w.ws_col || !w.ws_row) /* a terminal that does not know, such as a serial line */
-		return fail(L, -ENODATA, "the terminal does not know its size");
+		return lua_vm__fail_errno(L, -ENODATA, "the terminal does not know its size");
 	lua_pushinteger(L, w.ws_col);
 	lua_pushinteger(L, w.ws_row);
 	return 2;
@@ -116,7 +108,7 @@ static int write_(lua_State *L)
 		lua_pushboolean(L, 1);
 		return 1;
 	}
-	pushed = fail(L, err, "cannot write the output");
+	pushed = lua_vm__fail_errno(L, err, "cannot write the output");
 	lua_pushinteger(L, (lua_Integer)written);
 	return pushed + 1;
 }
@@ -134,7 +126,7 @@ static int read_(lua_State *L)
 	else if (ready > 0)
 		n = read(fd, bytes, sizeof(bytes));
 	if (n < 0)
-		return fail(L, errno == EINTR ? -EAGAIN : -errno, "cannot read");
+		return lua_vm__fail_errno(L, errno == EINTR ? -EAGAIN : -errno, "cannot read");
 	lua_pushlstring(L, bytes, (size_t)n);
 	return 1;
 }
@@ -212,7 +204,7 @@ static int keys(lua_State *L)
 				      &keys->watch);
 	if (err) {
 		restore();
-		return fail(L, err, "cannot read keys");
+		return lua_vm__fail_errno(L, err, "cannot read keys");
 	}
 	keys->fn = lua_vm__ref(L, 1);
 	keys->self = lua_vm__ref(L, 2);

@@ -204,21 +204,23 @@ static int start(lua_State *L, struct lua_twin *t, enum work_kind kind, int call
 	return 1;
 }
 
-static int twin_load(lua_State *L)
+/* A piece of work of which nothing is to be said but the callback at 2. */
+static int start_alone(lua_State *L, enum work_kind kind)
 {
 	struct lua_twin *t = lua_twin__check(L);
 
 	luaL_checktype(L, 2, LUA_TFUNCTION);
-	return t->busy ? lua_twin__fail(L, -EBUSY, "the twin is busy") : start(L, t, WORK_LOAD, 2);
+	return t->busy ? lua_twin__fail(L, -EBUSY, "the twin is busy") : start(L, t, kind, 2);
+}
+
+static int twin_load(lua_State *L)
+{
+	return start_alone(L, WORK_LOAD);
 }
 
 static int twin_detach(lua_State *L)
 {
-	struct lua_twin *t = lua_twin__check(L);
-
-	luaL_checktype(L, 2, LUA_TFUNCTION);
-	return t->busy ? lua_twin__fail(L, -EBUSY, "the twin is busy")
-		       : start(L, t, WORK_DETACH, 2);
+	return start_alone(L, WORK_DETACH);
 }
 
 static int twin_attach(lua_State *L)
@@ -338,10 +340,7 @@ static int twin_drain(lua_State *L)
 
 static int twin_flip(lua_State *L)
 {
-	struct lua_twin *t = lua_twin__check(L);
-
-	luaL_checktype(L, 2, LUA_TFUNCTION);
-	return t->busy ? lua_twin__fail(L, -EBUSY, "the twin is busy") : start(L, t, WORK_FLIP, 2);
+	return start_alone(L, WORK_FLIP);
 }
 
 static int twin_adopt(lua_State *L)

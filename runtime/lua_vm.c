@@ -264,6 +264,23 @@ int lua_vm__fail(lua_State *L, int code, const struct error *error)
 	return 3;
 }
 
+int lua_vm__fail_errno(lua_State *L, int code, const char *what)
+{
+	struct error error;
+
+	error__set(&error, code, "%s: %s", what, strerror(-code));
+	return lua_vm__fail(L, code, &error);
+}
+
+void lua_vm__type(lua_State *L, const char *type, const luaL_Reg *methods)
+{
+	luaL_newmetatable(L, type);
+	luaL_register(L, NULL, methods);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 1);
+}
+
 int lua_vm__ref(lua_State *L, int index)
 {
 	lua_pushvalue(L, index);

@@ -8,6 +8,7 @@
 #ifndef PERILUNE_LUA_VM_H
 #define PERILUNE_LUA_VM_H
 
+#include <lauxlib.h>
 #include <lua.h>
 
 #include "error.h"
@@ -46,6 +47,11 @@ void lua_vm__on_error(struct lua_vm *vm);
 
 /* For bindings that fail: pushes nil, message (with the hint in brackets), errno name; returns 3. */
 int lua_vm__fail(lua_State *L, int code, const struct error *error);
+/* The same where there is nothing to say but the -errno `code`: "what: its text". */
+int lua_vm__fail_errno(lua_State *L, int code, const char *what);
+
+/* Makes a type of userdata with these methods, __gc and its like among them. Pushes nothing. */
+void lua_vm__type(lua_State *L, const char *type, const luaL_Reg *methods);
 
 /* Keeps the value at `index` as a callback, gives it back, lets it go. LUA_NOREF is allowed in the last two. */
 int lua_vm__ref(lua_State *L, int index);

@@ -15,37 +15,22 @@
 #include <bpf/bpf.h>
 
 #include "attach_record.h"
+#include "file.h"
 #include "pinned_impl.h"
+#include "pins.h"
 
 static const char *const kinds[] = {"links", "programs", "maps"};
 
 void pinned_path__of(const char *root, const char *policy, struct pinned *pinned)
 {
+	size_t len;
+
 	snprintf(pinned->name, sizeof(pinned->name), "%s", policy);
 	snprintf(pinned->root, sizeof(pinned->root), "%s", root);
-	snprintf(pinned->policy, sizeof(pinned->policy), "%s/%s", pinned->root, pinned->name);
-	for (char *p = pinned->policy + strlen(pinned->root) + 1; *p; p++)
-		if (*p == '.' || *p == '/')
-			*p = '_';
+	snprintf(pinned->policy, sizeof(pinned->policy), "%s/", pinned->root);
+	len = strlen(pinned->policy);
+	pins__flat_name(pinned->name, pinned->policy + len, sizeof(pinned->policy) - len);
 	snprintf(pinned->run, sizeof(pinned->run), "%s/run", pinned->policy);
-}
-
-static void empty(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-
-	if (!list) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((entry = readdir(list)))
-		if (entry->d_name[0] != '.')
-			unlinkat(dirfd(list), entry->d_name, 0);
-	closedir(list);
-	rmdir(path);
 }
 
 void pinned_path__empty(const struct pinned *pinned)
@@ -54,7 +39,8 @@ void pinned_path__empty(const struct pinned *pinned)
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
 		snprintf(path, sizeof(path), "%s/%s", pinned->run, kinds[i]);
-		empty(path);
+		file__empty(AT_FDCWD, path);
+		rmdir(path);
 	}
 	snprintf(path, sizeof(path), "%s/ledger", pinned->run);
 	unlink(path);

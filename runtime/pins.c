@@ -16,6 +16,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "file.h"
+
 #define BPFFS "/sys/fs/bpf"
 #define ROOT BPFFS "/perilune"
 #define SETS "sets"
@@ -28,7 +30,7 @@ struct pins {
 	char name[NAME_SIZE];
 };
 
-static void flat_name(const char *name, char *out, size_t size)
+void pins__flat_name(const char *name, char *out, size_t size)
 {
 	snprintf(out, size, "%s", name);
 	for (char *p = out; *p; p++)
@@ -36,30 +38,12 @@ static void flat_name(const char *name, char *out, size_t size)
 			*p = '_';
 }
 
-/* Removes every file of a directory. */
-static void empty(int dir, const char *name)
-{
-	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-
-	if (!list) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((entry = readdir(list)))
-		if (entry->d_name[0] != '.')
-			unlinkat(fd, entry->d_name, 0);
-	closedir(list);
-}
-
 /* Removes a locked directory of a policy, but not what is kept in it. */
 static void clear_policy(int dir, const char *name)
 {
 	char path[PINS_PATH];
 
-	empty(dir, SETS);
+	file__empty(dir, SETS);
 	unlinkat(dir, SETS, AT_REMOVEDIR);
 	unlinkat(dir, KEPT, AT_REMOVEDIR); /* these fail where something is kept */
 	snprintf(path, sizeof(path), ROOT "/%s", name);
@@ -129,7 +113,7 @@ int pins__open(const char *policy, struct pins **out, struct error *error)
 	pins = calloc(1, sizeof(*pins));
 	if (!pins)
 		return error__set(error, -ENOMEM, "out of memory");
-	flat_name(policy, pins->name, sizeof(pins->name));
+	pins__flat_name(policy, pins->name, sizeof(pins->name));
 	sweep();
 	err = lock_policy(pins->name, true, &pins->dir);
 	if (!err) {
@@ -151,7 +135,7 @@ static void path_of(const struct pins *pins, const char *name, bool keep, char p
 {
 	char flat[NAME_SIZE];
 
-	flat_name(name, flat, sizeof(flat));
+	pins__flat_name(name, flat, sizeof(flat));
 	snprintf(path, PINS_PATH, ROOT "/%s/%s/%s", pins->name, keep ? KEPT : SETS, flat);
 }
 

@@ -12,6 +12,7 @@
 #define PERILUNE_PINS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "error.h"
 #include "probe.h"
@@ -19,6 +20,9 @@
 #define PINS_PATH 256 /* bytes of a path, with its NUL */
 
 struct pins;
+
+/* A name as it stands on that file system. */
+void pins__flat_name(const char *name, char *out, size_t size);
 
 /*
  * Takes the directory of a policy, after having swept. -EOPNOTSUPP when there is no BPF file system, -EBUSY when a policy of that name

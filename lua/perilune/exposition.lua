@@ -7,6 +7,7 @@ local cjson = require "cjson"
 local health = require "perilune.health"
 local loop = require "perilune.core.loop"
 local metrics = require "perilune.metrics"
+local resident = require "perilune.resident"
 
 local exposition = {}
 local Exposition = {}
@@ -32,15 +33,6 @@ function Exposition:take(closed, views)
   if self.driver.decl ~= self.metrics.decl then self.metrics:become(self.driver.decl) end
   self.metrics:take(closed, views)
   self.health:take(closed, views)
-end
-
--- Resident memory in bytes, if the kernel says.
-local function resident()
-  local file = io.open "/proc/self/status"
-  local text = file and file:read "*a"
-  if file then file:close() end
-  local kilobytes = text and text:match "VmRSS:%s*(%d+) kB"
-  return kilobytes and tonumber(kilobytes) * 1024
 end
 
 -- Runs of the programs that the budget has seen last: seconds of each.

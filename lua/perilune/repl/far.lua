@@ -9,6 +9,7 @@ local blame = require "perilune.blame"
 local client = require "perilune.client"
 local event_read = require "perilune.event_read"
 local list = require "perilune.list"
+local runner = require "perilune.repl.runner"
 local words = require "perilune.words"
 
 local far = {}
@@ -85,15 +86,7 @@ end
 
 function Far:rows(probe) return self.last and self.last.rows[probe] end
 
-function Far:rates(field)
-  local values = {}
-  for i, window in ipairs(ask(self, "GET", "/windows").windows) do
-    local value = window[field]
-    if type(value) ~= "number" then blame.fail('series: "packets", "skbs" or "bytes", not "%s"', tostring(field)) end
-    values[i] = window.seconds > 0 and value / window.seconds or 0
-  end
-  return values
-end
+function Far:rates(field) return runner.rates(ask(self, "GET", "/windows").windows, field) end
 
 --- For some seconds or until told otherwise; nil: let go.
 function Far:pin(level, seconds)

@@ -74,16 +74,19 @@ function Runner:begun(...)
   if done then done(...) end
 end
 
---- What the hook counted in the last windows, a second, oldest first: "packets", "skbs" or "bytes".
-function Runner:rates(field)
+--- What the hook counted in each of these windows, a second: "packets", "skbs" or "bytes".
+function runner.rates(windows, field)
   local values = {}
-  for i, window in ipairs(self.series) do
+  for i, window in ipairs(windows) do
     local value = window[field]
     if type(value) ~= "number" then blame.fail('series: "packets", "skbs" or "bytes", not "%s"', tostring(field)) end
     values[i] = window.seconds > 0 and value / window.seconds or 0
   end
   return values
 end
+
+--- The same of the last windows, oldest first.
+function Runner:rates(field) return runner.rates(self.series, field) end
 
 --- Records of a probe in the last closed window; nil when it did not run in it.
 function Runner:rows(probe) return self.last and self.last.rows[probe] end

@@ -197,18 +197,23 @@ end
 
 -- ---------------------------------------------------------------------------------------------- interfaces
 
+-- The monitor that a body names, and the port; nil when that was answered for.
+local function cube_and_port(call)
+  local cube = member(call, "cube")
+  local port = cube and member(call, "port")
+  return port and monitor_of(call, cube), port
+end
+
 add {
   method = "POST", path = BASE .. "/attach", role = "admin", summary = "Dynmon: attach a monitor to an interface",
   body = { type = "application/json", schema = OBJECT }, answers = { [200] = { help = "it is attached" } },
   run = function(call)
-    local cube = member(call, "cube")
-    local port = cube and member(call, "port")
-    local one = port and monitor_of(call, cube)
+    local one, port = cube_and_port(call)
     if not one then return end
     local interface, message, code = call.context.monitors:interface(port)
     if not interface then return refuse(call, message, code) end
     attempt(call, function(done) return one:attach(interface, done) end, function()
-      call.context.log:info("monitor attached", { monitor = cube, iface = port, by = call.who.name })
+      call.context.log:info("monitor attached", { monitor = one.name, iface = port, by = call.who.name })
       nothing(call)
     end)
   end,
@@ -218,12 +223,10 @@ add {
   method = "POST", path = BASE .. "/detach", role = "admin", summary = "Dynmon: detach a monitor from an interface",
   body = { type = "application/json", schema = OBJECT }, answers = { [200] = { help = "it is detached" } },
   run = function(call)
-    local cube = member(call, "cube")
-    local port = cube and member(call, "port")
-    local one = port and monitor_of(call, cube)
+    local one, port = cube_and_port(call)
     if not one then return end
     attempt(call, function(done) return one:detach(port, done) end, function()
-      call.context.log:info("monitor detached", { monitor = cube, iface = port, by = call.who.name })
+      call.context.log:info("monitor detached", { monitor = one.name, iface = port, by = call.who.name })
       nothing(call)
     end)
   end,

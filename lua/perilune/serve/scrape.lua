@@ -12,6 +12,7 @@ local json = require "perilune.json"
 local loop = require "perilune.core.loop"
 local files = require "perilune.core.files"
 local openmetrics = require "perilune.openmetrics"
+local resident = require "perilune.resident"
 local words = require "perilune.words"
 
 local scrape = {}
@@ -41,14 +42,6 @@ local function add_one(families, spec, value, labels, created)
   local family = openmetrics.family(spec)
   family:add(openmetrics.labels(labels or {}), value, created)
   families[#families + 1] = family
-end
-
-local function resident()
-  local file = io.open "/proc/self/status"
-  local text = file and file:read "*a"
-  if file then file:close() end
-  local kilobytes = text and text:match "VmRSS:%s*(%d+) kB"
-  return kilobytes and tonumber(kilobytes) * 1024
 end
 
 local function open_files()
