@@ -26,9 +26,25 @@ mkdir "$OUT/files"
 
 of() { json "$OUT/run" "select(.event == \"$1\") | $2"; }
 
+# Sends until the capture that goes on since the last reload has packets: there is one more than there were reloads.
+caught() {
+	while :; do
+		set -- "$OUT"/files/*.pcapng
+		if [ $# -gt "$(events "$OUT/run" reload)" ]; then
+			shift $(($# - 1))
+			count=$(capinfos -c -M -T -r "$1" 2>/dev/null | cut -f2)
+			[ "${count:-0}" -lt 100 ] || return 0
+		fi
+		alive "$run" || fail "it has ended: $(cat "$OUT/run.err")"
+		flood "$A" va "$OUT/in" 500
+		number=$((number + 500))
+	done
+}
+
 # change SED: the policy changes, and is loaded anew under traffic.
 reloads=0
 change() {
+	[ "$reloads" = 0 ] || caught
 	edits="${edits:-s|default = \"\.\"|default = \"$OUT/files\"|};$1"
 	sed "$edits" "$POLICIES/reload_outside.lua" >"$OUT/policy.new"
 	mv "$OUT/policy.new" "$OUT/policy.lua"
@@ -112,6 +128,7 @@ change 's/, export = "name"//'
 [ ! -e "$SETS" ] || fail "there is still $(ls "$SETS")"
 
 # One that cannot be attached to changes nothing.
+caught
 sed 's/default = "vb"/default = "vb,vd"/; s/"tc.ingress", "tc" }/"tc.ingress", "xdp" }/; s/default = "tc.ingress"/default = "xdp"/; s/wait = true/mode = "generic"/' \
 	"$POLICIES/reload_outside.lua" >"$OUT/policy.new"
 mv "$OUT/policy.new" "$OUT/policy.lua"

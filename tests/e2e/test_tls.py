@@ -74,7 +74,7 @@ def start(world):
     for who in "watcher", "operator", "boss", "stranger":
         authority.sign(who)
     others.sign("boss", file="false-boss")
-    authority.sign("lapsed", days="0")  # over in the same second
+    authority.sign("lapsed", days="-1")  # over since yesterday
     world.write("count.lua", COUNT % "")
     world.write("credentials", CREDENTIALS)
     daemon = Daemon(world, "--config", world.write("daemon.lua", CONFIGURATION % (world.path("d.sock"), PORT)))
