@@ -189,6 +189,40 @@ int file__replace(const char *path, const void *bytes, size_t len, struct error 
 	return err ? failed(error, err, "write", path) : 0;
 }
 
+int file__make_own_dir(const char *path)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return -errno;
+	if (lstat(path, &st))
+		return -errno;
+	return S_ISDIR(st.st_mode) && (!st.st_uid || st.st_uid == geteuid()) &&
+			       !(st.st_mode & (S_IWGRP | S_IWOTH))
+		       ? 0
+		       : -EPERM;
+}
+
+int file__lock_dir(const char *path, int *out)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat ours, now;
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		err = -EBUSY;
+	/* The lock counts only when this is still the directory that others find. */
+	else if (fstat(fd, &ours) || stat(path, &now) || ours.st_ino != now.st_ino)
+		err = -ESTALE;
+	if (err)
+		close(fd);
+	else
+		*out = fd;
+	return err;
+}
+
 void file__empty(int dir, const char *name)
 {
 	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

@@ -33,6 +33,18 @@ int file__read_own(const char *path, struct buf *out, struct error *error);
  */
 int file__replace(const char *path, const void *bytes, size_t len, struct error *error);
 
+/*
+ * Makes a directory for its owner alone, or takes the one that is there. -EPERM: what is there is no directory, belongs to somebody else,
+ * or others may write into it.
+ */
+int file__make_own_dir(const char *path);
+
+/*
+ * Locks a directory for as long as the descriptor is open. -EBUSY: another process has it; -ENOENT: there is none; -ESTALE: another one
+ * has taken its place meanwhile, to be tried again.
+ */
+int file__lock_dir(const char *path, int *out);
+
 /* Removes every file of the directory `name`, of `dir` if it is no whole path. A link in its place is not followed. */
 void file__empty(int dir, const char *name);
 

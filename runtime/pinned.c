@@ -9,9 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -19,6 +17,7 @@
 #include <bpf/libbpf.h>
 
 #include "attach_record.h"
+#include "file.h"
 #include "pinned_impl.h"
 
 static int no_place(const char *root, struct error *error)
@@ -45,52 +44,23 @@ static bool is_bpffs(const char *root)
 	return !statfs(parent, &fs) && fs.f_type == BPF_FS_MAGIC;
 }
 
-/* A BPF file system that everybody may write in is no place to trust what somebody else has put there. */
-static int make(const char *path)
-{
-	struct stat st;
-
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return -errno;
-	if (lstat(path, &st))
-		return -errno;
-	return S_ISDIR(st.st_mode) && (!st.st_uid || st.st_uid == geteuid()) &&
-			       !(st.st_mode & (S_IWGRP | S_IWOTH))
-		       ? 0
-		       : -EPERM;
-}
-
-/* Makes the directory and locks it. -EBUSY: another process has it. */
+/*
+ * Makes the directory and locks it. -EBUSY: another process has it. On a BPF file system that everybody may write in, what somebody else
+ * has put there is refused.
+ */
 static int lock(struct pinned *pinned)
 {
 	for (;;) {
-		struct stat ours, now;
-		int err = make(pinned->root);
+		int err = file__make_own_dir(pinned->root);
 
 		if (!err)
-			err = make(pinned->policy);
+			err = file__make_own_dir(pinned->policy);
 		if (!err)
-			err = make(pinned->run);
-		if (err == -ENOENT)
-			continue; /* its last owner has just removed it */
-		if (err)
-			return err;
-		pinned->lock = open(pinned->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (pinned->lock < 0 && errno == ENOENT)
-			continue;
-		if (pinned->lock < 0)
-			return -errno;
-		if (flock(pinned->lock, LOCK_EX | LOCK_NB)) {
-			close(pinned->lock);
-			pinned->lock = -1;
-			return -EBUSY;
-		}
-		/* The lock counts only when this is still the directory that others find. */
-		if (!fstat(pinned->lock, &ours) && !stat(pinned->run, &now) &&
-		    ours.st_ino == now.st_ino)
-			return 0;
-		close(pinned->lock);
-		pinned->lock = -1;
+			err = file__make_own_dir(pinned->run);
+		if (!err)
+			err = file__lock_dir(pinned->run, &pinned->lock);
+		if (err != -ENOENT && err != -ESTALE)
+			return err; /* else its last owner has just removed it */
 	}
 }
 
@@ -223,9 +193,9 @@ static int pin_all(struct pinned *pinned, struct probe *probe, struct error *err
 
 	snprintf(maps, sizeof(maps), "%s/maps", pinned->run);
 	snprintf(programs, sizeof(programs), "%s/programs", pinned->run);
-	err = make(maps);
+	err = file__make_own_dir(maps);
 	if (!err)
-		err = make(programs);
+		err = file__make_own_dir(programs);
 	if (err)
 		return error__set(error, err, "%s cannot be made: %s", maps, strerror(-err));
 	bpf_object__for_each_map(map, object) {

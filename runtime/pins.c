@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -58,27 +57,14 @@ static int lock_policy(const char *name, bool create, int *out)
 
 	snprintf(path, sizeof(path), ROOT "/%s", name);
 	for (;;) {
-		struct stat ours, now;
-		int fd;
+		int err = create ? file__make_own_dir(ROOT) : 0;
 
-		if (create && ((mkdir(ROOT, 0700) && errno != EEXIST) ||
-			       (mkdir(path, 0700) && errno != EEXIST && errno != ENOENT)))
-			return -errno;
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (fd < 0 && create && errno == ENOENT)
-			continue; /* somebody has just swept it */
-		if (fd < 0)
-			return -errno;
-		if (flock(fd, LOCK_EX | LOCK_NB)) {
-			close(fd);
-			return -EBUSY;
-		}
-		/* The lock counts only when this is still the directory that others find. */
-		if (!fstat(fd, &ours) && !stat(path, &now) && ours.st_ino == now.st_ino) {
-			*out = fd;
-			return 0;
-		}
-		close(fd);
+		if (create && !err)
+			err = file__make_own_dir(path);
+		if (!err)
+			err = file__lock_dir(path, out);
+		if (err != -ESTALE && !(create && err == -ENOENT))
+			return err; /* else somebody has just swept it */
 	}
 }
 

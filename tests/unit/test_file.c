@@ -264,6 +264,38 @@ static void test_lock(void **state)
 	file_lock__free(NULL);
 }
 
+/* Of a directory that everybody may write in, what somebody else has put there is not taken for one's own. */
+static void test_own_directory(void **state)
+{
+	int first = -1, second = -1;
+
+	(void)state;
+	assert_int_equal(file__lock_dir(at("own"), &first), -ENOENT);
+	assert_int_equal(file__make_own_dir(at("own")), 0);
+	assert_int_equal(file__make_own_dir(at("own")), 0);
+	assert_int_equal(file__lock_dir(at("own"), &first), 0);
+	assert_int_equal(file__lock_dir(at("own"), &second), -EBUSY);
+	assert_int_equal(second, -1);
+	close(first);
+	assert_int_equal(chmod(at("own"), 0770), 0);
+	assert_int_equal(file__make_own_dir(at("own")), -EPERM);
+	assert_int_equal(chmod(at("own"), 0700), 0);
+	assert_int_equal(chown(at("own"), 65534, 65534), 0);
+	assert_int_equal(file__make_own_dir(at("own")), -EPERM);
+	put(at("file"), "no directory");
+	assert_int_equal(file__make_own_dir(at("file")), -EPERM);
+
+	assert_int_equal(mkdir(at("full"), 0700), 0);
+	put(at("full/kept"), "of somebody else");
+	assert_int_equal(symlink(at("full"), at("elsewhere")), 0);
+	assert_int_equal(file__make_own_dir(at("elsewhere")), -EPERM);
+	assert_true(file__lock_dir(at("elsewhere"), &second) < 0);
+	file__empty(AT_FDCWD, at("elsewhere"));
+	assert_int_equal(access(at("full/kept"), F_OK), 0);
+	file__empty(AT_FDCWD, at("full"));
+	assert_int_equal(access(at("full/kept"), F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +307,7 @@ int main(void)
 		cmocka_unit_test(test_log_after_a_crash),
 		cmocka_unit_test(test_log_without_room),
 		cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_own_directory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
