@@ -2,6 +2,7 @@
 #include "json_plan.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,8 +85,10 @@ static void add_name(struct builder *b, const char *name, size_t len)
 /* Most bytes of one element. */
 static uint64_t element_most(const struct field *f)
 {
-	uint64_t most = 64; /* numbers, addresses, times, names of interfaces and protocols */
+	uint64_t most = 64; /* numbers, addresses, times, names of protocols */
 
+	if (f->kind == FIELD_IFINDEX) /* whose name may be of control characters */
+		most = 6 * (IF_NAMESIZE - 1) + 2;
 	if (f->kind == FIELD_BYTES)
 		most = 3 * (uint64_t)f->size + 2;
 	if (f->kind == FIELD_TEXT)

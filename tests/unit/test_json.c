@@ -11,6 +11,7 @@
 #include <linux/types.h>
 
 #include "btf.h"
+#include "interface.h"
 #include "json.h"
 #include "records.h"
 
@@ -175,12 +176,41 @@ static void writes_lists(void **state)
 	layout__free(layout);
 }
 
+/* Whoever names an interface may use any octets but a few: a record has room for the name when each takes six. */
+static void has_room_for_any_name(void **state)
+{
+	static const char name[] = "\1\2\3\4\5\6\7\x10\x11\x12\x13\x14\x15\x16\x17";
+	enum { FIELDS = 6 };
+	const uint32_t record[2 + FIELDS] = {1, 0, 77, 77, 77, 77, 77, 77};
+	struct btf *own = btf__new_empty();
+	int u32 = btf__add_int(own, "u32", 4, 0), index, id;
+	struct layout *layout;
+	struct buf out;
+
+	(void)state;
+	index = btf__add_typedef(own, "if_index", u32);
+	id = btf__add_struct(own, "crossings", 4 * FIELDS);
+	for (uint32_t i = 0; i < FIELDS; i++)
+		btf__add_field(own, (char[]){'a', (char)('0' + i), '\0'}, index, i * 32, 0);
+	assert_int_equal(test_layout(own, 0, 4, (uint32_t)id, 4 * FIELDS, &layout, NULL), 0);
+	interface__remember(77, name);
+	buf__init(&out, 1 << 20);
+	assert_int_equal(json__record(&out, layout, JSON_VALUE, (const unsigned char *)record), 0);
+	assert_true(out.len < out.cap);
+	assert_non_null(strstr(out.data, "\"a5\":\"\\u0001\\u0002"));
+	buf__free(&out);
+	interface__remember(77, "");
+	layout__free(layout);
+	btf__free(own);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(escapes_strings),
 		cmocka_unit_test(writes_every_kind_exactly),
 		cmocka_unit_test(writes_lists),
+		cmocka_unit_test(has_room_for_any_name),
 	};
 
 	return cmocka_run_group_tests_name("json", tests, setup, teardown);
