@@ -19,12 +19,13 @@ local figures = {}
 local NAN = 0 / 0
 local numbers = ffi.typeof("double[?]")
 
-local function chosen(v, column)
+--- The rows that a column is of.
+function figures.chosen(v, column)
   return column.where and v:where(column.where) or v
 end
 
--- The sums of a list's elements over all rows: 1 … n, and n.
-local function counts_of(v, name)
+--- The sums of a list's elements over all rows: 1 … n, and n.
+function figures.counts_of(v, name)
   local inner = view.inner(v)
   local field, elements = record.field(inner.class, name), {}
   for j = 0, field.count - 1 do elements[j + 1] = record.element(field, j) end
@@ -70,7 +71,7 @@ function WHOLE.distinct(v, column) return v:distinct(column.field) end
 
 function WHOLE.quantile(v, column)
   if not column.classes then return v:quantile(column.field, column.q) or 0 end
-  local counts, n = counts_of(v, column.field)
+  local counts, n = figures.counts_of(v, column.field)
   local value = histogram.quantile(counts, n, column.classes.first, column.q)
   return value == value and value or 0
 end
@@ -84,7 +85,7 @@ end
 
 --- One number; NaN when there is nothing that it could be of.
 function figures.whole(v, column)
-  return WHOLE[column.kind](chosen(v, column), column)
+  return WHOLE[column.kind](figures.chosen(v, column), column)
 end
 
 -- The entropy of a key's field within each key of another.
@@ -102,13 +103,13 @@ end
 --- `by`, or without it in all.
 function figures.values(v, column, by, into)
   local keys = by and { by, column.field } or { column.field }
-  group.each(chosen(v, column), keys, {}, function(raws) into(by and raws[1] or nil, raws[#raws]) end)
+  group.each(figures.chosen(v, column), keys, {}, function(raws) into(by and raws[1] or nil, raws[#raws]) end)
 end
 
 --- Calls into(raw key, value) for every key of the field `by` (or of several, a list) that has rows which meet the
 --- column's condition.
 function figures.by_key(v, by, column, into)
-  local rows, classes = chosen(v, column), column.classes
+  local rows, classes = figures.chosen(v, column), column.classes
   if column.by then return within(rows, by, column, into) end
   local wanted = { name = "v", kind = classes and "histogram" or column.kind, field = column.field, q = column.q }
   group.each(rows, { by }, { wanted }, function(raws, values)

@@ -2,19 +2,23 @@
 --
 -- Measures that look back, as closures (formula.lua), over the series of history.lua.
 --
---   m:over "1m"          of the windows of the last minute together: sums are added up and a rate is their sum by all
--- their
---                        seconds; mean and share are quotients of such sums; min and max are those of all windows;
---                        distinct counts every value once; count counts the records of all windows
---   m:ewma "30s"         exponentially weighted; mean and share are quotients of weighted sums, others are weighted
--- as they
---                        are; a sum is what a window as long as this one would have
---   m:baseline "7d"      the mean that was learnt; m:spread "7d": its standard deviation; m:deviation "7d": by how
--- many
---                        spreads the figure is above the mean
+--   m:over "1m"        of the windows of the last minute together: sums are added up, a rate is their sum by all their
+--                      seconds; mean and share are quotients of such sums; min and max are those of all windows;
+--                      distinct counts every value once; count counts the records of all windows, and a quantile is
+--                      theirs, or that of the histograms added up; entropy is that of weights added up: of a key's
+--                      field by its values, of an amount by the record's key (sliding_parts.lua)
+--   m:ewma "30s"       exponentially weighted; mean and share are quotients of weighted sums, others are weighted as
+--                      they are; a sum is what a window as long as this one would have
+--   m:baseline "7d"    the mean that was learnt; m:spread "7d": its standard deviation; m:deviation "7d": by how many
+--                      spreads the figure is above the mean
 --
 -- All of + - * / are taken of what looks back: (a / b):over "1m" is a:over "1m" / b:over "1m".
 
+local entropy = require "perilune.entropy"
+local histogram = require "perilune.histogram"
+local quantile = require "perilune.quantile"
+
+local NAN = 0 / 0
 local FARTHEST = 1e6 -- spreads from the mean; a number, so that every log can hold it
 
 local function divide(a, b)
@@ -108,6 +112,29 @@ return function(measures, tools)
     return value_of(context.history:over(spec, "union", span), spec)
   end
 
+  -- figure(weights of the parts) of all windows; what lacked room is not known.
+  local function of_parts(node, context, span, figure)
+    local spec, column = spec_of(node, ("%s over %g"):format(node.text, span), context), column_of(node)
+    column.probe = node.probe
+    spec.column = column
+    local series, keyed = context.history:parts(spec, span), spec.keyed
+    return function(_, env)
+      local weights = series:of(keyed and env.raw or "")
+      if not weights then return NAN end
+      return figure(weights)
+    end
+  end
+
+  function OVER.quantile(node, context, span)
+    local scale, classes, q = node.scale or 1, node.classes, node.q
+    return of_parts(node, context, span, function(weights)
+      local value = classes and histogram.of_weights(weights, classes.first, q) or quantile.weighted(weights, q)
+      return value == value and value * scale or 0
+    end)
+  end
+
+  function OVER.entropy(node, context, span) return of_parts(node, context, span, entropy.values) end
+
   function measures.over(node, context)
     return distribute(node.of, context, function(leaf) return OVER[leaf.kind](leaf, context, node.seconds) end)
   end
@@ -186,6 +213,4 @@ return function(measures, tools)
       return math.max(-FARTHEST, math.min(FARTHEST, above / spread)) -- of what never changed, anything is far
     end
   end
-
-
 end

@@ -29,4 +29,13 @@ function histogram.quantile(counts, n, first, q)
   return first * 2 ^ (n - 2) -- q · N was rounded up beyond N
 end
 
+--- The same of { class, from 1 on → count }, where the last class is -n (parts.lua).
+function histogram.of_weights(weights, first, q)
+  local counts, n = {}, 1
+  for class in pairs(weights) do n = math.max(n, class < 0 and -class or class + 1) end
+  for k = 1, n do counts[k] = weights[k] or 0 end
+  counts[n] = weights[-n] or 0
+  return histogram.quantile(counts, n, first, q)
+end
+
 return histogram

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- What a policy's conditions remember of earlier windows: the series behind :over, :ewma and :baseline (sliding.lua,
--- smooth.lua, baseline.lua), which window and which keys feed them, and in which order.
+-- sliding_parts.lua, smooth.lua, baseline.lua), which window and which keys feed them, and in which order.
 --
 -- :over and :ewma have seen the window that is judged; :baseline learns it afterwards. A window that was cut short is
 -- not judged and not learnt, but enters the other two with its seconds. Windows in which a probe of theirs did not
@@ -9,6 +9,7 @@
 
 local baseline = require "perilune.baseline"
 local sliding = require "perilune.sliding"
+local sliding_parts = require "perilune.sliding_parts"
 local smooth = require "perilune.smooth"
 local words = require "perilune.words"
 
@@ -38,6 +39,12 @@ end
 function History:over(spec, kind, span)
   spec.stage = kind == "union" and "values" or "figures"
   return entry_of(self, spec, function() return sliding.new(kind, span) end).series
+end
+
+-- Of a column's parts (figures.parts).
+function History:parts(spec, span)
+  spec.stage = "parts"
+  return entry_of(self, spec, function() return sliding_parts.new(span) end).series
 end
 
 function History:ewma(spec, constant, dense)
@@ -89,6 +96,10 @@ function History:observe(sample, env, rows)
       if entry.stage == "values" then
         sample.values(entry.column, entry.keyed and entry.by or nil, function(key, value)
           series:see(key or ALL, value)
+        end)
+      elseif entry.stage == "parts" then
+        sample.parts(entry.column, entry.keyed and entry.by or nil, function(key, part, weight)
+          series:see(key or ALL, part, weight)
         end)
       else
         each_key(entry, rows, env, function(key, figure) series:add(key, figure) end)

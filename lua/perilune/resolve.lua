@@ -31,25 +31,15 @@ end
 -- What may stand under each measure that looks back.
 local LOOKS_BACK = { over = true, ewma = true, baseline = true, spread = true, deviation = true }
 local NOT_UNDER = {
-  over = {
-    over = true, ewma = true, baseline = true, spread = true, deviation = true, quantile = true, entropy = true,
-  },
+  over = { over = true, ewma = true, baseline = true, spread = true, deviation = true },
   ewma = { ewma = true, baseline = true, spread = true, deviation = true },
   baseline = { baseline = true, spread = true, deviation = true },
 }
 
--- Why the figure of several windows does not follow from each one's.
-local NOT_ADDED = {
-  quantile = "it would take the rows of them all",
-  entropy = "it would take the rows of them all",
-}
-
 local function check_under(node, kind, part, not_under)
   if not_under[part.kind] then
-    local why = kind == "over" and NOT_ADDED[part.kind]
-    sandbox.fail(node.at, ("%s: there is no %s of a measure with %s%s"):format(node.text, kind, part.kind,
-      why and ": " .. why or ""), why and "use :ewma of it, or a level whose window is that long"
-        or "leave one of them out")
+    sandbox.fail(node.at, ("%s: there is no %s of a measure with %s"):format(node.text, kind, part.kind),
+      "leave one of them out")
   end
   for _, key in ipairs { "left", "right", "of" } do
     if part[key] then check_under(node, kind, part[key], not_under) end

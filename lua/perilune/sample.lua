@@ -9,6 +9,7 @@
 local figures = require "perilune.figures"
 local flow = require "perilune.flow"
 local formula = require "perilune.formula"
+local parts = require "perilune.parts"
 local raw = require "perilune.raw"
 local window_object = require "perilune.window"
 
@@ -94,6 +95,13 @@ function sample.new(closed, rows, context)
   function self.values(column, by, into)
     guarded(context, column.probe, column, function()
       figures.values(rows[column.probe], column, by and key_fields(by), into)
+    end)
+  end
+
+  --- Calls into(raw key or nil, part, weight) for what quantile and entropy of several windows add up.
+  function self.parts(column, by, into)
+    guarded(context, column.probe, column, function()
+      parts.each(rows[column.probe], column, by and key_fields(by), into)
     end)
   end
 

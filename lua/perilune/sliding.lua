@@ -75,16 +75,22 @@ function Sliding:inherit(old)
   end
 end
 
---- A window is to be counted: puts it into a slot.
-function Sliding:open(start, finish, seconds)
-  while self.slots[1] and self.slots[1].start < finish - self.span - EPSILON do drop_oldest(self) end
+--- Puts a window { start =, finish =, seconds = } into a slot of `self` (span, slots, seconds, number), of which there
+--- are about `most`. drop(self) is called to take out the oldest.
+function sliding.place(self, most, window, drop)
+  while self.slots[1] and self.slots[1].start < window.finish - self.span - EPSILON do drop(self) end
   local slot = self.slots[#self.slots]
-  if not slot or finish - slot.start > self.span / SLOTS + EPSILON then
+  if not slot or window.finish - slot.start > self.span / most + EPSILON then
     self.number = self.number + 1
-    slot = { start = start, seconds = 0, amounts = {}, number = self.number }
+    slot = { start = window.start, seconds = 0, amounts = {}, number = self.number }
     self.slots[#self.slots + 1] = slot
   end
-  slot.seconds, self.seconds = slot.seconds + seconds, self.seconds + seconds
+  slot.seconds, self.seconds = slot.seconds + window.seconds, self.seconds + window.seconds
+end
+
+--- A window is to be counted: puts it into a slot.
+function Sliding:open(start, finish, seconds)
+  sliding.place(self, SLOTS, { start = start, finish = finish, seconds = seconds }, drop_oldest)
 end
 
 -- Whether there is room for this key.

@@ -1,7 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What conditions remember, against sums over all windows with the weights that the definitions give.
 local baseline = require "perilune.baseline"
+local histogram = require "perilune.histogram"
+local quantile = require "perilune.quantile"
 local sliding = require "perilune.sliding"
+local sliding_parts = require "perilune.sliding_parts"
 local smooth = require "perilune.smooth"
 
 local random = 7
@@ -106,6 +109,93 @@ describe("over", function()
     s:open(20, 21, 1)
     s:add("k10001", 5)
     assert.equal(5, s:value "k10001")
+  end)
+end)
+
+describe("over, of what windows are made of", function()
+  -- All that windows from `from` on have of a key, added up.
+  local function all_of(list, upto, from, key)
+    local sums = {}
+    for j = 1, upto do
+      for _, one in ipairs(list[j].start >= from and list[j].seen or {}) do
+        if one.key == key then sums[one.part] = (sums[one.part] or 0) + one.weight end
+      end
+    end
+    return sums
+  end
+
+  it("adds up the weights of each part, and leaves nothing behind", function()
+    local s, list, keys = sliding_parts.new(6), windows(300, 500, 1300), { "a", "b" }
+    for i, w in ipairs(list) do
+      w.seen = {}
+      s:open(w.start, w.finish, w.seconds)
+      for n = 1, number(8) do
+        w.seen[n] = { key = keys[1 + number(2)], part = number(5), weight = number(1000) }
+        s:see(w.seen[n].key, w.seen[n].part, w.seen[n].weight)
+      end
+      for _, key in ipairs(keys) do
+        local expected = all_of(list, i, w.finish - 6 - 1e-6, key)
+        for part, sum in pairs(expected) do expected[part] = sum > 0 and sum or nil end
+        assert.same(expected, s:of(key))
+      end
+    end
+    local at = list[#list].finish
+    for n = 0, 7 do s:open(at + n, at + n + 1, 1) end
+    assert.same({ {}, false, 0 }, { s:of "a", s:moving(), s.parts })
+  end)
+
+  it("remembers a dozen slots, however short windows are", function()
+    local s = sliding_parts.new(60)
+    for i = 1, 7000 do
+      s:open(i * 0.01, i * 0.01 + 0.01, 0.01)
+      s:see("", "x", 1)
+      assert.is_true(#s.slots <= 14)
+    end
+    assert.is_true(s:of("").x >= 5500 and s:of("").x <= 6001, s:of("").x)
+  end)
+
+  it("is bounded, and does not know what lacked room until that is over", function()
+    local s = sliding_parts.new(10)
+    s:open(0, 1, 1)
+    s:see("early", 0, 1)
+    for i = 1, 2 ^ 18 + 9 do s:see("crowd", i, 1) end
+    s:see("late", 1, 1)
+    assert.equal(11, s.overflow)
+    assert.same({ { [0] = 1 }, nil, nil }, { s:of "early", s:of "crowd", s:of "late" })
+    s:open(5, 6, 1)
+    assert.is_nil(s:of "late")
+    s:open(20, 21, 1)
+    s:see("late", 1, 4)
+    assert.same({ { 4 }, {} }, { s:of "late", s:of "crowd" })
+    s = sliding_parts.new(10)
+    s:open(0, 1, 1)
+    for i = 1, 10050 do s:see("k" .. i, 1, 1) end
+    assert.equal(50, s.overflow)
+    assert.same({ { 1 }, nil }, { s:of "k10000", s:of "k10001" })
+  end)
+
+  it("gives quantiles by rank, and of a histogram within its class", function()
+    for _ = 1, 200 do
+      local weights, values = {}, {}
+      for _ = 1, 1 + number(30) do
+        local value, times = number(40) - 20, 1 + number(9)
+        weights[value] = (weights[value] or 0) + times
+        for _ = 1, times do values[#values + 1] = value end
+      end
+      table.sort(values)
+      for _, q in ipairs { 0, 0.1, 0.5, 0.9, 0.99, 1 } do
+        assert.equal(values[quantile.rank(q, #values)], quantile.weighted(weights, q))
+      end
+    end
+    local none = quantile.weighted({}, 0.5)
+    assert.is_true(none ~= none)
+    for _, counts in ipairs { { 3, 0, 5, 2 }, { 0, 0, 0, 7 }, { 4, 0, 0, 0 }, { 0, 1, 1, 0 } } do
+      local weights = {}
+      for k, count in ipairs(counts) do weights[k < 4 and k or -4] = count > 0 and count or nil end
+      for _, q in ipairs { 0, 0.3, 0.5, 0.8, 1 } do
+        assert.equal(histogram.quantile(counts, 4, 64, q), histogram.of_weights(weights, 64, q))
+      end
+    end
   end)
 end)
 

@@ -132,6 +132,76 @@ def compare(capture, names, fns, path, per):
     return len(names) * len(groups)
 
 
+
+SEVERAL = ("wikipedia.pcap", "http_bro.org.pcap", "http_pipelined-requests.pcap", "tls_tls13_wolfssl.pcap")
+SPAN = 5  # seconds, of several windows together; the rules fire once they have lasted 3
+OVER = {name: WHOLE[name] for name in WHOLE if name.split()[0] in ("quantile", "distinct", "min", "max", "mean", "sum", "count")}
+OVER["entropy flows.dport"] = WHOLE["entropy flows.dport"]
+for amount in ("packets", "bytes"):
+    OVER["entropy flows." + amount] = lambda rows, amount=amount: entropy(same_rows(rows, amount).values())
+OVER["quantile flows.bytes 0.9 where packets >= 2"] = lambda rows: rank([r["bytes"] for r in rows if r["packets"] >= 2], Fraction(9, 10))
+OVER["entropy flows.bytes where packets >= 2"] = lambda rows: entropy(same_rows([r for r in rows if r["packets"] >= 2], "bytes").values())
+
+
+def same_rows(rows, amount):
+    """A row of a later window is the same if its key is."""
+    weights = {}
+    for row in rows:
+        key = tuple(row[field] for field in lab.KEY)
+        weights[key] = weights.get(key, 0) + row[amount]
+    return weights
+
+
+def policy_over(names, per):
+    rules = []
+    for i, name in enumerate(names):
+        rules.append('rule "m%d" { %s when = any { (%s):over("%ds"):above((%s) * 2), count("flows"):above(-1) }:lasting "3s" },'
+                     % (i, 'per = "flows.%s",' % per if per else "", lua(name), SPAN, lua(name)))
+    return ('return policy "m" { attach = { hook = "xdp" }, window = "1s", '
+            'always = { flows "flows" { features = { "size_hist" } } }, rules = { %s } }' % "\n".join(rules)).encode()
+
+
+def compare_over(capture, names, path, per):
+    """The figures of several windows against the same of their rows. Returns how many there were."""
+    out, _ = lab.perilune("replay", path, os.path.join(lab.PCAPS, capture), "--windows", "--json", "--audit", path + ".log")
+    events = [json.loads(line) for line in out.split(b"\n") if line]
+    ends, rows_of, told = {}, {}, {}
+    for e in events:
+        if e["event"] == "window":
+            ends[e["seq"]] = (e["start"], e["end"])
+        elif e["event"] == "records":
+            rows_of[e["seq"]] = e["rows"]
+        elif e["event"] == "error":
+            lab.fail("%s: %r" % (capture, e))
+    for e in events:
+        if e["event"] != "rule" or e["state"] != "firing":
+            continue
+        last = lab.ns_of(ends[e["seq"]][1])
+        rows = [r for seq in ends if seq <= e["seq"] and lab.ns_of(ends[seq][0]) >= last - SPAN * lab.NS - 1000 for r in rows_of.get(seq, [])
+                if not per or r[per] == e["key"]]
+        name = names[int(e["rule"][1:])]
+        told[name] = told.get(name, 0) + 1
+        expected, actual = OVER[name](rows), e["values"]["%s over %ds" % (name, SPAN)]
+        if not close(expected, actual):
+            lab.fail("%s, %s over %d s of %s: expected %r, got %r" % (capture, name, SPAN, e.get("key", "all"), expected, actual))
+    return told
+
+
+def over_windows(captures):
+    """How many figures of several windows were as computed, and are again when the audit log is evaluated."""
+    names, told = list(OVER), {}
+    for per in (None, "src"):
+        path = lab.write("over_%s.lua" % per, policy_over(names, per))
+        for capture in captures:
+            for name, count in compare_over(capture, names, path, per).items():
+                told[name] = told.get(name, 0) + count
+            lab.perilune("explain", "--verify", path + ".log")
+            os.remove(path + ".log")
+    if len(told) < len(names) or min(told.values()) < 3:
+        lab.fail("of several windows only %r" % told)
+    return sum(told.values())
+
+
 def main():
     fns, compared = measures(), 0
     names = list(fns)
@@ -144,7 +214,7 @@ def main():
         compared += compare(capture, names, fns, keyed, "src")
     if compared < 2000:
         lab.fail("only %d figures compared" % compared)
-    lab.done("%d figures as computed from the records" % compared)
+    lab.done("%d figures as computed from the records, %d of several windows" % (compared, over_windows(SEVERAL)))
 
 
 main()
