@@ -2,6 +2,7 @@
 local auth = require "perilune.serve.auth"
 local channel = require "perilune.channel"
 local json = require "perilune.json"
+local log = require "perilune.serve.log"
 local ring = require "perilune.serve.ring"
 local settings = require "perilune.serve.settings"
 local target = require "perilune.serve.target"
@@ -23,6 +24,27 @@ describe("json", function()
       assert.is_nil(value)
       assert.is_string(message)
     end
+  end)
+end)
+
+describe("the log", function()
+  local said
+  local function lines(format)
+    said = {}
+    return log.new { format = format, write = function(text) said[#said + 1] = text end,
+      clock = function() return "2026-01-31T06:00:00.000Z" end }
+  end
+
+  it("is one line each, whatever somebody has to say", function()
+    for _, format in ipairs { "text", "journal", "json" } do
+      lines(format):warn("it says a\n06:00:01.000  info   all is well\r\27[2J", { by = "x\ny", bad = "\194\155\255" })
+      local text = said[1]
+      assert.equal("\n", text:match "%c", format)
+      assert.equal(#text, text:find "%c", format)
+      assert.is_nil(text:find("\255", 1, true), format)
+      assert.matches("it says a.*all is well", text)
+    end
+    assert.matches('by="x\\ny"', (lines "text":info("x", { by = "x\ny" }) or said[1]))
   end)
 end)
 
@@ -87,6 +109,50 @@ describe("credentials", function()
       assert.is_nil(found, wrong)
       assert.matches("^file:2: ", message)
     end
+  end)
+end)
+
+describe("a web page", function()
+  local secret = { sha256 = function(text) return text end, equal = function(a, b) return a == b end }
+  local known = { tokens = { { name = "bob", role = "admin", hash = "bb" } }, certificates = { ann = "admin" } }
+  local router
+
+  setup(function()
+    package.loaded["perilune.core.http"] = { is_loopback = function(host) return host == "127.0.0.1" end }
+    router = require("perilune.serve.router").new {
+      routes = { { method = "POST", path = "/v1/reload", role = "admin", answers = {} } },
+      auth = auth.new { credentials = known, secret = secret, uid = 7 }, over = function() end,
+      context = { now = function() return 0 end, log = { error = error } },
+    }
+  end)
+  teardown(function() package.loaded["perilune.core.http"], package.loaded["perilune.serve.router"] = nil, nil end)
+
+  -- The status that the head alone is answered with; nil: it may go on.
+  local function status(listener, peer, headers)
+    local answered
+    router:head({
+      header = function(_, name) return headers[name] end, target = function() return "/v1/reload" end,
+      peer = function() return peer end, method = function() return "POST" end, too_long = function() return false end,
+      on_gone = function() end, is_open = function() return true end,
+      answer = function(_, code)
+        answered = code
+        return true
+      end,
+    }, listener)
+    return answered
+  end
+
+  it("does nothing in the place of who looks at it", function()
+    for listener, peer in pairs { [{}] = { subject = "ann" }, [{ no_auth = true }] = {} } do
+      local function with(name, value) return status(listener, peer, { Host = "127.0.0.1:9443", [name] = value }) end
+      assert.is_nil(with("Accept", "*/*"))
+      assert.is_nil(with("Sec-Fetch-Site", "none"))
+      assert.equal(403, with("Origin", "https://evil.example"))
+      assert.equal(403, with("Origin", "null"))
+      assert.equal(403, with("Sec-Fetch-Site", "cross-site"))
+      assert.equal(403, with("Sec-Fetch-Site", "same-origin"))
+    end
+    assert.is_nil(status({}, {}, { Authorization = "Bearer bb", Origin = "https://dashboard.example" }))
   end)
 end)
 

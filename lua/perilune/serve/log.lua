@@ -6,6 +6,10 @@
 --
 -- Text on a terminal, JSON elsewhere; for the journal, text with the level in front as it takes it from standard error
 -- (sd-daemon(3)). Levels: debug info warn error. A writer that cannot be written to loses lines, and nothing else.
+--
+-- What policies, programs and clients say comes from anywhere: none of it ends a line, begins another or commands a
+-- terminal.
+local format = require "perilune.format"
 local json = require "perilune.json"
 local words = require "perilune.words"
 
@@ -21,9 +25,11 @@ local PRIORITY = { debug = 7, info = 6, warn = 4, error = 3 }
 
 local function bare(value)
   local text = tostring(value)
-  if text:find '[%s"=%c]' or text == "" then return json.quote(text) end
-  return text
+  if text:find '[%s"=%c]' or text == "" then text = json.quote(text) end
+  return format.clean(text)
 end
+
+local function flat(message) return format.clean((message:gsub("%s*\n%s*", " "))) end
 
 local function pairs_of(fields)
   local out = {}
@@ -34,12 +40,12 @@ end
 local writers = {}
 
 function writers.text(self, level, message, fields)
-  return ("%s  %-5s  %s%s\n"):format(self.clock():match "T(%d+:%d+:%d+%.%d%d%d)" or "", level, message,
+  return ("%s  %-5s  %s%s\n"):format(self.clock():match "T(%d+:%d+:%d+%.%d%d%d)" or "", level, flat(message),
     pairs_of(fields))
 end
 
 function writers.journal(_, level, message, fields)
-  return ("<%d>%s%s\n"):format(PRIORITY[level], message:gsub("\n", " "), pairs_of(fields))
+  return ("<%d>%s%s\n"):format(PRIORITY[level], flat(message), pairs_of(fields))
 end
 
 function writers.json(self, level, message, fields)
@@ -55,10 +61,10 @@ end
 --- options: level (the least that is written), format (one of FORMATS), write(text), clock() → RFC 3339,
 --- terminal, journal: whether standard error is one, for "auto"; fields: what every line has.
 function log.new(options)
-  local format = options.format or "auto"
-  if format == "auto" then format = options.terminal and "text" or options.journal and "journal" or "json" end
+  local form = options.format or "auto"
+  if form == "auto" then form = options.terminal and "text" or options.journal and "journal" or "json" end
   return setmetatable({
-    least = RANK[options.level or "info"], writer = writers[format], write = options.write, clock = options.clock,
+    least = RANK[options.level or "info"], writer = writers[form], write = options.write, clock = options.clock,
     fields = options.fields or {}, counts = { debug = 0, info = 0, warn = 0, error = 0 },
   }, Log)
 end

@@ -102,11 +102,18 @@ local function has_body(request)
   return request:header "Transfer-Encoding" ~= nil or (length ~= nil and length ~= "0")
 end
 
--- Where nobody needs a credential, a web page that somebody of this machine looks at is not to act in their place: it
--- says where it is from (Origin), or has had a name of its own made to mean this machine (Host).
+-- Browsers say so when a page asks for something: where it is from (Origin), or in what relation to what it asks (all
+-- but "none", which is somebody's own doing).
+local function is_page(request)
+  local site = request:header "Sec-Fetch-Site"
+  return request:header "Origin" ~= nil or (site ~= nil and site:lower() ~= "none")
+end
+
+-- Where nobody needs a credential, a web page that somebody of this machine looks at is not to act in their place; nor
+-- is one that has had a name of its own made to mean this machine (Host).
 local function is_local(request)
   local host = (request:header "Host" or ""):gsub(":%d+$", ""):gsub("^%[(.*)%]$", "%1")
-  return not request:header "Origin" and (host == "localhost" or host == "" or http.is_loopback(host))
+  return not is_page(request) and (host == "localhost" or host == "" or http.is_loopback(host))
 end
 
 -- nil, or status, what, and more headers: why the head alone is reason not to go on.
@@ -119,6 +126,10 @@ function Router:refuse(one, listener)
   if not segments then return 400, query end
   local methods, parameters = self:find(segments)
   local who, why = self.auth:identify(listener, request:peer(), request:header "Authorization")
+  -- A browser shows its user's certificate for every page; a token only programs have.
+  if who and who.by == "certificate" and is_page(request) then
+    return 403, "a certificate is for programs: no web page is answered in its owner's place"
+  end
   one.who = who
   local route = methods and methods[request:method()]
   -- Who may see nothing is not told what there is either.
