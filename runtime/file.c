@@ -189,18 +189,21 @@ int file__replace(const char *path, const void *bytes, size_t len, struct error 
 	return err ? failed(error, err, "write", path) : 0;
 }
 
-int file__make_own_dir(const char *path)
+int file__check_own_dir(const char *path)
 {
 	struct stat st;
 
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return -errno;
 	if (lstat(path, &st))
 		return -errno;
 	return S_ISDIR(st.st_mode) && (!st.st_uid || st.st_uid == geteuid()) &&
 			       !(st.st_mode & (S_IWGRP | S_IWOTH))
 		       ? 0
 		       : -EPERM;
+}
+
+int file__make_own_dir(const char *path)
+{
+	return mkdir(path, 0700) && errno != EEXIST ? -errno : file__check_own_dir(path);
 }
 
 int file__lock_dir(const char *path, int *out)

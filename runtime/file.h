@@ -33,10 +33,10 @@ int file__read_own(const char *path, struct buf *out, struct error *error);
  */
 int file__replace(const char *path, const void *bytes, size_t len, struct error *error);
 
-/*
- * Makes a directory for its owner alone, or takes the one that is there. -EPERM: what is there is no directory, belongs to somebody else,
- * or others may write into it.
- */
+/* Whether a directory is our own. -EPERM: it is none, belongs to somebody else, or others may write into it. */
+int file__check_own_dir(const char *path);
+
+/* Makes a directory for its owner alone, or takes the one that is there, if it is our own. */
 int file__make_own_dir(const char *path);
 
 /*

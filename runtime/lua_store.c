@@ -171,6 +171,18 @@ static int store_rename(lua_State *L)
 	return answer(L, err, &error);
 }
 
+static int store_is_own(lua_State *L)
+{
+	const char *path = check_path(L, 1);
+	struct error error = {0};
+	int err = file__check_own_dir(path);
+
+	if (err)
+		error__set(&error, err, "%s: %s", path,
+			   err == -EPERM ? "others may put something there" : strerror(-err));
+	return answer(L, err, &error);
+}
+
 static int store_sweep(lua_State *L)
 {
 	file__sweep(check_path(L, 1));
@@ -282,6 +294,7 @@ int luaopen_perilune_core_store(lua_State *L)
 					     {"replace_soon", store_replace_soon},
 					     {"remove", store_remove},
 					     {"rename", store_rename},
+					     {"is_own", store_is_own},
 					     {"sweep", store_sweep},
 					     {"privileged", store_privileged},
 					     {"log", store_log},

@@ -8,6 +8,7 @@
  *	remove(path), rename(from, to)   → true
  *	log(path)                 → a log: log:write(text) → its size in bytes, log:sync() → true, log:size(), log:close()
  *	lock(path)                → a lock: lock:close(); it ends with the process
+ *	is_own(directory)         → true when nobody else may put anything into it; nil, message, code when others may, or it is not there
  *	sweep(directory)          removes what processes that are gone have left half written
  *	privileged()              → whether this is root
  *

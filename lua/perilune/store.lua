@@ -16,6 +16,8 @@
 --   store.log_at(path)                            the same, in a place that somebody else has chosen
 --   kept:lock(name)                               a claim to a name until lock:close() or the process ends; EBUSY
 --   kept:remove(name), kept:path(name)
+--   kept:text(name)                               a file as it is, if it and its directory are ours alone: it
+--                                                 is then still the same when opened by its path
 --
 -- A name is one or several words with a slash between them, like "budget/mypolicy.cost". Nothing is made before it is
 -- written. Directories are 0700, files 0600; what belongs to somebody else or may be written by others is refused
@@ -98,6 +100,15 @@ function Store:save_soon(name, kind, version, value, done)
   end
   self.waiting[path] = { text = text, done = done or function() end }
   write_next(self, path)
+end
+
+function Store:text(name)
+  local path = self:path(name)
+  for _, dir in ipairs { self.dir, path:match "^(.*)/" } do
+    local own, message, code = core.is_own(dir)
+    if not own then return nil, message, code end
+  end
+  return core.read(path, MOST)
 end
 
 function Store:lock(name) return core.lock(self:path(name)) end

@@ -168,8 +168,20 @@ def what_was_created_is_there_after_a_restart(world):
     equal(201, daemon.ask("PUT", "/v1/policies/gone", body={"text": COUNT % ""}).status, "another one's")
     equal(204, daemon.ask("DELETE", "/v1/policies/gone").status, "its end")
     equal(0, daemon.stop(signal.SIGINT), "the exit status")
+    # What somebody else has put there is not started; nor is anything where others may put something.
+    kept = world.path("state") + "/policies"
+    with open(kept + "/planted.lua", "w", encoding="utf-8") as file:
+        file.write(COUNT % "")
+    os.chown(kept + "/planted.lua", 65534, 65534)
+    os.chmod(kept, 0o777)
+    open_to_all = Daemon(world)
+    until(lambda: len(open_to_all.said("a kept policy is not started")) == 2, "the refusal of what is kept")
+    equal([], open_to_all.get("/v1/policies")["policies"], "the policies")
+    equal(0, open_to_all.stop(), "the exit status")
+    os.chmod(kept, 0o700)
     again = Daemon(world)
     again.wait_for("kept")
+    equal(["planted"], [line["policy"] for line in again.said("a kept policy is not started")], "what is not started")
     equal(["kept"], [p["name"] for p in again.get("/v1/policies")["policies"]], "the policies")
     equal(0.07, again.policy("kept")["levels"][0]["window_seconds"], "its window")
     # One that dies by itself is started again.

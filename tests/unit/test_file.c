@@ -271,8 +271,10 @@ static void test_own_directory(void **state)
 
 	(void)state;
 	assert_int_equal(file__lock_dir(at("own"), &first), -ENOENT);
+	assert_int_equal(file__check_own_dir(at("own")), -ENOENT);
 	assert_int_equal(file__make_own_dir(at("own")), 0);
 	assert_int_equal(file__make_own_dir(at("own")), 0);
+	assert_int_equal(file__check_own_dir(at("own")), 0);
 	assert_int_equal(file__lock_dir(at("own"), &first), 0);
 	assert_int_equal(file__lock_dir(at("own"), &second), -EBUSY);
 	assert_int_equal(second, -1);

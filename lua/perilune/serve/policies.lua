@@ -72,17 +72,23 @@ local function forget(self, name)
   self.store:remove(("policies/%s.values"):format(name))
 end
 
---- Starts what was created in an earlier life.
+local function restore_one(self, name)
+  local text, why = self.store:text(("policies/%s.lua"):format(name))
+  if not text then
+    return self.log:error("a kept policy is not started", { policy = name, error = why })
+  end
+  local set, message, code = self.store:load(("policies/%s.values"):format(name), "policy-values", SAVED_VERSION)
+  if not set and code ~= "ENOENT" then
+    self.log:warn("the values of a kept policy cannot be read", { policy = name, error = message })
+  end
+  self:add { name = name, file = file_of(self, name), set = set or {}, origin = "created" }
+end
+
+--- Starts what was created in an earlier life, but nothing that somebody else may have put there.
 function Policies:restore()
   for _, file in ipairs(files.list(self.store:path "policies") or {}) do
     local name = file:match "^(.*)%.lua$"
-    if name and name:find(policies.NAME) and not self.by_name[name] then
-      local set, message, code = self.store:load(("policies/%s.values"):format(name), "policy-values", SAVED_VERSION)
-      if not set and code ~= "ENOENT" then
-        self.log:warn("the values of a kept policy cannot be read", { policy = name, error = message })
-      end
-      self:add { name = name, file = file_of(self, name), set = set or {}, origin = "created" }
-    end
+    if name and name:find(policies.NAME) and not self.by_name[name] then restore_one(self, name) end
   end
 end
 
@@ -99,8 +105,10 @@ end
 
 -- Candidates lie beside what is kept, under names that restore() does not look at.
 local function stage(self, name, text)
-  local path = self.store:path(("candidates/%s.lua"):format(name))
+  local candidate = ("candidates/%s.lua"):format(name)
+  local path = self.store:path(candidate)
   local ok, message, code = store_core.replace(path, text)
+  if ok then ok, message, code = self.store:text(candidate) end -- what is loaded by its path has to be this
   if not ok then return nil, message, code end
   return path
 end
