@@ -152,9 +152,8 @@ static uint64_t own_netns(void)
 	return stat("/proc/thread-self/ns/net", &st) ? 0 : st.st_ino;
 }
 
-/* The link that is there already: one whose mode is asked for. */
-static struct attachment *claim(struct attach_pins *pins, enum hook hook, int ifindex,
-				enum attach_mode mode)
+/* The link that is there already, whatever its mode. */
+static struct attachment *claim(struct attach_pins *pins, enum hook hook, int ifindex)
 {
 	uint64_t netns = own_netns();
 
@@ -163,7 +162,7 @@ static struct attachment *claim(struct attach_pins *pins, enum hook hook, int if
 		struct attachment *attachment = found->attachment;
 
 		if (attachment->ifindex != ifindex || attachment->hook != hook ||
-		    found->netns != netns || (mode != ATTACH_AUTO && mode != attachment->ops->mode))
+		    found->netns != netns)
 			continue;
 		*at = found->next;
 		free(found);
@@ -185,26 +184,11 @@ static int pin(struct attach_pins *pins, struct attachment *attachment)
 	return attach_link__pin(attachment, path);
 }
 
-int attach_pins__attach(struct attach_pins *pins, enum hook hook, int ifindex,
-			enum attach_mode mode, int prog_fd, struct attachment **out,
-			struct error *error)
+static int attach_anew(struct attach_pins *pins, enum hook hook, int ifindex, enum attach_mode mode,
+		       int prog_fd, struct attachment **out, struct error *error)
 {
-	int err;
+	int err = attach__attach(hook, ifindex, mode, prog_fd, out, error);
 
-	*out = claim(pins, hook, ifindex, mode);
-	if (*out) {
-		err = attach__replace(*out, prog_fd, error); /* as a rule it is that one */
-		if (err)
-			attach__detach(*out);
-		return err;
-	}
-	if (hook != HOOK_XDP && mode == ATTACH_AUTO)
-		mode = ATTACH_TCX;
-	if (mode == ATTACH_CLSACT) {
-		err = error__set(error, -EOPNOTSUPP, "clsact has no links, so it cannot be pinned");
-		return error__hint(error, err, "use tcx or the hook xdp, or leave out --pin");
-	}
-	err = attach__attach(hook, ifindex, mode, prog_fd, out, error);
 	if (err)
 		return err;
 	err = pin(pins, *out);
@@ -213,6 +197,65 @@ int attach_pins__attach(struct attach_pins *pins, enum hook hook, int ifindex,
 	attach__detach(*out);
 	return error__set(error, err, "the link cannot be pinned in %s: %s", pins->directory,
 			  strerror(-err));
+}
+
+/* Gives a link back to those that were found. */
+static void keep(struct attach_pins *pins, struct attachment *attachment)
+{
+	struct found *found = calloc(1, sizeof(*found));
+
+	if (!found) {
+		attach__leave(attachment);
+		return;
+	}
+	*found = (struct found){attachment, own_netns(), pins->found};
+	pins->found = found;
+}
+
+/*
+ * An interface has one mode of XDP at a time, so the link has to go before that of the other mode comes. Where there is no such mode, the program is
+ * put back as it was, for whoever goes on with it.
+ */
+static int change_mode(struct attach_pins *pins, struct attachment *old, enum attach_mode mode,
+		       int prog_fd, struct attachment **out, struct error *error)
+{
+	const enum attach_mode before = old->ops->mode;
+	const enum hook hook = old->hook;
+	const int ifindex = old->ifindex;
+	struct attachment *again;
+	int err;
+
+	attach__detach(old);
+	err = attach_anew(pins, hook, ifindex, mode, prog_fd, out, error);
+	if (err && !attach_anew(pins, hook, ifindex, before, prog_fd, &again, NULL))
+		keep(pins, again);
+	return err;
+}
+
+int attach_pins__attach(struct attach_pins *pins, enum hook hook, int ifindex,
+			enum attach_mode mode, int prog_fd, struct attachment **out,
+			struct error *error)
+{
+	struct attachment *found;
+	int err;
+
+	if (hook != HOOK_XDP && mode == ATTACH_AUTO)
+		mode = ATTACH_TCX;
+	if (mode == ATTACH_CLSACT) {
+		err = error__set(error, -EOPNOTSUPP, "clsact has no links, so it cannot be pinned");
+		return error__hint(error, err, "use tcx or the hook xdp, or leave out --pin");
+	}
+	found = claim(pins, hook, ifindex);
+	if (!found)
+		return attach_anew(pins, hook, ifindex, mode, prog_fd, out, error);
+	if (mode != ATTACH_AUTO && mode != found->ops->mode)
+		return change_mode(pins, found, mode, prog_fd, out, error);
+	err = attach__replace(found, prog_fd, error); /* as a rule it is that one */
+	if (err)
+		attach__detach(found);
+	else
+		*out = found;
+	return err;
 }
 
 int attach_pins__drop(struct attach_pins *pins)

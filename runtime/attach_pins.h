@@ -17,7 +17,10 @@ struct attach_pins;
 /* Takes up what is pinned in the directory, made if it is not there; links whose interface has gone are removed. */
 int attach_pins__open(const char *directory, struct attach_pins **out, struct error *error);
 
-/* As attach__attach, in the network namespace that the calling thread is in. */
+/*
+ * As attach__attach, in the network namespace that the calling thread is in. A link of another mode gives way to one of the mode that is asked
+ * for, and no packet is seen for some ms; where that cannot be had, it stays as it was.
+ */
 int attach_pins__attach(struct attach_pins *pins, enum hook hook, int ifindex,
 			enum attach_mode mode, int prog_fd, struct attachment **out,
 			struct error *error);

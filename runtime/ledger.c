@@ -61,8 +61,11 @@ bool ledger__window(const struct ledger *ledger, uint32_t epoch, struct ledger_w
 void ledger__intend(struct ledger *ledger, uint32_t epoch, uint64_t wall, uint64_t mono,
 		    uint64_t state)
 {
+	const struct ledger_window *known = slot_of(ledger, epoch);
 	struct ledger_window next = {.epoch = epoch,
-				     .seq = ledger->windows[(epoch - 1) & 1].seq + 1,
+				     .seq = known->epoch == epoch
+						    ? known->seq
+						    : slot_of(ledger, epoch - 1)->seq + 1,
 				     .wall = wall,
 				     .mono = mono,
 				     .state = state};

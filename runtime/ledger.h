@@ -78,7 +78,10 @@ void ledger__begin(struct ledger *ledger, const struct ledger_window *first);
 /* The state of the half that is not counted in when the epoch is `epoch`; -EPROTO: one that cannot be. */
 int ledger__half(const struct ledger *ledger, uint32_t epoch);
 
-/* Says how the window of that epoch begins. seq follows the window's before it. */
+/*
+ * Says how the window of that epoch begins, or, of one that is entered already, how it has begun. seq follows the window's before it; that of one
+ * that is entered stays, since the slot of the one before may by then have what is intended after it.
+ */
 void ledger__intend(struct ledger *ledger, uint32_t epoch, uint64_t wall, uint64_t mono,
 		    uint64_t state);
 
@@ -94,8 +97,10 @@ void ledger__cleaned(struct ledger *ledger, uint32_t epoch);
 /* The sums as of the last window that was written out; how many there are. */
 size_t ledger__sums(const struct ledger *ledger, double sums[LEDGER_SUMS]);
 
-/* Test builds die here when PERILUNE_FAULT_DIE names the place: "intended", "flipped", "quiet", "read", "written", "exported", "cleared",
- * "cleaned"; with ":N" at the N-th time. */
+/*
+ * Test builds die here when PERILUNE_FAULT_DIE names the place: "intended", "triggered" (the same, of the end of a window that a trigger has begun),
+ * "flipped", "quiet", "read", "written", "exported", "cleared", "cleaned"; with ":N" at the N-th time.
+ */
 #ifdef PERILUNE_FAULTS
 void ledger__may_die(const char *place);
 #else

@@ -24,7 +24,7 @@ static int no_place(const char *root, struct error *error)
 {
 	int err = error__set(error, -EOPNOTSUPP, "there is no BPF file system at %s", root);
 
-	return error__hint(error, err, "mount -t bpf bpf /sys/fs/bpf");
+	return error__hint(error, err, "mount -t bpf -o mode=0700 bpf /sys/fs/bpf");
 }
 
 /* Whether the directory, or the one that it is to be made in, is on a BPF file system. */
@@ -243,6 +243,8 @@ int pinned__begin(struct pinned *pinned, struct probe *probe, const struct pinne
 	err = pinned_ledger__create(path, &pinned->ledger, error);
 	if (!err)
 		err = pin_all(pinned, probe, error);
+	if (!err)
+		err = pin_links(pinned, probe, error);
 	if (err) {
 		pinned_path__empty(pinned);
 		return err;
@@ -256,9 +258,9 @@ int pinned__begin(struct pinned *pinned, struct probe *probe, const struct pinne
 						      .wall = about->wall,
 						      .mono = about->mono});
 	own(pinned);
-	__atomic_store_n(&ledger->magic, LEDGER_MAGIC, __ATOMIC_RELEASE);
 	probe__set_ledger(probe, ledger);
-	return pin_links(pinned, probe, error);
+	__atomic_store_n(&ledger->magic, LEDGER_MAGIC, __ATOMIC_RELEASE);
+	return 0;
 }
 
 /* Whether a map that is there can take the place of one that is declared. */

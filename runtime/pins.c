@@ -94,7 +94,7 @@ int pins__open(const char *policy, struct pins **out, struct error *error)
 
 	if (statfs(BPFFS, &fs) || fs.f_type != BPF_FS_MAGIC) {
 		err = error__set(error, -EOPNOTSUPP, "there is no BPF file system at " BPFFS);
-		return error__hint(error, err, "mount -t bpf bpf " BPFFS);
+		return error__hint(error, err, "mount -t bpf -o mode=0700 bpf " BPFFS);
 	}
 	pins = calloc(1, sizeof(*pins));
 	if (!pins)

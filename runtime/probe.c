@@ -20,7 +20,11 @@
 #include "probe_load.h"
 #include "window_map.h"
 
-#define PROBE_ADOPTED_MAX 16
+/* One that an earlier process has loaded. */
+struct adopted {
+	char name[64];
+	int fd;
+};
 
 struct probe {
 	struct bpf_object *object;
@@ -29,10 +33,7 @@ struct probe {
 	size_t attached, room;
 	int netns;
 	char name[64];
-	struct probe_program {
-		char name[64];
-		int fd;
-	} adopted[PROBE_ADOPTED_MAX]; /* programs of an earlier process */
+	struct adopted *adopted; /* in place of the object's own programs */
 	size_t nadopted;
 	struct ledger *ledger;
 	struct attach_pins *pins; /* NULL: links go with the process */
@@ -130,16 +131,29 @@ int probe__load(struct probe *probe, struct error *error)
 	return err ? err : map_ctl(probe, error);
 }
 
+static size_t count_programs(const struct bpf_object *object)
+{
+	struct bpf_program *program;
+	size_t count = 0;
+
+	bpf_object__for_each_program(program, object)
+		count++;
+	return count;
+}
+
 int probe__adopt(struct probe *probe, int (*find)(void *arg, const char *name), void *arg,
 		 struct error *error)
 {
 	struct bpf_program *program;
 	int err;
 
+	probe->adopted = calloc(count_programs(probe->object), sizeof(*probe->adopted));
+	if (!probe->adopted)
+		return error__set(error, -ENOMEM, "out of memory");
 	bpf_object__for_each_program(program, probe->object) {
-		struct probe_program *one = &probe->adopted[probe->nadopted];
+		struct adopted *one = &probe->adopted[probe->nadopted];
 		const char *name = bpf_program__name(program);
-		int fd = probe->nadopted < PROBE_ADOPTED_MAX ? find(arg, name) : -E2BIG;
+		int fd = find(arg, name);
 
 		if (fd < 0)
 			return error__set(error, fd, "%s: the program %s is not there: %s",
@@ -445,6 +459,7 @@ void probe__free(struct probe *probe)
 	free(probe->attachments);
 	for (size_t i = 0; i < probe->nadopted; i++)
 		close(probe->adopted[i].fd);
+	free(probe->adopted);
 	if (probe->netns >= 0)
 		close(probe->netns);
 	if (probe->ctl)

@@ -123,13 +123,21 @@ static void enter(const struct window *window, union ctl_state state, uint64_t t
 			       state.both);
 }
 
+/* Whether a trigger says that it has begun the window that goes on. */
+static bool began_by_trigger(const struct window *window)
+{
+	const struct ctl *ctl = window->ctl;
+
+	return __atomic_load_n(&ctl->flipped, __ATOMIC_ACQUIRE) == window->began.epoch &&
+	       ctl->flipped_at;
+}
+
 /* With what the window that goes on has begun: as it is entered, or as a trigger says that has begun it. */
 static void find_beginning(struct window *window)
 {
 	const struct ctl *ctl = window->ctl;
 	uint32_t epoch = window->began.epoch;
-	bool by_trigger = __atomic_load_n(&ctl->flipped, __ATOMIC_ACQUIRE) == epoch &&
-			  ctl->flipped_at;
+	bool by_trigger = began_by_trigger(window);
 	struct ledger_window entry;
 
 	if (!by_trigger && ledger__window(window->ledger, epoch, &entry)) {
@@ -276,7 +284,7 @@ int window__flip(struct window *window, const struct window_state *next, struct 
 	if (!flip)
 		flip = &unwanted;
 	enter(window, state_after(window, window->began, next), grace__now());
-	ledger__may_die("intended");
+	ledger__may_die(began_by_trigger(window) ? "triggered" : "intended");
 	do {
 		then = now;
 		if (now.epoch != window->began.epoch)

@@ -11,7 +11,7 @@ if [ "${PERILUNE_TEST_MOUNTS:-}" != own ]; then
 	PERILUNE_TEST_MOUNTS=own exec unshare --mount --propagation private sh "$0"
 fi
 need ping jq bpftool clang-19 mount
-mount -t bpf bpf /sys/fs/bpf
+mount -t bpf -o mode=0700 bpf /sys/fs/bpf
 ROOT=/sys/fs/bpf/perilune
 net_up
 for host in 3 4; do
@@ -158,7 +158,7 @@ assert_exit 0 "$PERILUNE" run "$OUT/guard.lua" --dry-run --for 300ms --json
 [ ! -e "$ROOT" ] || fail 'a dry run pins'
 umount /sys/fs/bpf
 assert_exit 3 "$PERILUNE" run "$OUT/guard.lua"
-assert_match 'guard.lua:8: set "attackers": export: there is no BPF file system at /sys/fs/bpf \(mount -t bpf bpf /sys/fs/bpf\)' \
+assert_match 'guard.lua:8: set "attackers": export: there is no BPF file system at /sys/fs/bpf \(mount -t bpf -o mode=0700 bpf /sys/fs/bpf\)' \
 	"$(cat "$OUT/stderr")" 'without a BPF file system'
 
 say '--- mistakes'

@@ -5,7 +5,7 @@
 # wrong question.
 # A BPF file system of its own, whether the machine has one or not.
 # shellcheck disable=SC2016 # for the other shell
-[ -n "${OWN_BPFFS:-}" ] || OWN_BPFFS=1 exec unshare --mount sh -euc 'mount -t bpf bpf /sys/fs/bpf && exec sh "$0"' "$0"
+[ -n "${OWN_BPFFS:-}" ] || OWN_BPFFS=1 exec unshare --mount sh -euc 'mount -t bpf -o mode=0700 bpf /sys/fs/bpf && exec sh "$0"' "$0"
 . "$PERILUNE_SOURCE/tests/e2e/lib.sh"
 need bpftool jq
 PINS=/sys/fs/bpf/perilune-test-$$

@@ -13,7 +13,7 @@ if [ "${PERILUNE_TEST_MOUNTS:-}" != own ]; then
 	PERILUNE_TEST_MOUNTS=own exec unshare --mount --propagation private sh "$0"
 fi
 need trafgen jq capinfos bpftool mount
-mount -t bpf bpf /sys/fs/bpf
+mount -t bpf -o mode=0700 bpf /sys/fs/bpf
 SETS=/sys/fs/bpf/perilune/outside/sets
 net_up
 frames "$OUT/in" "$AMAC" "$BMAC" 16

@@ -21,7 +21,7 @@ def own_mounts():
     if os.environ.get("PERILUNE_TEST_MOUNTS") == "own":
         return
     os.environ["PERILUNE_TEST_MOUNTS"] = "own"
-    script = 'mount -t bpf bpf /sys/fs/bpf && exec "$0" "$@"'
+    script = 'mount -t bpf -o mode=0700 bpf /sys/fs/bpf && exec "$0" "$@"'
     os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", "sh", "-c", script,
                           sys.executable, *sys.argv])
 

@@ -50,6 +50,30 @@ def states(out, lab):
         print(f"killed when {place}: {union.packets()} packets in {len(union.windows)} windows, {union.twice} told twice")
 
 
+def triggered(out, lab):
+    """Killed at the end of a window that the kernel has begun, when the one after it is entered: no number is left out."""
+    words = [f"{POLICIES}/triggers.lua", "--set", "iface=vb", "--set", "hook=tc.ingress"]
+    before = lab.received()
+    paths = []
+    for _ in range(3):
+        paths.append(f"{out}/triggered-{len(paths)}")
+        one = killed.Run(lab, paths[-1], *words, program=killed.FAULTS, env={"PERILUNE_FAULT_DIE": "triggered:2"})
+        if len(paths) == 1:
+            one.started()
+            sender = lab.send(200, 0.2)
+        one.died()
+    paths.append(f"{out}/triggered-last")
+    last = killed.Run(lab, paths[-1], *words)
+    last.started(windows=4)
+    lab.silence(sender)
+    last.stop()
+    union = killed.Union(paths)
+    union.judge(lab.received() - before)
+    check(union.cuts["trigger"] >= 3, f"windows are cut by {dict(union.cuts)}")
+    killed.nothing_left(lab)
+    print(f"killed in windows of the kernel: {union.packets()} packets in {len(union.windows)} windows")
+
+
 def levels(out, lab):
     """The level is what it was; once its lease has run out, it is the base."""
     def windows(path):
@@ -151,6 +175,7 @@ def main():
         refusals(out, lab)
         upgrades(out, lab)
         states(out, lab)
+        triggered(out, lab)
         levels(out, lab)
 
 

@@ -323,6 +323,29 @@ static void a_flip_that_is_not_entered_is_found(void **state)
 	end(&p);
 }
 
+/* Killed at the end of a window that a trigger has begun, when the one after it is entered already: each has its own number. */
+static void what_is_intended_moves_no_number(void **state)
+{
+	struct process p;
+	struct ctl *ctl;
+
+	(void)state;
+	begin(&p);
+	ctl = probe__ctl(p.probe);
+	ctl->flipped_at = 5;
+	ctl->flipped_to = 1;
+	ctl->flipped = 1;
+	ctl->state.epoch = 1;
+	close_window(&p, 0); /* finds it, and is of epoch 0 */
+	ledger__intend(pinned__ledger(p.pinned), 2, 7, 8, 0);
+	die(&p);
+	adopt(&p);
+	assert_window(&p, 1, FIRST + 1);
+	close_window(&p, 0);
+	assert_window(&p, 2, FIRST + 2);
+	end(&p);
+}
+
 static void has_one_owner(void **state)
 {
 	struct process p;
@@ -382,6 +405,55 @@ static void forgets_what_is_not_whole(void **state)
 	end(&p);
 }
 
+/* Nor has one that could not pin all. */
+static void begins_only_with_all_of_it(void **state)
+{
+	const struct pinned_about about = {.digest = digest, .version = "1.2", .file = "lab.lua"};
+	struct process p = {0};
+	struct pinned_look look;
+
+	(void)state;
+	open_probe(&p);
+	if (pinned__open(ROOT, "lab", &p.pinned, &p.error) || probe__load(p.probe, &p.error))
+		fail_msg("%s", p.error.message);
+	assert_int_equal(netns__run("bpftool map create " RUN "/links type array key 4 value 4 "
+				    "entries 1 name x"),
+			 0); /* in the place of a directory */
+	assert_int_not_equal(pinned__begin(p.pinned, p.probe, &about, &p.error), 0);
+	probe__free(p.probe);
+	assert_int_equal(pinned__look(ROOT, "lab", &look), 0);
+	assert_false(look.whole);
+	pinned__leave(p.pinned);
+	assert_int_equal(netns__run("rm -r " ROOT), 0);
+}
+
+/* As many as a policy of many levels and hooks has. */
+static void adopts_many_programs(void **state)
+{
+	char *source = malloc(sizeof(program_source) + 4096), *at = source;
+	unsigned char *few = object;
+	size_t few_len = object_len;
+	struct process p;
+
+	(void)state;
+	at += sprintf(at, "%s", program_source);
+	for (int i = 0; i < 24; i++)
+		at += sprintf(at, "SEC(\"xdp\") int more_%d(void *c) { return XDP_PASS; }\n", i);
+	object = program__compile(source, &object_len);
+	assert_non_null(object);
+	begin(&p);
+	count(&p, 2);
+	die(&p);
+	adopt(&p);
+	count(&p, 2);
+	close_window(&p, 4);
+	end(&p);
+	free(source);
+	free(object);
+	object = few;
+	object_len = few_len;
+}
+
 static int links(void)
 {
 	return netns__run("test $(ls " RUN "/links | wc -l) = 1 && bpftool link | grep -q tcx");
@@ -419,6 +491,51 @@ static void links_stay(void **state)
 	end(&p);
 }
 
+static int attach_lab(struct process *p, const char *name, enum attach_mode mode, const char **got)
+{
+	const struct probe_place place = {.hook = HOOK_XDP,
+					  .ifindex = (int)if_nametoindex(name),
+					  .mode = mode,
+					  .name = name};
+
+	p->error = (struct error){0};
+	return probe__attach(p->probe, "xdp_root", &place, got, &p->error);
+}
+
+/* Another mode of XDP is attached in place of the one that was left; where there is no such mode, that one stays. */
+static void links_change_their_mode(void **state)
+{
+	static const enum attach_mode modes[] = {ATTACH_GENERIC, ATTACH_NATIVE, ATTACH_GENERIC};
+	static const char *const names[] = {"generic", "native", "generic"};
+	const char *mode = NULL;
+	struct process p;
+
+	(void)state;
+	assert_int_equal(netns__run("ip link add pinA type veth peer name pinB"), 0);
+	begin(&p);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(attach_lab(&p, "pinA", modes[i], &mode), 0);
+		assert_string_equal(mode, names[i]);
+		assert_int_equal(netns__run("test $(ls " RUN "/links | wc -l) = 1"), 0);
+		die(&p);
+		adopt(&p);
+	}
+	assert_int_equal(attach_lab(&p, "pinA", ATTACH_AUTO, &mode), 0);
+	assert_string_equal(mode, "generic"); /* whatever it was */
+	assert_int_equal(attach_lab(&p, "lo", ATTACH_GENERIC, &mode), 0);
+	die(&p);
+	adopt(&p);
+	assert_int_not_equal(attach_lab(&p, "lo", ATTACH_NATIVE, &mode), 0);
+	assert_non_null(strstr(p.error.message, "native"));
+	die(&p);
+	assert_int_equal(netns__run("test $(ls " RUN "/links | wc -l) = 2"), 0);
+	assert_int_equal(netns__run("ip link show lo | grep -q xdpgeneric"), 0);
+	adopt(&p);
+	assert_int_equal(probe__drop_unclaimed(p.probe), 2);
+	end(&p);
+	assert_int_equal(netns__run("ip link del pinA"), 0);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -446,10 +563,14 @@ int main(void)
 		cmocka_unit_test(reads_again_what_is_not_written_out),
 		cmocka_unit_test(clears_what_is_written_out),
 		cmocka_unit_test(a_flip_that_is_not_entered_is_found),
+		cmocka_unit_test(what_is_intended_moves_no_number),
 		cmocka_unit_test(has_one_owner),
 		cmocka_unit_test(refuses_what_does_not_fit),
 		cmocka_unit_test(forgets_what_is_not_whole),
+		cmocka_unit_test(begins_only_with_all_of_it),
+		cmocka_unit_test(adopts_many_programs),
 		cmocka_unit_test(links_stay),
+		cmocka_unit_test(links_change_their_mode),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
