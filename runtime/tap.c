@@ -19,6 +19,7 @@
 #define NAMES_MAX 256
 #define TAG_AT 12 /* where a VLAN tag stands in an Ethernet frame */
 #define TAG_SIZE 4
+#define RING_EVENTS (TAP_RING / (sizeof(struct tap_event) + BPF_RINGBUF_HDR_SZ)) /* at most */
 
 struct tap_capture {
 	struct pcapng *file; /* NULL: the slot is free */
@@ -295,12 +296,17 @@ void tap__interface(struct tap *tap, uint32_t ifindex, const char *name)
 	tap->names[i].name[IF_NAMESIZE - 1] = '\0';
 }
 
+/* No more than there can be in the ring: in a flood, more comes while it is taken, and the loop has other things to do. */
 void tap__consume(struct tap *tap, const void *frame, uint32_t len)
 {
+	int taken = 0, one;
+
 	tap->frame = frame;
 	tap->frame_len = len < TAP_SNAP_MAX ? len : TAP_SNAP_MAX;
-	while (event__consume(tap->ring) == EVENT_AT_ONCE)
-		;
+	do {
+		one = event__consume(tap->ring);
+		taken += one;
+	} while (one == EVENT_AT_ONCE && taken < (int)RING_EVENTS);
 	tap->frame = NULL;
 }
 

@@ -51,7 +51,7 @@ int tap__suspect(struct tap *tap, int slot, const char *member, const char *fiel
 /* The name that an interface has in files. */
 void tap__interface(struct tap *tap, uint32_t ifindex, const char *name);
 
-/* Takes what is in the ring. In a replay, `frame` is the whole frame that it is about, which programs have seen only the beginning of; else NULL. */
+/* Takes what is in the ring when it is called. In a replay, `frame` is the whole frame that it is about, which programs have seen only the beginning of; else NULL. */
 void tap__consume(struct tap *tap, const void *frame, uint32_t len);
 
 /* Whether a capture has ended by itself. */
