@@ -82,12 +82,6 @@ static const char *const flags[] = {
 	"vtype_obj_fd",	  "token_fd",	    "segv_on_fault", "no_user_conv", "rb_overwrite",
 };
 
-const struct map_type *map_type__all(size_t *count)
-{
-	*count = sizeof(table) / sizeof(*table);
-	return table;
-}
-
 const struct map_type *map_type__find(uint32_t number)
 {
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)

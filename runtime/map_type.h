@@ -41,9 +41,6 @@ struct map_type {
 /* NULL for a number that is not known here. */
 const struct map_type *map_type__find(uint32_t number);
 
-/* The known types by number; *count is how many. */
-const struct map_type *map_type__all(size_t *count);
-
 /* Its name, or "type N" written into `room` (at least 16 bytes) for one that is not known. */
 const char *map_type__name(uint32_t number, char *room);
 

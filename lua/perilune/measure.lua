@@ -51,7 +51,6 @@ function measure.constant(value, option)
 end
 
 function measure.is_value(thing) return kind_of(thing) == "value" end
-function measure.is_condition(thing) return kind_of(thing) == "condition" end
 
 local function described(thing)
   if kind_of(thing) == "condition" then return "a condition" end
