@@ -22,8 +22,6 @@ struct window_fold {
 	enum field_fold fold;
 };
 
-#define WINDOW_FOLDS_MAX 32 /* of one map */
-
 /* How a map's records are to look. */
 struct window_shape {
 	const char *
