@@ -45,7 +45,8 @@ for name, line in programs.items():
         assert line["more_instructions"] == line["instructions"] - alone, line
 assert programs["empty"]["map_bytes"] == 0 < programs["flows"]["map_bytes"]
 assert {line["name"] for line in lines if line["kind"] == "ratio"} == {
-    "flows:by_hand", "flows:by_hand_bare", "percpu:shared", "ipv4_key:common_key", "fused:separate", "trigger:without"}
+    "flows:by_hand", "flows:by_hand_bare", "percpu:shared", "ipv4_key:common_key", "fused:separate", "trigger:without",
+    "trigger_counts:without"}
 END
 timeout 120 "$PERILUNE" templates counter --cost >"$out"
 grep -qE '^  counter\.tcp_flags +-?[0-9.]+ +[-+][0-9.]+ +[0-9]+ +[-+][0-9]+ ' "$out"

@@ -175,9 +175,17 @@ local HANDS = {
 -- Several templates in one program, against one program each.
 local FUSED = { "counter", "flows", "netflow" }
 
--- A rule that the kernel tests, on packets that change none of its counters: what every packet pays for it.
-local TRIGGER = { name = "trigger", template = "counter", features = { "tcp_flags" },
-  rules = 'rule "surge" { trigger = "50ms", when = (rate "p1.syn" - rate "p1.syn_ack"):above "1k/s", act = log }' }
+-- Rules that the kernel tests: on packets that change none of its counters, what every packet pays for it; and on ones
+-- that change one.
+local function trigger(name, when)
+  return { name = name, template = "counter", features = { "tcp_flags" },
+    rules = ('rule "surge" { trigger = "50ms", when = %s, act = log }'):format(when) }
+end
+
+local TRIGGERS = {
+  trigger("trigger", '(rate "p1.syn" - rate "p1.syn_ack"):above "1k/s"'),
+  trigger("trigger_counts", 'rate("p1.packets"):above "1G/s"'),
+}
 
 -- The ratios to print: { name, numerators, denominators }, the figures of which are added up.
 local RATIOS = {
@@ -187,6 +195,7 @@ local RATIOS = {
   { "ipv4_key:common_key", { "by_hand_ipv4" }, { "by_hand" } },
   { "fused:separate", { "fused" }, FUSED },
   { "trigger:without", { "trigger" }, { "counter.tcp_flags" } },
+  { "trigger_counts:without", { "trigger_counts" }, { "counter.tcp_flags" } },
 }
 
 -- All programs: { name, template, feature, source, args, frame }.
@@ -200,7 +209,7 @@ local function programs(context)
     for _, variant in ipairs(cost.variants(manifest)) do list[#list + 1] = variant end
   end
   list[#list + 1] = { name = "fused", probes = FUSED }
-  list[#list + 1] = TRIGGER
+  for _, one in ipairs(TRIGGERS) do list[#list + 1] = one end
   return list
 end
 
