@@ -242,7 +242,7 @@ line() { printf '  %-26s %7s%s\n' "$1" "$(grouped "$2")" "${3:+  $3}"; }
 report() {
 	say ''
 	say 'The levels, as a second run of the policy beside it has told this script:'
-	sed -n 's/.*"event":"transition".*"from":"\([^"]*\)","to":"\([^"]*\)".*"reason":"\(.*\)"}$/  \1 → \2  \3/p' "$tmp/events"
+	sed -n 's/.*"event":"transition".*"from":"\([^"]*\)","to":"\([^"]*\)".*"reason":"\([^"]*\)".*/  \1 → \2  \3/p' "$tmp/events"
 	attackers=$(sed -n 's/.*"event":"action".*"set":"attackers","member":"\([^"]*\)".*"undo":false.*/\1/p' "$tmp/events" | sort -u)
 	say "  attackers named: ${attackers:-none}"
 	say ''

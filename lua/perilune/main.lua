@@ -6,7 +6,9 @@
 -- (functions that print), fail (see below).
 local args = require "perilune.args"
 local files = require "perilune.core.files"
+local reflow = require "perilune.reflow"
 local template = require "perilune.template"
+local term = require "perilune.core.term"
 local words = require "perilune.words"
 
 -- Exit statuses: done; the work failed; the command or the policy is wrong; not permitted, or the kernel
@@ -27,6 +29,10 @@ local function print_to(file)
     file:flush()
   end
 end
+
+local WIDE = 1000 -- columns of what is no terminal: there everything stays as it was written
+
+local function columns() return term.size(1) or WIDE end
 
 -- A directory list: those of PERILUNE_PATH first, then what came with perilune.
 local function template_dirs(context)
@@ -63,9 +69,9 @@ end
 local function full_help(context)
   context.out "usage: perilune COMMAND [ARGUMENT …]\n"
   for _, command in ipairs(all_commands()) do
-    context.out(("  %s\n      %s"):format(command.usage, command.summary))
+    context.out(("%s\n      %s"):format(reflow.usage("  " .. command.usage, columns()), command.summary))
   end
-  context.out [[
+  context.out(reflow.text([[
 
   perilune COMMAND --help               what a command takes; after a policy, also the policy's options
   perilune --version
@@ -74,7 +80,7 @@ PERILUNE_PATH lists directories (colon-separated) whose lua/ and templates/ come
 PERILUNE_CLANG names the clang to use, PERILUNE_CACHE where compiled objects are kept.
 
 Exit status: 0 done, 1 failed, 2 the command or the policy is wrong, 3 not permitted or the kernel cannot,
-130 at a second Ctrl-C.]]
+130 at a second Ctrl-C.]], columns()))
 end
 
 -- fail(message, code) for what is wrong before the work begins, broke(message, code) for work that failed:
@@ -88,7 +94,9 @@ local function failure(context, otherwise)
 end
 
 local function command_help(command, context, parsed)
-  context.out(("usage: %s\n\n%s"):format(command.usage, command.help or command.summary))
+  local wide = columns()
+  context.out(("%s\n\n%s"):format(reflow.usage("usage: " .. command.usage, wide),
+    reflow.text(command.help or command.summary:gsub("^%l", string.upper) .. ".", wide)))
   if command.more_help then return command.more_help(parsed, context) or EXIT.done end
   return EXIT.done
 end
@@ -107,7 +115,10 @@ return function(list, context)
   context.broke = failure(context, EXIT.failed)
   context.templates = template.registry(template_dirs(context), files.list, context.share)
 
-  if list[1] == "-e" then list = { "repl", "--eval", unpack(list, 2) } end
+  if list[1] == "-e" then
+    if not list[2] then return context.fail "-e needs a line (perilune -e 'flows { key = \"src\" }:watch \"1s\"')" end
+    list = { "repl", "--eval", unpack(list, 2) }
+  end
   local name = table.remove(list, 1)
   if not name then
     short_help(context.out)
@@ -115,6 +126,8 @@ return function(list, context)
   elseif name == "--version" then
     context.out("perilune " .. context.version)
     return EXIT.done
+  elseif name == "help" and list[1] then
+    name, list = list[1], { "--help" }
   elseif name == "--help" or name == "-h" or name == "help" then
     full_help(context)
     return EXIT.done

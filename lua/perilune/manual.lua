@@ -4,8 +4,11 @@
 --
 -- commands: a list of { name, usage, summary, help, options } in the order in which they are listed.
 local args = require "perilune.args"
+local reflow = require "perilune.reflow"
 
 local manual = {}
+
+local COLUMNS = 72 -- of help in the page: what a terminal of 80 shows beside the page's margin
 
 -- The code point of one UTF-8 sequence.
 local function code_point(sequence)
@@ -78,7 +81,7 @@ function manual.page(commands, version)
     out[#out + 1] = roff(command.summary) .. "."
     if command.help then
       out[#out + 1] = ".PP"
-      block(out, command.help)
+      block(out, reflow.text(command.help, COLUMNS))
     end
   end
   for _, section in ipairs { { "ENVIRONMENT", HEAD.environment }, { "FILES", HEAD.files },

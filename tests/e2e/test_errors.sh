@@ -30,6 +30,18 @@ wrong 2 'absent.lua: No such file' run absent.lua
 wrong 2 'a directory, not a policy' run "$here"
 wrong 2 'like --for 10s' run "$EXAMPLES/packet_counter.lua" --set iface=vb --for soon
 
+wrong 2 '-e needs a line' -e
+wrong 2 'flowz: neither a policy.s file nor a template .did you mean "flows"' top flowz
+wrong 2 'no directory .*/absent' build "$EXAMPLES/packet_counter.lua" -o "$here/absent/x.bundle"
+assert_eq '' "$(find "$here" -name absent)" 'a directory that nobody asked for'
+wrong 2 'longer than a hundred years' replay "$EXAMPLES/packet_counter.lua" "$PCAPS/http_get.pcap" --until 9999999999999d
+: >empty.log
+assert_exit 0 "$PERILUNE" explain empty.log
+assert_match 'empty.log: holds nothing' "$(cat "$OUT/stderr")" 'an audit log without a line'
+assert_exit 0 "$PERILUNE" help explain
+assert_match '^usage: perilune explain ' "$(cat "$OUT/stdout")" 'help of a command'
+wrong 1 '-e:1: unknown name "flowz" .did you mean "flows"' -e 'flowz { key = "src" }'
+
 policy key <<END
 return policy "x" {
   always = { flows "to" { key = "dst", featurs = { "tcp_flags" } } },

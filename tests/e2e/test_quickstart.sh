@@ -50,6 +50,7 @@ assert_match '^calm alert siege (alert )?calm $' "$(told "$OUT/whole")" 'the lev
 assert_match '→ alert  surge: attempts totals [0-9,]+/s above 1,000/s and .*( in 50ms)?$' "$(cat "$OUT/whole")" 'the reason for alert'
 assert_match '→ siege  victim 192\.168\.50\.4: .* above 500/s' "$(cat "$OUT/whole")" 'the reason for siege'
 assert_match '→ calm  .* for 2s$' "$(cat "$OUT/whole")" 'the reason for calm'
+assert_eq 'calm alert siege' "$(sed -n 's/^  \([a-z]*\) → [a-z]*  [^ ].*/\1/p' "$OUT/whole" | awk '!seen[$0]++' | xargs)" 'the levels in its report'
 assert_match '^  attackers named: 172\.16\.0\.5$' "$(cat "$OUT/whole")" 'the attackers'
 before=$(sed '/^quickstart: a SYN flood/q' "$OUT/whole")
 assert_match '  calm  (2,9|3,0)[0-9][0-9] packets/s' "$before" 'windows at the pace of the UDP'

@@ -17,5 +17,9 @@ way=$(of hash quiet) large=$(of hash large)
 [ "$gather" = false ] || assert_eq gather "$way" 'a hash that nobody writes'
 assert_eq "$large" "$(of hash used)" 'a large hash and one in use: neither is gathered'
 
+mkdir "$OUT/empty"
+assert_exit 3 env PATH="$OUT/empty" PERILUNE_CLANG= "$PERILUNE" doctor
+assert_match '^perilune does not work here: there is no clang for BPF .apt install clang' "$(cat "$OUT/stdout")" 'doctor without clang'
+
 assert_exit 0 "$PERILUNE" templates flows
 assert_match "^  rows +hash +$large \\[65536 entries\\]\$" "$(cat "$OUT/stdout")" 'how rows are read'

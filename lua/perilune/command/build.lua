@@ -97,6 +97,10 @@ function command.run(parsed, context)
   local spec, message, code = session.spec(parsed[1], parsed, context)
   if not spec then return context.fail(message, code) end
   if spec.bundle then return context.fail(parsed[1] .. " is a bundle already (build one from the policy)") end
+  local directory = parsed.output:match "^(.*)/" or "."
+  if files.kind(directory == "" and "/" or directory) ~= "directory" then
+    return context.fail(("--output %s: there is no directory %s (is the path right?)"):format(parsed.output, directory))
+  end
   local requests = {}
   spec.describe = function(request, own)
     requests[#requests + 1] = request

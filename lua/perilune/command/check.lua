@@ -118,7 +118,13 @@ local function check_one(decl, parsed, context)
   local status = session.drive(function(finished) return checker(decl, context, found, finished) end, context)
   if status ~= context.exit.done or not found.seconds then return status end
   -- Each level by itself would have to be compiled, and a bundle runs where nothing can be.
-  if found.verified and not parsed["no-cost"] and not decl.bundle then
+  local measured = found.verified and not parsed["no-cost"] and not decl.bundle
+  if parsed.record and not measured then
+    return context.broke(("--record %s: what a %s costs cannot be measured (%s)"):format(parsed.record,
+      decl.bundle and "bundle" or "policy", decl.bundle and "check the policy that it is made of"
+        or "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), not decl.bundle and "EPERM" or nil)
+  end
+  if measured then
     local message, code, ended
     found.costs, message, code, ended = level_cost.measure(decl, context, parsed.record ~= nil)
     if not found.costs then return ended or context.broke(message, code) end

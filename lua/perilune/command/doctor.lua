@@ -82,7 +82,7 @@ local function verdict(capabilities)
       absent[#absent + 1] = capability.what
     end
   end
-  table.insert(missing, 1, permission)
+  if permission then table.insert(missing, 1, permission) end
   if #missing > 0 then return "perilune does not work here: " .. table.concat(missing, "; "), false end
   if #absent > 0 then return "perilune works here, without: " .. table.concat(absent, ", "), true end
   return "perilune works here, with everything it can use", true

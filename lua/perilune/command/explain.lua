@@ -109,12 +109,15 @@ local function tell(records, parsed, context)
     if parsed.rule and not explain.concerns(told, parsed.rule) then return end
     show(told)
   end)
+  local any = false
   while true do
     local record, wrong = records()
     if not record then
       story:finish()
+      if not wrong and not any then context.err(("perilune: %s: holds nothing yet"):format(parsed[1])) end
       return wrong and context.fail(wrong) or context.exit.done
     end
+    any = true
     note_cut(record, context)
     story:take(record)
   end

@@ -35,7 +35,8 @@ local function read_config(path, direction)
   if not text then return nil, message, code end
   local value, wrong, at = json_read.decode(text, { list = json.array, null = json.null })
   if type(value) ~= "table" then
-    return nil, ("%s: %s"):format(path, wrong and ("%s, at byte %d"):format(wrong, at) or "this is no object")
+    return nil, ("%s: %s"):format(path, wrong and ("no JSON: %s (byte %d)"):format(wrong, at)
+      or "not a configuration: it has to be a JSON object")
   end
   if direction ~= "both" then value[(direction == "ingress" and "egress" or "ingress") .. "-path"] = {} end
   local paths

@@ -38,12 +38,12 @@ function new.run(parsed, context)
   if not name or #parsed > 1 then return context.fail "new needs one name (perilune new web)" end
   name = name:gsub("%.lua$", "")
   if not name:match "^[%w_/.-]+$" then
-    return context.fail(("%s is no name for a policy (letters, digits, - and _)"):format(name))
+    return context.fail(('"%s" is no name for a policy (letters, digits, - and _)'):format(name))
   end
   local path = name .. ".lua"
   if files.kind(path) then return context.fail(path .. " is there already (choose another name)", "EEXIST") end
   local file, message = io.open(path, "w")
-  if not file then return context.fail(message) end
+  if not file then return context.fail(message .. " (is the directory there, and yours to write?)") end
   file:write((POLICY:format(name:match "[^/]+$")))
   local ok
   ok, message = file:close()

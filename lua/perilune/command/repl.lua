@@ -159,11 +159,16 @@ function Repl:evaluate(text)
   return true
 end
 
+-- What is told of the one line of -e names it as run, check and replay do.
+local function note_line(text)
+  io.stderr:write((text:gsub("^input 1:", "perilune: -e:"):gsub("%f[%w]input 1:", "-e:")))
+end
+
 function repl.run(parsed, context)
   local self = setmetatable({ lines = {}, handles = {}, context = context, status = context.exit.done }, Repl)
   self.session = session.new {
     share = context.share, templates = context.templates, out = function(text) self:write(text) end,
-    note = parsed.eval and function(text) io.stderr:write(text) end or nil,
+    note = parsed.eval and note_line or nil,
     place = parsed, width = function() return (term.size(1)) or WIDE end,
   }
   vm.on_error(function(traceback)

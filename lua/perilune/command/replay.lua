@@ -86,6 +86,8 @@ function replay.more_help(parsed, context)
   if parsed[1] and not parsed.template then return session.print_options(parsed, context) end
 end
 
+local LONGEST = 100 * 365.25 * 86400 -- seconds of a replay
+
 -- What --until and --pps ask for: { until_wall or seconds, pps }; nil, message when one is wrong.
 local function timing(parsed)
   local out = {}
@@ -93,7 +95,9 @@ local function timing(parsed)
   if till then
     out.until_wall = moment.parse(till)
     out.seconds = not out.until_wall and units.parse(till, "duration") or nil
-    if not out.until_wall and not out.seconds then
+    if out.seconds and out.seconds > LONGEST then
+      return nil, ("--until %s: longer than a hundred years (write it like --until 90s)"):format(till)
+    elseif not out.until_wall and not out.seconds then
       return nil, ("--until %s: neither a duration nor a time "
         .. "(write it like --until 90s or --until 2026-03-29T01:00:00Z)"):format(till)
     end

@@ -39,10 +39,12 @@ local function show_cost(manifest, context)
 end
 
 local function list(context)
-  for _, name in ipairs(context.templates:names()) do
+  local names, wide = context.templates:names(), 0
+  for _, name in ipairs(names) do wide = math.max(wide, #name) end
+  for _, name in ipairs(names) do
     local manifest, message = context.templates:get(name)
     if not manifest then return context.fail(message) end
-    context.out(("%-10s %s"):format(name, manifest.help))
+    context.out(("%-" .. wide .. "s  %s"):format(name, manifest.help))
   end
   context.out "\nNext: perilune templates NAME"
   return context.exit.done

@@ -2,6 +2,7 @@
 -- perilune top: a full-screen live view.
 local args = require "perilune.args"
 local drive = require "perilune.client.drive"
+local files = require "perilune.core.files"
 local live = require "perilune.live"
 local loop = require "perilune.core.loop"
 local one_line = require "perilune.one_line"
@@ -57,6 +58,11 @@ end
 
 local function declaration(parsed, context)
   local what = parsed[1]
+  if what and not what:find "[./]" and not one_line.is(what) and not context.templates:get(what)
+    and not files.kind(what) then
+    return nil, ("%s: neither a policy's file nor a template (%s)"):format(what,
+      words.suggest(what, context.templates:names()))
+  end
   if what and (what:find "[./]" or not context.templates:get(what)) then return session.load(parsed, context) end
   return view(what or "flows", parsed, context)
 end

@@ -167,7 +167,9 @@ function Session:compile(text)
   local number = self.count + 1
   local name = ("input %d"):format(number)
   -- Not a tail call, which would leave no line behind for whoever asks where he was called.
-  local source = "return (function(...) return ... end)(" .. expression .. "\n)"
+  -- A comment at its end needs a line of its own behind it; without one the line's number stays what it is.
+  local close = expression:find("--", 1, true) and "\n)" or ")"
+  local source = "return (function(...) return ... end)(" .. expression .. close
   if not loadstring("return " .. expression) then
     source = text
     local _, message = loadstring(source, "=x")
