@@ -318,7 +318,7 @@ end
 function Engine:close(cut, wall, mono, batches, cost)
   local closed = self.current
   self.closing = true -- what is claimed now counts when the window has been judged
-  closed.cost = cost
+  closed.cost, closed.skew = cost, cost and cost.skew or 0
   closed.finish = wall
   closed.seconds = math.max(0, math.floor((mono - closed.mono) * 1e6 + 0.5) / 1e6) -- whole µs
   closed.cut = cut

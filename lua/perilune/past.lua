@@ -16,7 +16,7 @@ local past = {}
 local Past = {}
 Past.__index = Past
 
-local FIELDS = { "seq", "start", "seconds", "level", "cut", "loss" }
+local FIELDS = { "seq", "start", "seconds", "level", "cut", "loss", "skew" }
 
 function past.new(most)
   return setmetatable({ most = most, list = {}, n = 0 }, Past)
@@ -26,7 +26,7 @@ end
 function Past:add(closed, rows)
   if self.most == 0 then return end
   local one = { level = closed.level.name, start = closed.mono, sums = {}, rows = {} }
-  for _, name in ipairs { "seq", "seconds", "cut", "loss" } do one[name] = closed[name] end
+  for _, name in ipairs { "seq", "seconds", "cut", "loss", "skew" } do one[name] = closed[name] end
   for _, probe in ipairs(closed.level.probes) do
     if rows[probe] then
       one.rows[probe], one.sums[probe] = rows[probe]:count(), figures.sums(rows[probe])

@@ -10,7 +10,8 @@
 --   members("attackers", { exactly =, includes =, excludes =, at_least =, at_most =, by =, within =, at = })
 --                                                             who was in the set, ever (until then) or at that moment
 --   act("log", { rule =, key =, text =, by =, after =, within =, times = })
---                                                             something was done; text: a part of what it says
+--                                                             something was done ("budget": a step of the budget's);
+--                                                             text: a part of what it says
 --   fails "text"                                              an error says so; any other fails the test
 --
 -- by, after, at: on the test's clock, from 0 s. within = { 1000, "flood.pcap" }: before more of that capture's frames

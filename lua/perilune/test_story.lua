@@ -4,7 +4,7 @@
 --
 --   stays    levels in the order in which they were in force: { level, at, rule, reason, progress }
 --   fired    firings of rules: { rule, key, at, progress }
---   acts     what was done: { act, rule, key, text, at, progress }
+--   acts     what was done, steps of the budget's too: { act, rule, key, text, at, progress }
 --   errors   { message, at }
 -- progress: of every capture, by name, how many frames had been run then.
 
@@ -71,6 +71,11 @@ function heard.emit(self, e, at)
   self.acts[#self.acts + 1] = {
     act = "emit", rule = e.rule, key = e.key, text = e.name, at = at, progress = self.progress(),
   }
+end
+
+function heard.budget(self, e, at)
+  self:tell(at, ("budget %s  %s"):format(e.what, e.reason))
+  self.acts[#self.acts + 1] = { act = "budget", text = e.reason, at = at, progress = self.progress() }
 end
 
 function heard.error(self, e, at)

@@ -2,7 +2,10 @@
 -- `w`, the closed window that a policy's own functions see: its figures, its records by probe, and measures
 -- as methods.
 --
---   w.seq w.start w.seconds w.level w.cut w.loss     the window; start in seconds of the engine's clock
+--   w.seq w.start w.seconds w.level w.cut w.loss w.skew
+--                                                    the window; start in seconds of the engine's clock, skew in
+--                                                    seconds: how far apart its hooks ended it (0, but for code made
+--                                                    for Dynmon)
 --   w.to                                             the records of the probe `to` (perilune.view), while it is open
 --   w:rate "to.syn", w:sum("to.syn", "dport == 53"), w:count "to", w:quantile("to.bytes", 0.99) …
 --                                                    as in conditions; nil when it is not known
@@ -100,9 +103,9 @@ function window.new(closed, views, sample, about)
   local context = { sample = sample, probes = by_name(about.probes) }
   local plain = {
     seq = closed.seq, start = closed.mono, seconds = closed.seconds, level = closed.level.name, cut = closed.cut,
-    loss = closed.loss,
+    loss = closed.loss, skew = closed.skew,
   }
-  local known = { "seq", "start", "seconds", "level", "cut", "loss", "sets", "state", "ago", unpack(KINDS) }
+  local known = { "seq", "start", "seconds", "level", "cut", "loss", "skew", "sets", "state", "ago", unpack(KINDS) }
   for name in pairs(views) do known[#known + 1] = name end
   return setmetatable({}, {
     __index = function(_, name)

@@ -10,7 +10,7 @@ local function declared(name, manifest, key)
 end
 
 local PROBES = { declared("totals", COUNTER), declared("to", FLOWS, { "dst", "dport" }), declared("from", FLOWS, { "src" }) }
-local CLOSED = { seq = 7, mono = 12.5, seconds = 0.5, level = { name = "alert" }, cut = "clock", loss = { map_full = 3 } }
+local CLOSED = { seq = 7, mono = 12.5, seconds = 0.5, level = { name = "alert" }, cut = "clock", loss = { map_full = 3 }, skew = 0.002 }
 local VIEWS = { to = { "records of to" } }
 
 local function w(sample)
@@ -34,7 +34,8 @@ end
 describe("a window", function()
   it("has the closed window's figures", function()
     local one = w()
-    assert.same({ 7, 12.5, 0.5, "alert", "clock", 3 }, { one.seq, one.start, one.seconds, one.level, one.cut, one.loss.map_full })
+    assert.same({ 7, 12.5, 0.5, "alert", "clock", 3, 0.002 },
+      { one.seq, one.start, one.seconds, one.level, one.cut, one.loss.map_full, one.skew })
     assert.equal(VIEWS.to, one.to)
     assert.same({ "10.0.0.1", "10.0.0.2" }, one.sets.victims)
     assert.same({}, one.sets.none)

@@ -106,6 +106,17 @@ def main():
         lab.fail("without costs: %r" % err)
     lab.equal([], lab.of(lab.read_events(out, "replay"), "budget"), "steps without costs")
 
+    # The same in an operator's test.
+    steps = '''return tests "p.lua" { test "steps" { traffic = { pcap "%s" }, expect = {
+      level "deep", act("budget", { text = "without more", by = "3s" }), act("budget", { text = "room", after = "%ds" }) } } }'''
+    judged = write("judged_test.lua", steps % (os.path.basename(capture), SECONDS))
+    out, _ = lab.perilune("test", judged, "--costs", costs, "--timeline")
+    if b"budget shed  " not in out:
+        lab.fail("the timeline of a test says nothing of its budget:\n" + out.decode())
+    out, _ = lab.perilune("test", judged, status=1)
+    if b"FAILED  steps" not in out:
+        lab.fail("a budget that is not judged has steps:\n" + out.decode())
+
     # Costs of another policy, or that lack a part, are no costs.
     del COSTS["levels"]["deep"]["parts"]["more"]
     _, err = lab.perilune("replay", policy, capture, "--costs", write("wrong.json", json.dumps(COSTS)), status=2)

@@ -14,9 +14,9 @@ local traffic = require "perilune.traffic"
 local trial = require "perilune.trial"
 
 local command = {
-  usage = "perilune test POLICY_test.lua … [--match TEXT] [--timeline] [--json] [--trusted]",
+  usage = "perilune test POLICY_test.lua … [--match TEXT] [--costs FILE] [--timeline] [--json] [--trusted]",
   summary = "run the tests of a policy: captures that it is to find, or to leave alone",
-  options = { match = "text", timeline = "flag", json = "flag", trusted = "flag" },
+  options = { match = "text", costs = "text", timeline = "flag", json = "flag", trusted = "flag" },
   help = [[
 A file of tests names a policy, and for each test traffic, made of captures on one clock, and what is expected:
 
@@ -39,12 +39,14 @@ Paths are relative to the file. Every test is a replay of the policy; nothing is
   only, never         levels it may only, or must never, be at
   rule("r", { … })    it fires: key, by, after, within, times
   members("s", { … }) exactly, includes, excludes, at_least, at_most: who was in the set, ever, by, within, or at
-  act("log", { … })   something was done: rule, key, text, by, after, within, times
+  act("log", { … })   something was done: rule, key, text, by, after, within, times; "budget": a step of the budget's
   fails "text"        an error says so; any other error fails a test
   test                set (options), lasting, start (what the clock shows at 0 s), inside (networks, as --local of
                       replay)
 
   --match TEXT        only tests whose name contains TEXT
+  --costs FILE        what levels cost, of perilune check --record: the budget gives up and back by that, as in a
+                      replay. Without it the budget is not judged
   --timeline          what happened in each test, not only in those that fail
   --json              one JSON object for each test, and one at the end
   --trusted           policies have all of Lua (io, os, ffi …), and no limits of time and memory]],
@@ -80,6 +82,9 @@ end
 local function run_test(file, test, parsed, context)
   local decl, message, code = load_policy(file, test, parsed, context)
   if not decl then return nil, context.fail(message, code) end
+  local costs
+  costs, message = session.costs(parsed, decl)
+  if message then return nil, context.fail(message) end
   local source
   source, message, code = traffic.merge(entries_of(test), test.start)
   if not source then return nil, context.fail(("%s:%d: %s"):format(file.file, test.line, message), code) end
@@ -89,6 +94,7 @@ local function run_test(file, test, parsed, context)
     local driver = replay_driver.new {
       decl = decl, share = context.share, sink = story, source = source, file = file.file, local_net = test.inside,
       seconds = test.lasting, least_seconds = test_judge.horizon(test.expect), finished = finished,
+      costs = costs,
     }
     return {
       start = function() driver:start() end,
