@@ -12,6 +12,7 @@
 #include "tap_room.h"
 
 #define TAP_TYPE "perilune.tap"
+#define FILE_TYPE "perilune.tap.file"
 
 static int core_open(lua_State *L)
 {
@@ -105,9 +106,13 @@ static int tap_ended(lua_State *L)
 
 static int tap_stop(lua_State *L)
 {
+	struct pcapng **file = lua_newuserdata(L, sizeof(struct pcapng *));
 	struct tap_result result;
 
-	tap__stop(check(L), (int)luaL_checkinteger(L, 2), &result);
+	*file = NULL;
+	luaL_getmetatable(L, FILE_TYPE);
+	lua_setmetatable(L, -2);
+	tap__stop(check(L), (int)luaL_checkinteger(L, 2), &result, file);
 	lua_createtable(L, 0, 5);
 	lua_pushnumber(L, (double)result.packets);
 	lua_setfield(L, -2, "packets");
@@ -121,7 +126,36 @@ static int tap_stop(lua_State *L)
 		lua_pushstring(L, strerror(-result.code));
 		lua_setfield(L, -2, "message");
 	}
-	return 1;
+	lua_insert(L, -2);
+	return 2;
+}
+
+/* Whether it is complete, and what was wrong with it; with true it is waited for. */
+static int file_ended(lua_State *L)
+{
+	struct pcapng **file = luaL_checkudata(L, 1, FILE_TYPE);
+	int err;
+
+	luaL_argcheck(L, *file, 1, "its end is known");
+	if (!lua_toboolean(L, 2) && !pcapng__has_ended(*file)) {
+		lua_pushboolean(L, 0);
+		return 1;
+	}
+	err = pcapng__close(*file);
+	*file = NULL;
+	lua_pushboolean(L, 1);
+	if (err)
+		lua_pushstring(L, strerror(-err));
+	return err ? 2 : 1;
+}
+
+static int file_close(lua_State *L)
+{
+	struct pcapng **file = luaL_checkudata(L, 1, FILE_TYPE);
+
+	pcapng__close(*file);
+	*file = NULL;
+	return 0;
 }
 
 static int tap_close(lua_State *L)
@@ -147,21 +181,19 @@ static int core_room(lua_State *L)
 
 int luaopen_perilune_core_tap(lua_State *L)
 {
-	static const luaL_Reg methods[] = {{"start", tap_start},	 {"suspect", tap_suspect},
-					   {"interface", tap_interface}, {"consume", tap_consume},
-					   {"ended", tap_ended},	 {"stop", tap_stop},
-					   {"close", tap_close},	 {NULL, NULL}};
+	static const luaL_Reg methods[] = {
+		{"start", tap_start},	  {"suspect", tap_suspect}, {"interface", tap_interface},
+		{"consume", tap_consume}, {"ended", tap_ended},	    {"stop", tap_stop},
+		{"close", tap_close},	  {"__gc", tap_close},	    {NULL, NULL}};
+	static const luaL_Reg file_methods[] = {{"ended", file_ended},
+						{"__gc", file_close},
+						{NULL, NULL}};
 	static const luaL_Reg functions[] = {{"open", core_open},
 					     {"room", core_room},
 					     {NULL, NULL}};
 
-	luaL_newmetatable(L, TAP_TYPE);
-	lua_newtable(L);
-	luaL_register(L, NULL, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushcfunction(L, tap_close);
-	lua_setfield(L, -2, "__gc");
-	lua_pop(L, 1);
+	lua_vm__type(L, TAP_TYPE, methods);
+	lua_vm__type(L, FILE_TYPE, file_methods);
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	return 1;

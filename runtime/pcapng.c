@@ -43,6 +43,8 @@ struct seen {
 struct pcapng {
 	struct spool *out;
 	bool patient;
+	bool ending; /* the end is short, and has to be there: it takes no heed of what waits */
+	int err;     /* that ending it has met */
 	uint32_t snap;
 	uint64_t bytes;
 	size_t count;
@@ -111,7 +113,7 @@ static int write_block(struct pcapng *file, enum block type, const struct part *
 
 	int err;
 
-	if (!spool__has_room(file->out, total, file->patient))
+	if (!file->ending && !spool__has_room(file->out, total, file->patient))
 		return -ENOBUFS;
 	err = spool__write(file->out, head, sizeof(head));
 	if (!err)
@@ -163,7 +165,7 @@ int pcapng__create(const char *path, const char *comment, uint32_t snap, bool pa
 	if (!err)
 		err = write_section(file, comment);
 	if (err) {
-		pcapng__close(file, 0);
+		pcapng__close(file);
 		return error__set(error, err, "%s: %s", path, strerror(-err));
 	}
 	*out = file;
@@ -260,15 +262,25 @@ static int write_statistics(struct pcapng *file, uint64_t lost)
 	return err;
 }
 
-int pcapng__close(struct pcapng *file, uint64_t lost)
+void pcapng__end(struct pcapng *file, uint64_t lost)
 {
-	int err = 0, closed;
+	file->ending = true;
+	file->err = write_statistics(file, lost);
+	spool__end(file->out);
+}
+
+bool pcapng__has_ended(struct pcapng *file)
+{
+	return spool__has_ended(file->out);
+}
+
+int pcapng__close(struct pcapng *file)
+{
+	int err, closed;
 
 	if (!file)
 		return 0;
-	file->patient = true; /* the end is short, and has to be there */
-	if (file->out)
-		err = write_statistics(file, lost);
+	err = file->err;
 	closed = spool__close(file->out);
 	free(file);
 	return err ? err : closed;

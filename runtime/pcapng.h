@@ -43,7 +43,13 @@ int pcapng__write(struct pcapng *file, const struct pcapng_packet *packet);
 /* Bytes written so far. */
 uint64_t pcapng__bytes(const struct pcapng *file);
 
-/* Statistics, with `lost` packets that are missing; waits until all is written, closes and frees. NULL-safe. -errno when something could not be written. */
-int pcapng__close(struct pcapng *file, uint64_t lost);
+/* Its end: statistics, with `lost` packets that are missing. Nobody waits until that is written. Nothing is written any more. */
+void pcapng__end(struct pcapng *file, uint64_t lost);
+
+/* After pcapng__end(): whether the file is complete, so that pcapng__close() waits for nothing. */
+bool pcapng__has_ended(struct pcapng *file);
+
+/* Waits until all is written, and frees. NULL-safe. -errno when something could not be written. */
+int pcapng__close(struct pcapng *file);
 
 #endif

@@ -25,8 +25,9 @@ struct spool {
 	struct chunk *filling;	    /* its owner's alone */
 	struct chunk *first, *last; /* to be written; under the lock, as all below */
 	size_t waiting;		    /* bytes in these and in what is being written */
-	int err; /* the first that a write has met; from then on nothing is written */
-	bool closing;
+	int err;      /* the first that a write has met; from then on nothing is written */
+	bool closing; /* nothing more comes */
+	bool closed; /* the file is, and the thread takes the lock no more once it has let go of it */
 };
 
 static int write_all(int fd, const unsigned char *bytes, size_t len)
@@ -47,6 +48,7 @@ static int write_all(int fd, const unsigned char *bytes, size_t len)
 static void *run(void *arg)
 {
 	struct spool *spool = arg;
+	int failed;
 
 	pthread_mutex_lock(&spool->lock);
 	while (spool->first || !spool->closing) {
@@ -67,6 +69,13 @@ static void *run(void *arg)
 		free(chunk);
 		pthread_cond_broadcast(&spool->changed);
 	}
+	pthread_mutex_unlock(&spool->lock);
+	/* Closing may wait for the disk as a write does. */
+	failed = close(spool->fd) ? -errno : 0;
+	pthread_mutex_lock(&spool->lock);
+	if (!spool->err)
+		spool->err = failed;
+	spool->closed = true;
 	pthread_mutex_unlock(&spool->lock);
 	return NULL;
 }
@@ -171,21 +180,34 @@ int spool__write(struct spool *spool, const void *bytes, size_t len)
 	return 0;
 }
 
+void spool__end(struct spool *spool)
+{
+	hand_over(spool);
+	pthread_mutex_lock(&spool->lock);
+	spool->closing = true;
+	pthread_cond_broadcast(&spool->changed);
+	pthread_mutex_unlock(&spool->lock);
+}
+
+bool spool__has_ended(struct spool *spool)
+{
+	bool closed;
+
+	pthread_mutex_lock(&spool->lock);
+	closed = spool->closed;
+	pthread_mutex_unlock(&spool->lock);
+	return closed;
+}
+
 int spool__close(struct spool *spool)
 {
 	int err;
 
 	if (!spool)
 		return 0;
-	hand_over(spool);
-	pthread_mutex_lock(&spool->lock);
-	spool->closing = true;
-	pthread_cond_broadcast(&spool->changed);
-	pthread_mutex_unlock(&spool->lock);
+	spool__end(spool);
 	pthread_join(spool->thread, NULL);
 	err = spool->err;
-	if (close(spool->fd) && !err)
-		err = -errno;
 	pthread_cond_destroy(&spool->changed);
 	pthread_mutex_destroy(&spool->lock);
 	free(spool);

@@ -2,6 +2,8 @@
 /*
  * A file that is written behind: bytes are handed over, and a thread of the spool's own puts them into the file, some ten kB at a time.
  * So a disk that takes its time holds nobody up who has packets to count. What waits has a bound.
+ *
+ * One thread owns a spool and calls all of these. The descriptor is the writing thread's once it runs.
  */
 #ifndef PERILUNE_SPOOL_H
 #define PERILUNE_SPOOL_H
@@ -20,7 +22,13 @@ bool spool__has_room(struct spool *spool, size_t len, bool patient);
 /* Hands over bytes for which there is room. -errno when some before them could not be written. */
 int spool__write(struct spool *spool, const void *bytes, size_t len);
 
-/* Waits until all is written, closes and frees. NULL-safe. -errno when something could not be written. */
+/* All has been handed over; what waits is written and the file closed, and nobody waits for that. Nothing is written any more. */
+void spool__end(struct spool *spool);
+
+/* After spool__end(): whether the file is closed, so that spool__close() waits for nothing. */
+bool spool__has_ended(struct spool *spool);
+
+/* Ends it, waits until the file is closed, and frees. NULL-safe. -errno when something could not be written. */
 int spool__close(struct spool *spool);
 
 #endif

@@ -14,7 +14,6 @@
 
 #include "../bpf/tap_format.h"
 #include "event.h"
-#include "pcapng.h"
 
 #define NAMES_MAX 256
 #define TAG_AT 12 /* where a VLAN tag stands in an Ethernet frame */
@@ -315,10 +314,9 @@ bool tap__ended(const struct tap *tap, int slot)
 	return tap->captures[slot].ended;
 }
 
-void tap__stop(struct tap *tap, int slot, struct tap_result *result)
+void tap__stop(struct tap *tap, int slot, struct tap_result *result, struct pcapng **file)
 {
 	struct tap_capture *capture = &tap->captures[slot];
-	int err;
 
 	tap__consume(tap, NULL, 0);
 	if (!capture->ended)
@@ -329,21 +327,24 @@ void tap__stop(struct tap *tap, int slot, struct tap_result *result)
 					      capture->unwritten,
 				      .why = capture->ended,
 				      .code = capture->code};
-	err = pcapng__close(capture->file, result->lost);
-	if (!result->code)
-		result->code = err;
+	*file = capture->file;
 	capture->file = NULL;
+	pcapng__end(*file, result->lost);
 }
 
 void tap__close(struct tap *tap)
 {
+	struct pcapng *files[TAP_SLOTS];
 	struct tap_result result;
+	int count = 0;
 
 	if (!tap)
 		return;
 	for (int i = 0; i < TAP_SLOTS; i++)
 		if (tap->captures[i].file)
-			tap__stop(tap, i, &result);
+			tap__stop(tap, i, &result, &files[count++]);
+	while (count)
+		pcapng__close(files[--count]);
 	event__free(tap->ring);
 	munmap(tap->state, sizeof(*tap->state));
 	free(tap);

@@ -13,6 +13,7 @@
 
 #include "error.h"
 #include "loop.h"
+#include "pcapng.h"
 #include "probe.h"
 
 struct tap;
@@ -35,7 +36,7 @@ struct tap_result {
 			* could not be written in time */
 	const char
 		*why; /* "packets", "bytes", "time", "error" when it ended by itself, else NULL */
-	int code;     /* -errno when the file could not be written */
+	int code;     /* -errno when it could not be written so far */
 };
 
 /* For a loaded probe whose programs have captures. */
@@ -57,9 +58,12 @@ void tap__consume(struct tap *tap, const void *frame, uint32_t len);
 /* Whether a capture has ended by itself. */
 bool tap__ended(const struct tap *tap, int slot);
 
-/* Ends a capture, with all that came until now. */
-void tap__stop(struct tap *tap, int slot, struct tap_result *result);
+/*
+ * Ends a capture, with all that came until now; the slot is free. Its file is *file, the caller's now: it has been ended, may still have to be
+ * written, and outlives the tap.
+ */
+void tap__stop(struct tap *tap, int slot, struct tap_result *result, struct pcapng **file);
 
-void tap__close(struct tap *tap); /* NULL-safe; captures that go on are ended */
+void tap__close(struct tap *tap); /* NULL-safe; captures that go on are ended, and waited for */
 
 #endif

@@ -1,9 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- Captures that go on: a file for each instance that fires (capture_act.lua), begun and ended as acts are. Each end is
--- an event; what cannot be begun is an error, once for a rule while it goes on.
+-- an event, told once its file is complete: however long a disk takes, no window waits for it. What cannot be begun is
+-- an error, once for a rule while it goes on.
 
 local format = require "perilune.format"
+local loop = require "perilune.core.loop"
 local taps = require "perilune.core.tap"
 
 local tapper = {}
@@ -12,6 +14,38 @@ local Tapper = {}
 Tapper.__index = Tapper
 
 local LONGEST_KEY = 64 -- bytes of a key in a file's name
+local MOST_ENDING = 32 -- files that may wait for the disk, each with up to 8 MB (pcapng.c)
+local LOOK_EVERY = 0.02 -- seconds, while there are any
+
+-- What is to be said of a file, once it is complete. wall: nil when that is later than now.
+local function tell(self, one, failure, wall)
+  if failure then
+    self.emit({ event = "error", rule = one.rule, message = ("%s: %s"):format(one.path, failure) }, wall)
+  end
+  if one.event then self.emit(one.event, wall) end
+end
+
+-- Tells of the files that are complete by now; with `all`, waits until all are.
+local function tell_ended(self, all)
+  local before = self.ending
+  self.ending = {}
+  for _, one in ipairs(before) do
+    local ended, message = one.file:ended(all)
+    if ended then tell(self, one, one.failure or message) else self.ending[#self.ending + 1] = one end
+  end
+end
+
+-- Looks again as long as there is something to wait for.
+local function look(self)
+  tell_ended(self)
+  if self.ending[1] then
+    self.look:start(loop.now() + LOOK_EVERY)
+  elseif self.closing and not self.finished then
+    self:finish()
+    self.closing()
+  end
+end
+
 
 --- `decl`: a policy's declaration; probe: loaded; emit(event, wall): wall nil when it is now; patient: whether packets
 --- may wait for the disk, as those of a replay may. nil when it captures nothing; nil, message, code when it cannot.
@@ -19,8 +53,10 @@ function tapper.new(decl, probe, emit, patient)
   if not decl.taps then return nil end
   local tap, message, code = taps.open(probe)
   if not tap then return nil, message, code end
-  return setmetatable({ decl = decl, tap = tap, emit = emit, patient = patient, going = {}, order = {}, failed = {} },
-    Tapper)
+  local self = setmetatable({ decl = decl, tap = tap, emit = emit, patient = patient, going = {}, order = {},
+    failed = {}, ending = {} }, Tapper)
+  self.look = loop.timer(function() look(self) end)
+  return self
 end
 
 --- The name of an interface, for files.
@@ -39,8 +75,22 @@ local function path_of(self, action, wall)
   return ("%s/%s_%s%s_%s.pcapng"):format(self.decl.captures.dir, plain(self.decl.name), plain(action.rule), key, time)
 end
 
+-- A file that has been ended is said to be once it is complete. `event` may be nil.
+local function await(self, file, capture, failure, event, wall)
+  local one = { file = file, rule = capture.rule, path = capture.path, failure = failure, event = event }
+  if self.patient then
+    local _, message = file:ended(true)
+    return tell(self, one, failure or message, wall)
+  end
+  self.ending[#self.ending + 1] = one
+  self.look:start(loop.now())
+end
+
 local function begin(self, action, wall)
   local what, where = action.what, self.decl.captures
+  if #self.ending >= MOST_ENDING then
+    return nil, ("%d captures wait to be written"):format(MOST_ENDING), "EBUSY"
+  end
   local ok, message, code = taps.room(where.dir, where.total, what.bytes, where.full == "oldest")
   if not ok then return nil, message, code end
   local path = path_of(self, action, wall)
@@ -54,7 +104,8 @@ local function begin(self, action, wall)
   for _, field in ipairs(what.fields or {}) do
     ok, message, code = self.tap:suspect(slot, action.key, field)
     if not ok then
-      self.tap:stop(slot)
+      local _, file = self.tap:stop(slot)
+      await(self, file, { rule = action.rule, path = path }, nil, nil, wall)
       return nil, message, code
     end
   end
@@ -64,12 +115,10 @@ end
 
 local function finish(self, capture, wall, why)
   self.going[capture.id] = nil
-  local result = self.tap:stop(capture.slot)
-  if result.message then
-    self.emit({ event = "error", rule = capture.rule, message = ("%s: %s"):format(capture.path, result.message) }, wall)
-  end
-  self.emit({ event = "capture", rule = capture.rule, key = capture.key, file = capture.path, start = capture.start,
-    finish = wall, packets = result.packets, bytes = result.bytes, lost = result.lost, why = result.why or why }, wall)
+  local result, file = self.tap:stop(capture.slot)
+  await(self, file, capture, result.message, { event = "capture", rule = capture.rule, key = capture.key,
+    file = capture.path, start = capture.start, finish = wall, packets = result.packets, bytes = result.bytes,
+    lost = result.lost, why = result.why or why }, wall)
 end
 
 --- An act begins or ends.
@@ -136,12 +185,17 @@ function Tapper:flush(wall)
   self.order = left
 end
 
+--- However few seconds there are: a capture is not left without its end.
 function Tapper:close(_, finished)
-  self:finish()
-  finished()
+  self.closing = finished
+  look(self)
 end
 
 function Tapper:finish()
+  if self.finished then return end
+  self.finished = true
+  tell_ended(self, true)
+  self.look:close()
   self.tap:close()
 end
 

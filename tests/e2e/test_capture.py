@@ -117,12 +117,35 @@ def read(path):
     return out
 
 
+# A disk that has stopped: what goes into a capture waits as long as the file HOLD is there.
+STOPPED = r"""
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+ssize_t write(int fd, const void *bytes, size_t len)
+{
+	ssize_t (*real)(int, const void *, size_t) = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+	char link[64], path[4096] = "";
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, ".pcapng"))
+		while (!access(getenv("HOLD"), F_OK))
+			usleep(1000);
+	return real(fd, bytes, len);
+}
+"""
+
+
 class Run:
-    def __init__(self, act, hook="tc.ingress", per='per = "from.src",', when="from.packets", above="0/s", where=""):
+    def __init__(self, act, hook="tc.ingress", per='per = "from.src",', when="from.packets", above="0/s", where="", env=None):
         path = os.path.join(OUT, "policy.lua")
         with open(path, "w", encoding="utf-8") as out:
             out.write(POLICY % {"hook": hook, "dir": DIR, "where": where, "per": per, "when": when, "above": above, "act": act})
-        self.process = subprocess.Popen([PERILUNE, "run", path, "--json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen([PERILUNE, "run", path, "--json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                        env=dict(os.environ, **(env or {})))
         RUNNING.append(self.process)
         self.events, self.lines = [], []
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -146,8 +169,10 @@ class Run:
         before = len(self.of("window"))
         until(lambda: len(self.of("window")) >= before + count, "windows")
 
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
+    def stop(self, asked=False):
+        """`asked`: it has been told to end."""
+        if not asked:
+            self.process.send_signal(signal.SIGINT)
         until(lambda: self.process.poll() is not None, "the end")
         self.reader.join()
         RUNNING.remove(self.process)
@@ -281,6 +306,38 @@ def test_loss():
     # isb_ifdrop (5), 8 octets, in the last block
     at = data.rfind(struct.pack("<HH", 5, 8))
     equal(end["lost"], struct.unpack("<Q", data[at + 4:at + 12])[0], "the file's statistics")
+
+
+def test_stopped_disk():
+    """No window waits for the disk when a capture ends, and its end is told when the file is complete; so when all ends."""
+    library, hold = os.path.join(OUT, "stopped.so"), os.path.join(OUT, "hold")
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, "-xc", "-"], input=STOPPED, text=True, check=True)
+    env = {"LD_PRELOAD": library, "HOLD": hold, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+    source = v4("10.0.0.1")
+    sent = [frame(source, number) for number in range(1, 8)]
+    for leave in (False, True):
+        fresh()
+        with open(hold, "w", encoding="ascii"):
+            pass
+        run = Run('packets = 7, of = "src"', env=env)
+        send([frame(source, 0)])
+        run.begun(1)
+        send(sent)
+        run.more(5)
+        equal([], run.of("capture"), "ends that are told, of a file that is not complete")
+        equal([0], [os.stat(os.path.join(DIR, name)).st_size for name in os.listdir(DIR)], "what is in the files")
+        if leave:
+            run.process.send_signal(signal.SIGINT)
+            windows = len(run.of("window"))
+            until(lambda: len(run.of("window")) > windows, "the last window")
+        os.unlink(hold)
+        until(lambda: run.of("capture"), "its end")
+        end = run.stop(asked=leave)["10.0.0.1"]
+        equal(sent, [one for _, one, _ in read(end["file"])], "the frames")
+        equal((7, 0, "packets"), (end["packets"], end["lost"], end["why"]), "the event")
+        if os.stat(end["file"]).st_size <= end["bytes"]:
+            fail("%s lacks its statistics" % end["file"])
+        equal("summary", run.events[-1]["event"], "the last event")
 
 
 def test_set_and_everything():

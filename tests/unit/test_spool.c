@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -98,6 +99,51 @@ static void has_all_when_it_is_closed(void **state)
 	close(fd);
 }
 
+/* Who ends a spool goes on while the disk has stopped, and learns how it went when that is known. */
+static void is_ended_without_waiting(void **state)
+{
+	unsigned char piece[PIECE], got[PIECE];
+	unsigned int count = 4 * 65536 / PIECE; /* more than a pipe takes */
+	struct spool *spool;
+	size_t len = 0;
+	int ends[2];
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(spool__open(ends[1], MOST, &spool), 0);
+	for (unsigned int i = 0; i < count; i++) {
+		fill(piece, i);
+		assert_int_equal(spool__write(spool, piece, PIECE), 0);
+	}
+	spool__end(spool);
+	assert_false(spool__has_ended(spool));
+	while ((n = read(ends[0], got, PIECE - len % PIECE)) > 0) {
+		fill(piece, (unsigned int)(len / PIECE));
+		assert_memory_equal(got, piece + len % PIECE, (size_t)n);
+		len += (size_t)n;
+	}
+	assert_int_equal(len, count * PIECE);
+	while (!spool__has_ended(spool))
+		sched_yield();
+	assert_int_equal(spool__close(spool), 0);
+	close(ends[0]);
+}
+
+static void says_after_its_end_what_could_not_be_written(void **state)
+{
+	unsigned char piece[PIECE] = {0};
+	struct spool *spool;
+
+	(void)state;
+	assert_int_equal(spool__open(open("/dev/full", O_WRONLY), MOST, &spool), 0);
+	assert_int_equal(spool__write(spool, piece, PIECE), 0);
+	spool__end(spool);
+	while (!spool__has_ended(spool))
+		sched_yield();
+	assert_int_equal(spool__close(spool), -ENOSPC);
+}
+
 static void says_what_could_not_be_written(void **state)
 {
 	unsigned char piece[PIECE] = {0};
@@ -115,6 +161,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(holds_nobody_up),
 		cmocka_unit_test(has_all_when_it_is_closed),
+		cmocka_unit_test(is_ended_without_waiting),
+		cmocka_unit_test(says_after_its_end_what_could_not_be_written),
 		cmocka_unit_test(says_what_could_not_be_written),
 	};
 
