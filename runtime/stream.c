@@ -14,9 +14,11 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "lookup.h"
 
 #define WAITING_CEILING (16 << 20) /* bytes that wait for the other end */
 #define READ_SIZE 65536		   /* more than a record of TLS */
+#define PATIENCE 3000000000ULL	   /* ns that an address is waited for, where there is another */
 
 union address {
 	struct sockaddr any;
@@ -34,12 +36,10 @@ struct stream {
 	bool connected, secured, ended;
 	struct buf waiting;
 	size_t sent; /* of what waits */
-	/* A name that a worker looks up. */
-	char *name;
-	bool looking_up, freed; /* freed meanwhile: then once it is over */
-	int lookup_err;
-	union address address;
-	socklen_t address_len;
+	/* Of a host that has to be looked up: */
+	struct lookup *lookup;
+	struct addrinfo *found, *next; /* its addresses, and the one that is tried next */
+	struct loop_timer *patience;   /* with the one that is tried now */
 };
 
 /* -ENOENT: a host that has to be looked up. */
@@ -69,9 +69,20 @@ static int address_of(const struct stream_spec *spec, union address *out, sockle
 	return 0;
 }
 
+static void disconnect(struct stream *stream)
+{
+	loop_watch__free(stream->watch);
+	stream->watch = NULL;
+	if (stream->fd >= 0)
+		close(stream->fd);
+	stream->fd = -1;
+}
+
 static void end(struct stream *stream, int err, const char *why)
 {
 	stream->ended = true;
+	if (stream->patience)
+		loop_timer__stop(stream->patience);
 	if (stream->watch)
 		loop_watch__want(stream->watch, false, false);
 	stream->spec.end(err, why ? why : strerror(-err), stream->spec.arg);
@@ -79,20 +90,22 @@ static void end(struct stream *stream, int err, const char *why)
 
 static ssize_t send_some(struct stream *stream, const void *bytes, size_t len)
 {
+	struct error error;
 	ssize_t n;
 
+	/* Why it fails is told by what is received. */
 	if (stream->tls)
-		return stream_tls__send(stream->tls, bytes, len);
+		return stream_tls__send(stream->tls, bytes, len, &error);
 	n = send(stream->fd, bytes, len, MSG_NOSIGNAL);
 	return n < 0 ? -errno : n;
 }
 
-static ssize_t receive_some(struct stream *stream, void *bytes, size_t len)
+static ssize_t receive_some(struct stream *stream, void *bytes, size_t len, struct error *error)
 {
 	ssize_t n;
 
 	if (stream->tls)
-		return stream_tls__recv(stream->tls, bytes, len);
+		return stream_tls__recv(stream->tls, bytes, len, error);
 	n = recv(stream->fd, bytes, len, 0);
 	return n < 0 ? -errno : n;
 }
@@ -125,16 +138,28 @@ static int finish_connect(struct stream *stream)
 	if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &err, &len))
 		return -errno;
 	stream->connected = !err;
+	if (stream->patience)
+		loop_timer__stop(stream->patience);
 	return -err;
 }
+
+static int try_next(struct stream *stream, int err);
 
 /* 0 when bytes can go; -EAGAIN: later; or it has ended. */
 static int stand(struct stream *stream)
 {
 	struct error error = {0};
 	bool writing = false;
-	int err = stream->connected ? 0 : finish_connect(stream);
+	int err = 0;
 
+	if (!stream->connected) {
+		err = finish_connect(stream);
+		if (err && stream->next) {
+			err = try_next(stream, err);
+			if (!err)
+				return -EAGAIN;
+		}
+	}
 	if (!err && stream->tls && !stream->secured) {
 		err = stream_tls__handshake(stream->tls, stream->fd, &writing, &error);
 		stream->secured = !err;
@@ -150,6 +175,7 @@ static int stand(struct stream *stream)
 static void on_ready(void *arg)
 {
 	struct stream *stream = arg;
+	struct error error = {0};
 	char bytes[READ_SIZE];
 	ssize_t n;
 
@@ -159,80 +185,78 @@ static void on_ready(void *arg)
 	if (flush(stream))
 		buf__clear(&stream->waiting);
 	loop_watch__want(stream->watch, true, stream->waiting.len > 0);
-	n = receive_some(stream, bytes, sizeof(bytes));
+	n = receive_some(stream, bytes, sizeof(bytes), &error);
 	if (n > 0)
 		stream->spec.bytes(bytes, (size_t)n, stream->spec.arg);
 	else if (n != -EAGAIN && n != -EINTR)
-		end(stream, (int)n, NULL);
+		end(stream, (int)n, error.message[0] ? error.message : NULL);
 }
 
-static int begin(struct stream *stream)
+static int begin(struct stream *stream, const struct sockaddr *address, socklen_t len)
 {
 	int err = 0;
 
-	stream->fd = socket(stream->address.any.sa_family,
-			    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	stream->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (stream->fd < 0)
 		return -errno;
-	if (connect(stream->fd, &stream->address.any, stream->address_len) && errno != EINPROGRESS)
+	if (connect(stream->fd, address, len) && errno != EINPROGRESS)
 		err = -errno;
 	if (!err)
 		err = loop_watch__new(stream->loop, stream->fd, on_ready, stream, &stream->watch);
 	return err ? err : loop_watch__want(stream->watch, true, true);
 }
 
-static void look_up(void *arg)
+/* The address that was tried has not taken the connection: `err` is why, when there is no other. */
+static int try_next(struct stream *stream, int err)
 {
-	struct stream *stream = arg;
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-	struct addrinfo *found = NULL;
-	char port[8];
+	while (err && stream->next) {
+		const struct addrinfo *address = stream->next;
 
-	snprintf(port, sizeof(port), "%u", stream->spec.port);
-	stream->lookup_err = getaddrinfo(stream->name, port, &hints, &found);
-	if (!stream->lookup_err && found->ai_addrlen <= sizeof(stream->address)) {
-		memcpy(&stream->address, found->ai_addr, found->ai_addrlen);
-		stream->address_len = found->ai_addrlen;
+		stream->next = address->ai_next;
+		disconnect(stream);
+		err = begin(stream, address->ai_addr, address->ai_addrlen);
+		if (!err && stream->next)
+			err = loop_timer__start(stream->patience, loop__now() + PATIENCE);
 	}
-	if (found)
-		freeaddrinfo(found);
+	return err;
 }
 
-static void looked_up(void *arg)
+static void on_no_word(void *arg)
 {
 	struct stream *stream = arg;
-	int err;
+	int err = try_next(stream, -ETIMEDOUT);
 
-	stream->looking_up = false;
-	if (stream->freed) {
-		stream__free(stream);
-		return;
-	}
-	if (stream->lookup_err) {
-		end(stream, -EHOSTUNREACH, gai_strerror(stream->lookup_err));
-		return;
-	}
-	err = begin(stream);
 	if (err)
 		end(stream, err, NULL);
 }
 
-static int find_host(struct stream *stream, const char *name)
+static void looked_up(struct addrinfo *found, const char *why, void *arg)
 {
-	int err;
+	struct stream *stream = arg;
+	int err = -EHOSTUNREACH;
 
-	stream->name = strdup(name);
-	if (!stream->name)
-		return -ENOMEM;
-	err = loop__work(stream->loop, look_up, looked_up, stream);
-	stream->looking_up = !err;
-	return err;
+	stream->found = stream->next = found;
+	if (found)
+		err = try_next(stream, err);
+	if (err)
+		end(stream, err, found ? NULL : why);
+}
+
+static int find_host(struct stream *stream)
+{
+	int err = loop_timer__new(stream->loop, on_no_word, stream, &stream->patience);
+
+	return err ? err
+		   : lookup__start(stream->loop, stream->spec.host, stream->spec.port, looked_up,
+				   stream, &stream->lookup);
 }
 
 int stream__connect(struct loop *loop, const struct stream_spec *spec, struct stream **out,
 		    struct error *error)
 {
 	struct stream *stream = calloc(1, sizeof(*stream));
+	union address address;
+	socklen_t len = 0;
 	int err;
 
 	if (!stream)
@@ -244,10 +268,10 @@ int stream__connect(struct loop *loop, const struct stream_spec *spec, struct st
 	err = spec->tls ? stream_tls__new(spec->tls, &stream->tls, error) : 0;
 	if (err)
 		goto out;
-	err = address_of(spec, &stream->address, &stream->address_len, error);
+	err = address_of(spec, &address, &len, error);
 	if (err == -ENAMETOOLONG)
 		goto out;
-	err = err ? find_host(stream, spec->host) : begin(stream);
+	err = err ? find_host(stream) : begin(stream, &address.any, len);
 	if (err)
 		error__set(error, err, "%s", strerror(-err));
 	stream->spec.path = stream->spec.host = NULL; /* the caller's, as is tls */
@@ -279,15 +303,12 @@ void stream__free(struct stream *stream)
 {
 	if (!stream)
 		return;
-	if (stream->looking_up) {
-		stream->freed = true;
-		return;
-	}
+	lookup__free(stream->lookup);
+	loop_timer__free(stream->patience);
+	if (stream->found)
+		freeaddrinfo(stream->found);
 	stream_tls__free(stream->tls);
-	loop_watch__free(stream->watch);
-	if (stream->fd >= 0)
-		close(stream->fd);
+	disconnect(stream);
 	buf__free(&stream->waiting);
-	free(stream->name);
 	free(stream);
 }

@@ -2,7 +2,8 @@
 /*
  * A client's end of a connection: to a Unix socket or over TCP, with TLS or without, on the loop, and never waiting.
  *
- * What is written before the connection stands waits for it. Whatever becomes of it, end() is told once: 0 when the other end
+ * What is written before the connection stands waits for it. A host may have several addresses: they are tried in turn until one takes the
+ * connection, and one that does not say a word for a few seconds is left for the next. Whatever becomes of it, end() is told once: 0 when the other end
  * has closed, else -errno and why, also of the connect.
  */
 #ifndef PERILUNE_STREAM_H
@@ -28,7 +29,7 @@ struct stream_spec {
 	void *arg;
 };
 
-/* Does not keep the loop running. What is wrong at once is returned, and end() is not called then. */
+/* Does not keep the loop running, but for an address that is tried while there are more. What is wrong at once is returned, and end() is not called then. */
 int stream__connect(struct loop *loop, const struct stream_spec *spec, struct stream **out,
 		    struct error *error);
 

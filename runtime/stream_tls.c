@@ -4,13 +4,16 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct stream_tls {
 	gnutls_certificate_credentials_t credentials;
 	gnutls_session_t session;
-	char *name; /* what the certificate is to be of: GnuTLS does not copy it */
+	/* What the certificate is to be of and for: GnuTLS copies neither. */
+	char *name;
+	gnutls_typed_vdata_st wanted[2];
 	bool begun;
 };
 
@@ -79,7 +82,11 @@ static int begin(struct stream_tls *tls, const struct stream_tls_spec *spec, str
 	tls->name = strdup(spec->name);
 	if (!tls->name)
 		return error__set(error, -ENOMEM, "out of memory");
-	gnutls_session_set_verify_cert(tls->session, tls->name, 0);
+	tls->wanted[0] = (gnutls_typed_vdata_st){.type = GNUTLS_DT_DNS_HOSTNAME,
+						 .data = (unsigned char *)tls->name};
+	tls->wanted[1] = (gnutls_typed_vdata_st){.type = GNUTLS_DT_KEY_PURPOSE_OID,
+						 .data = (unsigned char *)GNUTLS_KP_TLS_WWW_SERVER};
+	gnutls_session_set_verify_cert2(tls->session, tls->wanted, 2, 0);
 	return 0;
 }
 
@@ -119,6 +126,15 @@ static int not_trusted(struct stream_tls *tls, struct error *error)
 	return -EKEYREJECTED;
 }
 
+/* With TLS 1.3 a server says what it thinks of our certificate only after the handshake. */
+static int broken(struct stream_tls *tls, int err, struct error *error)
+{
+	if (err == GNUTLS_E_FATAL_ALERT_RECEIVED)
+		return error__set(error, -ECONNABORTED, "it refuses TLS with us: %s",
+				  gnutls_alert_get_name(gnutls_alert_get(tls->session)));
+	return wrong(error, -EPROTO, "TLS with it fails", err);
+}
+
 int stream_tls__handshake(struct stream_tls *tls, int fd, bool *writing, struct error *error)
 {
 	int err;
@@ -136,30 +152,27 @@ int stream_tls__handshake(struct stream_tls *tls, int fd, bool *writing, struct 
 		return -EAGAIN;
 	if (err == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR)
 		return not_trusted(tls, error);
-	if (err == GNUTLS_E_FATAL_ALERT_RECEIVED)
-		return error__set(error, -ECONNABORTED, "it refuses TLS with us: %s",
-				  gnutls_alert_get_name(gnutls_alert_get(tls->session)));
-	return wrong(error, -EPROTO, "TLS with it fails", err);
+	return broken(tls, err, error);
 }
 
-static ssize_t result(ssize_t n)
+static ssize_t result(struct stream_tls *tls, ssize_t n, struct error *error)
 {
 	if (n >= 0)
 		return n;
 	if (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED || !gnutls_error_is_fatal((int)n))
 		return -EAGAIN;
 	/* A server that ends without saying so in TLS: what it said is complete or not by HTTP's own measure. */
-	return n == GNUTLS_E_PREMATURE_TERMINATION ? 0 : -EPROTO;
+	return n == GNUTLS_E_PREMATURE_TERMINATION ? 0 : broken(tls, (int)n, error);
 }
 
-ssize_t stream_tls__send(struct stream_tls *tls, const void *bytes, size_t len)
+ssize_t stream_tls__send(struct stream_tls *tls, const void *bytes, size_t len, struct error *error)
 {
-	return result(gnutls_record_send(tls->session, bytes, len));
+	return result(tls, gnutls_record_send(tls->session, bytes, len), error);
 }
 
-ssize_t stream_tls__recv(struct stream_tls *tls, void *bytes, size_t len)
+ssize_t stream_tls__recv(struct stream_tls *tls, void *bytes, size_t len, struct error *error)
 {
-	return result(gnutls_record_recv(tls->session, bytes, len));
+	return result(tls, gnutls_record_recv(tls->session, bytes, len), error);
 }
 
 void stream_tls__free(struct stream_tls *tls)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS on a client's connection (stream.c): the server has to be who it is asked for, by an authority that is trusted.
+ * TLS on a client's connection (stream.c): the server has to be who it is asked for, by an authority that is trusted, with a certificate that is
+ * for servers.
  */
 #ifndef PERILUNE_STREAM_TLS_H
 #define PERILUNE_STREAM_TLS_H
@@ -30,9 +31,10 @@ int stream_tls__new(const struct stream_tls_spec *spec, struct stream_tls **out,
  */
 int stream_tls__handshake(struct stream_tls *tls, int fd, bool *writing, struct error *error);
 
-/* As send() and recv(), but -errno. One recv() with room for a record (16 KiB) leaves nothing behind that poll() would not see. */
-ssize_t stream_tls__send(struct stream_tls *tls, const void *bytes, size_t len);
-ssize_t stream_tls__recv(struct stream_tls *tls, void *bytes, size_t len);
+/* As send() and recv(), but -errno, and why where that is more than the number says. One recv() with room for a record (16 KiB) leaves nothing behind that poll() would not see. */
+ssize_t stream_tls__send(struct stream_tls *tls, const void *bytes, size_t len,
+			 struct error *error);
+ssize_t stream_tls__recv(struct stream_tls *tls, void *bytes, size_t len, struct error *error);
 
 /* Not the socket. NULL-safe. */
 void stream_tls__free(struct stream_tls *tls);

@@ -122,6 +122,17 @@ def perilune(world, *words):
     return done.returncode, done.stdout, done.stderr
 
 
+def other(world, port, who, *words):
+    """A server that is not perilune's, with that certificate."""
+    served = subprocess.Popen(["ip", "netns", "exec", world.netns, "openssl", "s_server", "-accept", "127.0.0.1:%d" % port, "-www", "-tls1_3",
+                               "-cert", world.path(who + ".pem"), "-key", world.path(who + ".key"), "-CAfile", world.path("ca.pem"), *words],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    world.closers.append(lambda: served.poll() is None and served.kill())
+    while not served.stdout.readline().startswith(b"ACCEPT"):
+        if served.poll() is not None:
+            fail("openssl s_server ended with %d" % served.returncode)
+
+
 def perilune_is_a_client_too(world):
     daemon = start(world)
     url = ["--server", "https://127.0.0.1:%d" % PORT]
@@ -145,6 +156,14 @@ def perilune_is_a_client_too(world):
         status, _, err = perilune(world, *words)
         if status != expected or said not in err:
             fail("%s: %d, %r" % (" ".join(words), status, err))
+    # Of another server: one that is not perilune's, one whose certificate is for clients, and one that wants a certificate, which TLS 1.3 has it say late.
+    for port, who, words, said in ((9446, "server", [], "what listens there is not perilune's daemon"),
+                                   (9444, "watcher", [], "its certificate is not trusted"),
+                                   (9445, "server", ["-Verify", "1", "-verify_return_error"], "it refuses TLS with us: Certificate")):
+        other(world, port, who, *words)
+        status, _, err = perilune(world, "status", "--server", "https://127.0.0.1:%d" % port, "--ca", world.path("ca.pem"))
+        if status != 1 or said not in err:
+            fail("of %s, %s: %d, %r" % (who, words, status, err))
     # A long answer comes whole: more of it than a record of TLS holds.
     until(lambda: len(daemon.get("/v1/policies/count/windows?limit=256")["windows"]) >= 60, "sixty windows")
     status, out, _ = perilune(world, "events", "--windows", "--only", "window", "--last", "60", "--json", *with_certificate("watcher"))

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -18,6 +19,7 @@
 
 #include "buf.h"
 #include "loop.h"
+#include "netns.h"
 #include "stream.h"
 
 #define MS 1000000ULL
@@ -26,9 +28,11 @@
 struct world {
 	struct loop *loop;
 	struct loop_timer *patience;
+	struct loop_watch *watch; /* on the server */
 	struct stream *stream;
 	char path[64];
 	int listener, peer;
+	int server; /* over TCP, of who answers by himself */
 	struct buf got;
 	size_t enough;	   /* bytes after which the loop stops */
 	bool free_at_once; /* in the first bytes() */
@@ -219,6 +223,140 @@ static void what_cannot_be_reached_is_an_error(void **state)
 	assert_int_equal(w->ends, 3);
 }
 
+static int listen_at(int family, uint16_t *port, int backlog)
+{
+	struct sockaddr_in in4 = {.sin_family = AF_INET,
+				  .sin_port = htons(*port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
+				   .sin6_port = htons(*port),
+				   .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	void *address = family == AF_INET ? (void *)&in4 : (void *)&in6;
+	socklen_t len = family == AF_INET ? sizeof(in4) : sizeof(in6);
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, address, len), 0);
+	assert_int_equal(listen(fd, backlog), 0);
+	assert_int_equal(getsockname(fd, address, &len), 0);
+	*port = ntohs(family == AF_INET ? in4.sin_port : in6.sin6_port);
+	return fd;
+}
+
+static void answer(void *arg)
+{
+	struct world *w = arg;
+
+	w->peer = accept(w->server, NULL, NULL);
+	assert_true(w->peer >= 0);
+	assert_int_equal(write(w->peer, "abc", 3), 3);
+	loop_watch__want(w->watch, false, false);
+}
+
+static void expect_hello(struct world *w, int server)
+{
+	assert_int_equal(stream__write(w->stream, "hello", 5), 0);
+	w->enough = 3;
+	w->server = server;
+	assert_int_equal(loop_watch__new(w->loop, server, answer, w, &w->watch), 0);
+	assert_int_equal(loop_watch__want(w->watch, true, false), 0);
+	assert_int_equal(loop__run(w->loop), 0);
+	assert_int_equal(w->ends, 0);
+	assert_string_equal(w->got.data, "abc");
+	loop_watch__free(w->watch);
+}
+
+/* "two.test" is [::1] and 127.0.0.1, in this order, and the server is at the second. */
+static void a_host_is_tried_at_all_its_addresses(void **state)
+{
+	struct world *w = *state;
+	uint16_t port = 0;
+	int server = listen_at(AF_INET, &port, 8);
+
+	assert_int_equal(connect_to(w, NULL, "two.test", port), 0);
+	expect_hello(w, server);
+	close(server);
+}
+
+static void an_address_that_says_no_word_is_left_for_the_next(void **state)
+{
+	struct world *w = *state;
+	uint16_t port = 0;
+	int silent = listen_at(AF_INET6, &port, 0), server = listen_at(AF_INET, &port, 8);
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6,
+				       .sin6_port = htons(port),
+				       .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	int waiting = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* Whose queue is full, and who drops what comes then. */
+	assert_int_equal(connect(waiting, (void *)&address, sizeof(address)), 0);
+	assert_int_equal(connect_to(w, NULL, "two.test", port), 0);
+	expect_hello(w, server);
+	close(waiting);
+	close(silent);
+	close(server);
+}
+
+static void a_host_that_refuses_everywhere_is_one_error(void **state)
+{
+	struct world *w = *state;
+	uint16_t port = 0;
+	int server = listen_at(AF_INET, &port, 8);
+
+	close(server);
+	assert_int_equal(connect_to(w, NULL, "two.test", port), 0);
+	assert_int_equal(loop__run(w->loop), 0);
+	assert_int_equal(w->ends, 1);
+	assert_int_equal(w->err, -ECONNREFUSED);
+}
+
+/* It would be asked for minutes. */
+static void nobody_waits_for_a_dead_name_server(void **state)
+{
+	struct world *w = *state;
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(53),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int server = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char question[512];
+
+	assert_int_equal(bind(server, (void *)&address, sizeof(address)), 0);
+	alarm(60);
+	assert_int_equal(connect_to(w, NULL, "far.test", 1), 0);
+	assert_true(recv(server, question, sizeof(question), 0) > 0);
+	stream__free(w->stream);
+	w->stream = NULL;
+	loop_timer__free(w->patience);
+	w->patience = NULL;
+	loop__free(w->loop);
+	w->loop = NULL;
+	alarm(0);
+	assert_int_equal(w->ends, 0);
+	close(server);
+}
+
+static int write_text(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	return file && fputs(text, file) >= 0 && !fclose(file) ? 0 : -1;
+}
+
+/* Names of the test's own, in a network of its own. */
+static int enter(void **state)
+{
+	(void)state;
+	if (netns__enter() || netns__run("ip addr add 192.0.2.1/32 dev lo") ||
+	    netns__run("ip addr add fd00::1/128 dev lo nodad"))
+		return -1;
+	if (mount("etc", "/etc", "tmpfs", 0, NULL))
+		return -1;
+	return write_text("/etc/hosts", "127.0.0.1 localhost two.test\n::1 two.test\n") ||
+	       write_text("/etc/host.conf", "multi on\n") ||
+	       write_text("/etc/nsswitch.conf", "hosts: files dns\n") ||
+	       write_text("/etc/resolv.conf",
+			  "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,7 +367,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(it_may_be_freed_from_within, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_reached_is_an_error, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(a_host_is_tried_at_all_its_addresses, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(an_address_that_says_no_word_is_left_for_the_next,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_host_that_refuses_everywhere_is_one_error, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(nobody_waits_for_a_dead_name_server, setup,
+						teardown),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, enter, NULL);
 }

@@ -56,6 +56,10 @@ function drive.gather(daemon, context, finish, what, fn)
   for name, path in pairs(what) do
     daemon:ask("GET", path, nil, function(value, failure)
       if over then return end
+      if not failure and type(value) ~= "table" then
+        failure = { code = "EPROTO", message = ("%s: what listens there is not perilune's daemon"):format(
+          daemon.target.shown) }
+      end
       if failure then
         over = true
         return finish(drive.failed(context, failure))
