@@ -181,6 +181,18 @@ static void on_event(const void *data, size_t size, void *arg)
 			take(tap, i, &packet);
 }
 
+/* Captures that a process has left which was killed have ended with it: nothing more is copied for them. */
+static void forget(struct tap *tap)
+{
+	struct tap_key key;
+	__u64 lost = tap->state->lost;
+
+	*tap->state = (struct tap_state){.lost = lost};
+	while (!bpf_map_get_next_key(tap->suspects, NULL, &key))
+		if (bpf_map_delete_elem(tap->suspects, &key))
+			break;
+}
+
 int tap__open(struct loop *loop, struct probe *probe, struct tap **out, struct error *error)
 {
 	struct bpf_object *object = probe__object(probe);
@@ -203,6 +215,7 @@ int tap__open(struct loop *loop, struct probe *probe, struct tap **out, struct e
 		free(tap);
 		return err;
 	}
+	forget(tap);
 	err = event__open(loop, probe, "tap_events", on_event, NULL, tap, &tap->ring, error);
 	if (err)
 		tap__close(tap);

@@ -16,6 +16,9 @@
 --                 begins anew with it, in the state that the others have come to
 --   claim         somebody who is not a rule holds or caps a level; reconsidered: levels are looked at for it
 --   start, attach, detach, budget, emit, summary …   as run --json prints them
+--
+-- A process that goes on with what another has left (pinning.lua) goes on with its log as well. Rules, sets and claims
+-- begin anew then, whatever the other had come to, so its `audit` line says that it has adopted.
 
 local audit_condition = require "perilune.audit_condition"
 local audit_event = require "perilune.audit_event"
@@ -98,17 +101,21 @@ local function head_of(decl)
   return head
 end
 
---- The log begins, or begins anew, with `decider` (decide.lua) and `levels` (levels.lua) as they are.
+--- The log begins, or begins anew, with `decider` (decide.lua) and `levels` (levels.lua) as they are. adopted: a
+--- process that is gone has brought the policy here.
 --- audit.failed(message, time), if somebody sets it, hears of the first line that cannot be written.
-function Audit:begin(decider, levels, time)
+function Audit:begin(decider, levels, time, adopted)
   local head, lost, state = head_of(self.decl), self.lost, audit_state.take(decider, levels)
   state.finish = self.before and self.before.finish -- of the last window by which rules were judged
   self.n, self.lost, self.candidate = 0, 0, nil
   self:log({ event = "audit", format = audit_event.format, file = self.decl.file, dry_run = self.dry_run,
     options = head.options, instances = decider.most, levels = head.levels, sets = head.sets, rules = head.rules,
-    state = state, lost = lost > 0 and lost or nil }, time)
+    state = state, adopted = adopted or nil, lost = lost > 0 and lost or nil }, time)
   if self.lost > 0 then self.lost = lost + 1 end
 end
+
+--- No line comes any more: another process may have the file.
+function Audit:close() self.file:close() end
 
 --- For decide.new: hears of every instance that is judged.
 function Audit:noticer()

@@ -39,6 +39,7 @@ audit_event.fields = {
     { "rules", "data", nil, "the rules: name, when and clear (text and condition), per, probes, hold, add" },
     { "schedules", "data?", nil, "the schedules, as the policy declares them" },
     { "state", "data", nil, "what rules, sets and levels are like: this may go on with an earlier log" },
+    { "adopted", "bool?", nil, "whether the policy was another process's: what rules knew is gone, the level goes on" },
     { "lost", "count?", nil, "lines that could not be written before this one" },
   },
   judged = {

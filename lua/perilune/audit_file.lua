@@ -12,17 +12,25 @@ File.__index = File
 
 local MOST, KEEP = 16e6, 8 -- bytes of one file; files beside the one that is written
 
---- path; options: most (bytes), keep. nil, message, code when it cannot be written.
+--- path; options: most (bytes), keep, later (one that another process writes is had once that has ended: at the first
+--- line). nil, message, code when it cannot be written.
 function audit_file.open(path, options)
-  local log, message, code = require("perilune.store").log_at(path) -- here: all() is pure
-  if not log then return nil, message, code end
   options = options or {}
-  return setmetatable({ log = log, most = options.most or MOST, keep = options.keep or KEEP }, File)
+  local log, message, code = require("perilune.store").log_at(path) -- here: all() is pure
+  if not log and not (code == "EBUSY" and options.later) then return nil, message, code end
+  return setmetatable({ log = log, path = path, most = options.most or MOST, keep = options.keep or KEEP }, File)
 end
 
-function File:write(text) return self.log:write(text) end
+function File:write(text)
+  local message, code
+  if not self.log then
+    self.log, message, code = require("perilune.store").log_at(self.path)
+    if not self.log then return nil, message, code end
+  end
+  return self.log:write(text)
+end
 
-function File:full() return self.log:size() >= self.most end
+function File:full() return self.log ~= nil and self.log:size() >= self.most end
 
 function File:rotate()
   local ok, message, code = self.log:rotate(self.keep)
@@ -30,7 +38,9 @@ function File:rotate()
   return ok, message, code
 end
 
-function File:close() self.log:close() end
+function File:close()
+  if self.log then self.log:close() end
+end
 
 --- The files of a log, the oldest first, from the names in its directory: those that `path` has become, and itself.
 function audit_file.all(path, names)

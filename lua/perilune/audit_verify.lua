@@ -83,8 +83,9 @@ function Verifier:remember(input, raw)
   if per then self.present[per.probe .. "." .. per.field][raw] = true end
 end
 
+-- Where the policy was adopted, a process has been killed, maybe between two lines: nothing follows from those before.
 function Verifier:audit(record)
-  local before = self.before_reload
+  local before = not record.adopted and self.before_reload
   self.before_reload = nil
   local ok, message = pcall(function()
     local decl = declaration(record)
@@ -169,6 +170,17 @@ function Verifier:sample(level, start, seconds)
   }
 end
 
+-- Of an instance that the rules have forgotten, nothing is logged as long as its conditions come to nothing: what was
+-- read of it before is no longer what is read.
+function Verifier:forget()
+  for _, rule in ipairs(self.decide.rules) do
+    local recorded = self.recorded[rule.name]
+    for raw in pairs(recorded) do
+      if not rule.instances[raw] then recorded[raw] = nil end
+    end
+  end
+end
+
 -- The window before, of which nothing came: at its end all timers that were to run out by then have.
 function Verifier:quiet(before)
   if not before or self.last and before.finish <= self.last then return end
@@ -209,6 +221,7 @@ function Verifier:judged(record)
   local result = { rules = {}, actions = {}, holds = self.decide.holds }
   if record.decisive and record.seconds > 0 then
     result = self.decide:step(self:sample(record.level, record.start, record.seconds))
+    self:forget()
     self.last = record.start + record.seconds
   end
   for _, change in ipairs(result.rules) do self:expect("rule", change) end
@@ -317,7 +330,7 @@ function Verifier:take(record)
   local take = TAKES[record.event]
   local compared = COMPARED[record.event] and (record.event ~= "action" or record.act == "add")
   if take then
-    if record.event ~= "audit" or self.before_reload then self:nothing_missing(record.where) end
+    if record.event ~= "audit" or self.before_reload and not record.adopted then self:nothing_missing(record.where) end
     take(self, record)
   elseif compared then
     self:compare(record)

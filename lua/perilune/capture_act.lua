@@ -12,7 +12,8 @@
 --   captures = { dir = "/var/lib/perilune/captures", total = "1GB", full = "oldest" }
 --
 -- named POLICY_RULE_KEY_TIME.pcapng, for their owner alone. When they have `total` bytes together, the oldest go, so
--- that the latest are there; with full = "refuse" nothing new is captured.
+-- that the latest are there; with full = "refuse" nothing new is captured. A capture ends with its process, also where
+-- the policy goes on without (--pin): of one that was killed the file has what was written by then.
 
 local sandbox = require "perilune.sandbox"
 local schema = require "perilune.schema"

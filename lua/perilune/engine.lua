@@ -85,13 +85,13 @@ function Engine:emit(event, time)
 end
 
 -- A disk that is full ends no run, and stays no secret.
-function Engine:begin_audit(time)
+function Engine:begin_audit(time, adopted)
   if not self.audit then return end
   function self.audit.failed(message, when)
     self:emit({ event = "error", message = "the audit log lacks lines from now on: " .. message,
       hint = "it goes on when it can be written again" }, when)
   end
-  self.audit:begin(self.decide, self.levels, time)
+  self.audit:begin(self.decide, self.levels, time, adopted)
 end
 
 --- The level in force, as declared, and its index in the kernel (from 0).
@@ -125,8 +125,8 @@ end
 function Engine:tell_start(wall, about)
   local decl, names = self.decl, {}
   for i, level in ipairs(decl.levels) do names[i] = level.name end
-  self:begin_audit(wall)
   about = about or {}
+  self:begin_audit(wall, about.adopted)
   self:emit({ event = "start", file = decl.file, levels = names, window = decl.levels[1].window, boot = about.boot,
     seq = about.seq, adopted = about.adopted }, wall)
 end

@@ -66,6 +66,7 @@ function Live:finish(message, code)
   if self.next and self.next.probe then self.next.probe:close() end
   if self.exports then self.exports:close() end
   if self.probe then self.probe:close() end
+  if self.audit then self.audit:close() end -- before somebody else has the pins
   if self.pinned then self.pinned:close(self) end
   self.finished(message, code)
 end

@@ -8,7 +8,8 @@
 -- Adopted is what a process has left that was killed: a window that it had closed and perhaps written out in part is
 -- written out (again), under the same number; the one that went on ends as soon as somebody is there. Both are cut by
 -- "adopted", and rules do not judge them. Totals and level go on; rules, sets and baselines begin anew, and the level
--- is held until they have judged a whole window.
+-- is held until they have judged a whole window. Captures have ended with the process; a rule that fires again begins
+-- another.
 local account = require "perilune.account"
 local loop = require "perilune.core.loop"
 local pinned = require "perilune.core.pinned"
@@ -29,7 +30,6 @@ local LEAVING = 20 -- which it has to within so many
 
 -- Why this policy cannot be pinned, or nil.
 local function obstacle(decl, upgrade)
-  if decl.taps then return "policies that capture packets cannot be pinned yet" end
   for _, set in ipairs(upgrade and decl.sets or {}) do
     if set.export then return ('set "%s" is exported, which --upgrade cannot hand over yet'):format(set.name) end
   end

@@ -11,6 +11,7 @@ local interfaces = require "perilune.interfaces"
 local kernel = require "perilune.core.kernel"
 local loop = require "perilune.core.loop"
 local one_line = require "perilune.one_line"
+local pinned = require "perilune.core.pinned"
 local policy = require "perilune.policy"
 local receivers = require "perilune.receivers"
 local term = require "perilune.core.term"
@@ -175,7 +176,7 @@ function session.audit(parsed, decl)
   if files.kind(path) == "directory" then
     path = ("%s/%s.audit"):format(path:gsub("/+$", ""), (decl.name:gsub("[^%w_.-]", "_")))
   end
-  local file, message, code = audit_file.open(path)
+  local file, message, code = audit_file.open(path, { later = parsed.pin and pinned.look(decl.name) ~= nil })
   if not file then return nil, "--audit: " .. message, code end
   return audit.new { decl = decl, dry_run = parsed["dry-run"], file = file }
 end

@@ -3,6 +3,8 @@
 # ctest: once
 """run --pin, killed between any two stores of the ledger; what goes on of level and lease; what is refused; and what is left."""
 
+import glob
+import os
 import subprocess
 import sys
 import tempfile
@@ -74,6 +76,87 @@ def triggered(out, lab):
     print(f"killed in windows of the kernel: {union.packets()} packets in {len(union.windows)} windows")
 
 
+def audited(out, lab):
+    """One log for all processes: it goes on after each kill, wherever that was, and what is in it follows."""
+    log = f"{out}/triggers.audit"
+    words = [f"{POLICIES}/triggers.lua", "--set", "iface=vb", "--set", "hook=tc.ingress", "--audit", log]
+    sender = lab.send()
+    paths = []
+    for place in ("quiet:6", "read:9", "written:7", "exported:8", "cleaned:9"):
+        paths.append(f"{out}/audited-{place}")
+        killed.Run(lab, paths[-1], *words, program=killed.FAULTS, env={"PERILUNE_FAULT_DIE": place}).died()
+    for upgrade in ([], ["--upgrade"]):
+        paths.append(f"{out}/audited{''.join(upgrade)}")
+        one = killed.Run(lab, paths[-1], *words, *upgrade)
+        one.started(windows=12)
+    lab.silence(sender)
+    one.stop()
+    told = killed.lines(log)
+    check([line.get("adopted", False) for line in told if line["event"] == "audit"] == [False] + [True] * 6,
+          "processes that the log tells of")
+    check(sum(line["event"] == "transition" for line in told) > 6, "the log has nothing that could be wrong")
+    lost = [line["message"] for path in paths for line in killed.lines(path) if line["event"] == "error"]
+    check(not any("audit" in message for message in lost), lost)
+    for more in (["--verify"], []):
+        done = subprocess.run([killed.PERILUNE, "explain", *more, log], capture_output=True, text=True, check=False, timeout=60)
+        check(done.returncode == 0 and not done.stderr, f"{more}: {done.stderr}")
+    check(done.stdout.count("goes on where another process left off") == 6, done.stdout)
+    killed.nothing_left(lab)
+    print(f"one log of {len(paths)} processes, which follows: {len(told)} lines")
+
+
+def captured(out, lab):
+    """A capture ends with its process; the next process begins another, in which there is nothing from before."""
+    words = [f"{out}/captured.lua"]
+    with open(words[0], "w", encoding="utf8") as file:
+        file.write(f"""return policy "captured" {{ attach = {{ iface = "vb", hook = "tc.ingress" }}, window = "30ms",
+          always = {{ counter "all" {{}} }}, captures = {{ dir = "{out}/captures" }},
+          rules = {{ rule "any" {{ when = rate("all.packets"):above "1/s", act = {{ capture {{ packets = 1e6 }} }} }} }} }}""")
+
+    def files():
+        return sorted(glob.glob(f"{out}/captures/*.pcapng"))
+
+    before = lab.received()
+    one = killed.Run(lab, f"{out}/captured-1", *words)
+    one.started()
+    sender = lab.send()
+    killed.wait_for(lambda: len(files()) == 1 and os.path.getsize(files()[0]) > 100000, "a capture")
+    one.kill()
+    killed.wait_for(lambda: lab.received() > before + 5000, "packets that nobody takes")
+    at = time.time()
+    two = killed.Run(lab, f"{out}/captured-2", *words)
+    killed.wait_for(lambda: len(files()) == 2 and os.path.getsize(files()[1]) > 100000, "another capture")
+    lab.silence(sender)
+    two.stop()
+    killed.Union([one.path, two.path]).judge(lab.received() - before)
+    first = subprocess.run(["tcpdump", "-tt", "-n", "-r", files()[1], "-c", "1"], capture_output=True, text=True, check=True)
+    check(float(first.stdout.split()[0]) >= at, f"a packet from before {at}: {first.stdout}")
+    check(two.seen("capture") == 1, "the end of a capture")
+    killed.nothing_left(lab)
+    print("a capture ends with its process, and the next begins another")
+
+
+def dry(out, lab):
+    """A dry run goes on with a level that it would not have gone to, at the base, and leaves nothing."""
+    words = [f"{POLICIES}/lease.lua", "--set", "iface=vb", "--set", "lease=60s"]
+    before = lab.received()
+    one = killed.Run(lab, f"{out}/dry-1", *words)
+    one.started()
+    sender = lab.send()
+    killed.wait_for(lambda: any(e.get("level") == "siege" for e in killed.lines(one.path) if e["event"] == "window"), "the level")
+    one.kill()
+    two = killed.Run(lab, f"{out}/dry-2", *words, "--dry-run")
+    two.started(windows=5)
+    lab.silence(sender)
+    two.stop()
+    killed.Union([one.path, two.path]).judge(lab.received() - before)
+    seen = [(e["level"], e["cut"]) for e in killed.lines(two.path) if e["event"] == "window"]
+    check(("siege", "adopted") in seen and seen[-1] == ("calm", "exit"), seen)
+    check(not two.seen("transition"), "a dry run has no levels")
+    killed.nothing_left(lab)
+    print("a dry run goes on, at the base level")
+
+
 def levels(out, lab):
     """The level is what it was; once its lease has run out, it is the base."""
     def windows(path):
@@ -124,8 +207,7 @@ def refusals(out, lab):
     other = [word if word != "entries=1024" else "entries=2048" for word in ROWS]
     error = refused(lab, "run", *other, "--pin", "--json")
     check("this policy, built by this version, is another" in error and "perilune unpin rows" in error, error)
-    for words in (["--dry-run"], ["--audit", f"{out}/audit"], ["--watch"]):
-        check("not built yet" in refused(lab, "run", *ROWS, "--pin", *words), words)
+    check("not built yet" in refused(lab, "run", *ROWS, "--pin", "--watch"), "--watch")
     # What was refused has left all as it was.
     two = killed.Run(lab, f"{out}/two", *ROWS)
     two.started(windows=2)
@@ -177,6 +259,9 @@ def main():
         states(out, lab)
         triggered(out, lab)
         levels(out, lab)
+        audited(out, lab)
+        captured(out, lab)
+        dry(out, lab)
 
 
 main()

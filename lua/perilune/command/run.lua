@@ -78,11 +78,7 @@ function run.run(parsed, context)
     return supervise.run(parsed, context)
   end
   if parsed.upgrade and not parsed.pin then return context.fail "--upgrade goes with --pin" end
-  for _, other in ipairs { "dry-run", "audit", "watch" } do
-    if parsed.pin and parsed[other] then
-      return context.fail(("--pin together with --%s is not built yet"):format(other))
-    end
-  end
+  if parsed.pin and parsed.watch then return context.fail "--pin together with --watch is not built yet" end
   local decl, code
   decl, message, code = session.load(parsed, context)
   if not decl then return context.fail(message, code) end
