@@ -5,9 +5,9 @@
  * and what is sent again counts again.
  *
  * A packet is a request when its first word is a method and its first line ends with "HTTP/1." and a digit; also when that line goes
- * on behind what is read, if the method is a common one. It is a response when it begins with "HTTP/1." and a status. What begins
- * alike but is
- * neither is `broken`. rows + other = requests + responses + broken.
+ * on behind what is read, if the method is a common one or the line is long. It is a response when it begins with "HTTP/1." and a
+ * status. What begins alike but is neither is `broken`; its key is what was read all the same. rows + other = requests + responses +
+ * broken.
  *
  * With the feature `pair`, a response has the method, host and path of its connection's last request. Requests are state that outlives
  * windows: when their table is full the least recently used goes, and its response counts without them.
@@ -16,8 +16,10 @@
 #define HTTP_METHOD 20 /* bytes of a method that are kept; those that IANA lists have at most 17 */
 #define HTTP_TEXT 1024 /* a power of two, at least KNOB_look */
 #define HTTP_LEAST 8   /* bytes of payload that tell */
-#define HTTP_CLASSES 5 /* of status codes */
-#define HTTP_BLANKS 4  /* spaces and tabs in front of a host that are skipped */
+#define HTTP_LONG                                                                                  \
+	64 /* bytes of a line without an end that no short command of another protocol has */
+#define HTTP_CLASSES 5		    /* of status codes */
+#define HTTP_BLANKS 4		    /* spaces and tabs in front of a host that are skipped */
 #define HTTP_1 0x485454502f312eULL  /* "HTTP/1.", and what else begins a version */
 #define HTTP_RTSP 0x525453502fULL   /* "RTSP/" */
 #define HTTP_HOST 0x0a686f73743aULL /* "\nhost:" */
@@ -218,6 +220,8 @@ static __always_inline __u8 NAME(whole_line_kind)(volatile struct NAME(message) 
 				       m->target_end < end - 8
 			       ? HTTP_REQUEST
 			       : HTTP_BROKEN;
+	if (m->version && NAME(seven)(m, m->version) == HTTP_1)
+		return HTTP_BROKEN;
 	/* Other protocols have lines that begin alike. */
 	return http__common(*(volatile __u64 *)m->text) &&
 			       (target == '/' || target == '*' || target == 'h') &&
@@ -233,7 +237,7 @@ static __always_inline __u8 NAME(request_kind)(volatile struct NAME(message) * m
 	if (m->version && m->version + 7 <= m->length && NAME(seven)(m, m->version) == HTTP_1)
 		return HTTP_REQUEST;
 	return http__common(*(volatile __u64 *)m->text) ||
-			       (m->length == KNOB_look && NAME(at)(m, m->method_end + 1) == '/')
+			       (m->length >= HTTP_LONG && NAME(at)(m, m->method_end + 1) == '/')
 		       ? HTTP_REQUEST
 		       : HTTP_NOTHING;
 }
@@ -306,9 +310,11 @@ static __always_inline void NAME(copy_path)(volatile struct NAME(message) * m)
 		end = m->query;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < KNOB_path_bytes; i++) {
-		if (begin + i >= end)
+		__u8 c = NAME(at)(m, begin + i);
+
+		if (begin + i >= end || c == '\r')
 			return;
-		m->key.path[i] = NAME(at)(m, begin + i);
+		m->key.path[i] = c;
 	}
 }
 #endif
@@ -353,7 +359,7 @@ __noinline int NAME(read)(struct NAME(message) * message)
 		return 0;
 	bpf_loop(KNOB_look, NAME(find_words), &message, 0);
 	m->kind = NAME(request_kind)(m);
-	if (m->kind != HTTP_REQUEST)
+	if (m->kind == HTTP_NOTHING)
 		return 0;
 #ifdef KEY_method
 	NAME(copy_method)(m);
@@ -486,10 +492,7 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 	}
 #endif
 #ifdef FEATURE_timing
-	if (!value->first || clock__wall(p) < value->first)
-		value->first = clock__wall(p);
-	if (clock__wall(p) > value->last)
-		value->last = clock__wall(p);
+	clock__span(value, clock__wall(p));
 #endif
 	(void)p;
 }
@@ -521,7 +524,7 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 	NAME(pair)(m, p, h);
 #endif
 #ifdef FEATURE_timing
-	m->fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
+	m->fresh.first = clock__wall(p);
 #endif
 	value = half__row(&NAME(rows), p->half, &m->key, &m->fresh);
 	if (value) {
