@@ -16,4 +16,18 @@ static __always_inline wall_ns clock__wall(struct packet *p)
 	return p->time;
 }
 
+/*
+ * The first and the last time of what a row counts: its members `first` and `last`. A row that CPUs share is made with `first` set, so
+ * that none of them sees it without one.
+ */
+#define clock__span(ROW, NOW)                                                                      \
+	do {                                                                                       \
+		wall_ns now_ = (NOW);                                                              \
+                                                                                                   \
+		if (!(ROW)->first || now_ < (ROW)->first)                                          \
+			(ROW)->first = now_;                                                       \
+		if (now_ > (ROW)->last)                                                            \
+			(ROW)->last = now_;                                                        \
+	} while (0)
+
 #endif

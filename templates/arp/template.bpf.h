@@ -168,10 +168,7 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 		count__in(shared, value->mismatched, weighted(p, p->segments));
 #endif
 #ifdef FEATURE_timing
-	if (!value->first || clock__wall(p) < value->first)
-		value->first = clock__wall(p);
-	if (clock__wall(p) > value->last)
-		value->last = clock__wall(p);
+	clock__span(value, clock__wall(p));
 #endif
 }
 
@@ -190,7 +187,7 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 	else
 		return;
 #ifdef FEATURE_timing
-	fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
+	fresh.first = clock__wall(p);
 #endif
 	NAME(make_key)(&key, p, &claim);
 	value = half__row(&NAME(rows), p->half, &key, &fresh);

@@ -158,10 +158,7 @@ static __always_inline void NAME(note_time)(struct NAME(value) * value, struct p
 		count__in(shared, value->gaps[0], weighted(p, p->segments - 1));
 #endif
 	(void)shared;
-	if (!value->first || now < value->first)
-		value->first = now;
-	if (now > value->last)
-		value->last = now;
+	clock__span(value, now);
 }
 #endif
 
@@ -171,7 +168,7 @@ static __always_inline void NAME(describe)(struct NAME(value) * value, struct pa
 {
 	(void)value, (void)p, (void)h;
 #ifdef FEATURE_timing
-	value->first = clock__wall(p); /* so that no other CPU sees a row without one */
+	value->first = clock__wall(p);
 #endif
 #if defined(FEATURE_tunnel) && !defined(KEY_tunnel)
 	value->tunnel = p->tunnel;

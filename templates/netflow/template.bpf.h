@@ -24,15 +24,6 @@ WINDOWED_ARRAY(NAME(other), struct NAME(value), 1);
 
 #include <key_fill.h>
 
-static __always_inline void NAME(note_time)(struct NAME(value) * value, wall_ns now)
-{
-	if (!value->first || now < value->first)
-		value->first = now;
-	if (now > value->last)
-		value->last = now;
-	value->duration = value->last - value->first;
-}
-
 static __always_inline void NAME(count)(struct NAME(value) * value, struct packet *p,
 					const bool shared)
 {
@@ -42,7 +33,8 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 	count__in(shared, value->bytes, weighted(p, packet__bytes(p)));
 	if ((value->tcp_flags & flags) != flags) /* hardly ever */
 		__sync_fetch_and_or(&value->tcp_flags, flags);
-	NAME(note_time)(value, clock__wall(p));
+	clock__span(value, clock__wall(p));
+	value->duration = value->last - value->first;
 }
 
 static __always_inline void NAME(on_packet)(struct packet *p)
@@ -54,7 +46,7 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 		return;
 	NAME(fill_key)(&key, p, p);
 	key.ip_version = p->ip_version;
-	fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
+	fresh.first = clock__wall(p);
 	value = half__row(&NAME(rows), p->half, &key, &fresh);
 	if (value) {
 		NAME(count)(value, p, true);

@@ -174,10 +174,7 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 #endif
 #endif
 #ifdef FEATURE_timing
-	if (!value->first || clock__wall(p) < value->first)
-		value->first = clock__wall(p);
-	if (clock__wall(p) > value->last)
-		value->last = clock__wall(p);
+	clock__span(value, clock__wall(p));
 #endif
 	(void)p, (void)work;
 }
@@ -193,7 +190,7 @@ static __always_inline struct NAME(value) *
 	NAME(keep_first)(w, p, h);
 #endif
 #ifdef FEATURE_timing
-	w->fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
+	w->fresh.first = clock__wall(p);
 #endif
 	(void)h;
 	return half__row(&NAME(rows), p->half, &w->key, &w->fresh);

@@ -177,10 +177,7 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 #ifdef FEATURE_timing
 	wall_ns now = clock__wall(p);
 
-	if (!value->first || now < value->first)
-		value->first = now;
-	if (now > value->last)
-		value->last = now;
+	clock__span(value, now);
 #endif
 }
 
@@ -194,7 +191,7 @@ static __always_inline void NAME(on_packet)(struct packet *p)
 		return;
 	NAME(make_key)(&key, p, h);
 #ifdef FEATURE_timing
-	fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
+	fresh.first = clock__wall(p);
 #endif
 	value = half__row(&NAME(rows), p->half, &key, &fresh);
 	if (value) {

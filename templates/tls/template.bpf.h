@@ -641,7 +641,7 @@ static __always_inline void NAME(describe)(struct NAME(hello) * m, struct packet
 	bpf_loop(TLS_LISTED, NAME(list_cipher), &m, 0);
 #endif
 #ifdef FEATURE_timing
-	m->fresh.first = clock__wall(p); /* so that no other CPU sees a row without one */
+	m->fresh.first = clock__wall(p);
 #endif
 }
 
@@ -655,10 +655,7 @@ static __always_inline void NAME(count)(struct NAME(value) * value, struct packe
 	if (m->broken)
 		count__in(shared, value->broken, weighted(p, 1));
 #ifdef FEATURE_timing
-	if (!value->first || clock__wall(p) < value->first)
-		value->first = clock__wall(p);
-	if (clock__wall(p) > value->last)
-		value->last = clock__wall(p);
+	clock__span(value, clock__wall(p));
 #endif
 }
 
