@@ -129,11 +129,11 @@ struct packet {
 	__u32 ip_id;	    /* of fragments: IPv4 identification, IPv6 as in the fragment header */
 	__u32 fragment_at;  /* offset in the datagram, in octets */
 	__u32 tunnel_id;    /* GRE key, VNI or TEID; 0 when there is none */
+	__u32 payload_len;  /* of what offloads have merged, more than an IP packet has */
 	__u16 tunnel_at;    /* where the headers inside begin, */
 	__be16 tunnel_type; /* and the ethertype they have; TUNNEL_ETHERNET: a link header first */
 	__u16 transport; /* bytes in front of the transport header, with NEED_PAYLOAD; 0: unknown */
 	__u16 payload;	 /* bytes in front of what the transport carries; 0: unknown */
-	__u16 payload_len;
 	union {
 		struct {
 			__u32 seq;

@@ -123,7 +123,7 @@ static __always_inline bool parse__ipv6_extensions(struct packet *p, struct curs
 			p->payload_len = ext->length * 4;
 		}
 		/* By way of memory, which the verifier knows nothing of: one path, whatever it was. */
-		bytes = *(volatile __u16 *)&p->payload_len & 0x7fc;
+		bytes = *(volatile __u32 *)&p->payload_len & 0x7fc;
 		p->payload_len = 0;
 		p->proto = ext->next;
 		p->headers += sizeof(*ext) + bytes;

@@ -189,6 +189,17 @@ def other_protocols():
         lab.equal(want, sorted(got, key=lambda one: (one[0], str(one[1]))), "other protocols, " + features)
 
 
+def merged():
+    """What offloads have merged beyond what an IP packet has, as BIG TCP lets them: no length in its header, of which the frame's says all."""
+    frame = bytearray(lab.ethernet(0x86dd, lab.ipv6(SIX, SEVEN, 6, lab.tcp(1000, 80, 24, b"big" + bytes(997)))))
+    frame[18:20] = b"\0\0"
+    more = [0, 70000, 131072]
+    path = lab.write_pcap("merged.pcap", [(lab.NS + i, bytes(frame), len(frame) + size) for i, size in enumerate(more)])
+    # Of the first, which is no more than its header could have said, nothing is known to follow.
+    got = [(row["packets"], row["bytes"]) for event in replay(path, 'key = "src"') for row in event["rows"]]
+    lab.equal([(2, sum(1000 + size for size in more[1:]))], got, "merged")
+
+
 def widest():
     """Sixteen patterns, far back, are verified on every hook."""
     for hook in ("xdp", "tc"):
@@ -215,6 +226,7 @@ def main():
         packets, matched = packets + one[0], matched + one[1]
     count = made()
     other_protocols()
+    merged()
     mistakes()
     widest()
     lab.done("%d packets with a payload as tshark reads them, %d of them with a pattern; %d made ones" % (packets, matched, count))
