@@ -134,7 +134,7 @@ end
 function Verifier:continue(before, decl, record)
   local decide, levels = self.stages.decide(decl, { instances = record.instances }), self.stages.levels(decl.levels)
   decide:inherit(before.decide, { rules = before.kept.rule, sets = before.kept.set, probes = {} })
-  levels:inherit(before.levels, decide.holds, { "pin" })
+  levels:inherit(before.levels, decide.holds, { "operator" })
   local again, state = audit_state.take(decide, levels), record.state
   for i, one in ipairs(again.instances) do one.values = (state.instances[i] or {}).values end -- of no effect here
   for _, part in ipairs { "instances", "members" } do

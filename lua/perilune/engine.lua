@@ -173,7 +173,7 @@ local function loads_of(self, seen, views)
 end
 
 --- Who is not a rule holds or caps a level from now on, or does so no more: `who` ("budget", "schedule night",
---- "pin") is its name in held_by and capped_by, `claim` is as in claims.lua, with `expires` in seconds of the
+--- "operator") is its name in held_by and capped_by, `claim` is as in claims.lua, with `expires` in seconds of the
 --- driver's clock. The driver is told (`claimed`), so that it need not wait for the window's end. `anew`: though
 --- it may have held that level for the longest that it may be in force.
 function Engine:claim(who, claim, anew)
@@ -209,11 +209,11 @@ function Engine:wanted() return self.levels:wanted() end
 function Engine:pin(level, mono, seconds)
   local ok, message = self.levels:known(level)
   if not ok then return nil, ("%s: %s"):format(self.decl.name, message) end
-  self:claim("pin", { hold = level, cap = level, expires = seconds and mono + seconds }, true)
+  self:claim("operator", { hold = level, cap = level, expires = seconds and mono + seconds }, true)
   return true
 end
 
-function Engine:unpin() self:claim("pin", {}) end
+function Engine:unpin() self:claim("operator", {}) end
 
 --- From when on the lease of level() may run, when it is renewed at `mono`.
 function Engine:renewed(mono) return self.levels:renewed(mono) end

@@ -40,7 +40,7 @@ function Engine:inherit(old, same, abandoned)
   end
   local in_force = old:level().name
   self.seen:inherit(old.seen, in_force)
-  local kept = self.levels:inherit(old.levels, self.decide.holds, { "pin" })
+  local kept = self.levels:inherit(old.levels, self.decide.holds, { "operator" })
   if kept and abandoned.held then self.levels:claim("reload", { hold = in_force }) end
   self.held_over = kept and abandoned.held
   return kept

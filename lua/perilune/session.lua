@@ -200,7 +200,7 @@ function session.drive(make, context, sink)
   local driver
   local handles = {}
   local interrupts = 0
-  if sink and sink.out then sink.out.report = function(text) context.err("perilune: the output: " .. text) end end
+  if sink and sink.out then sink.out.report = function(text) context.err("perilune: " .. text) end end
   driver = make(function(message, code)
     local written, why, how = true, nil, nil
     if sink then written, why, how = sink:close() end

@@ -42,6 +42,12 @@ assert_exit 0 "$PERILUNE" help explain
 assert_match '^usage: perilune explain ' "$(cat "$OUT/stdout")" 'help of a command'
 wrong 1 '-e:1: unknown name "flowz" .did you mean "flows"' -e 'flowz { key = "src" }'
 
+cat >daemon.lua <<END
+return daemon { policies = { policy "edge" { file = "edge.lua" } } }
+END
+wrong 2 'daemon.lua: policy "edge": there is no file .*edge.lua' check daemon.lua
+wrong 2 'XDP_SKBB: there is none such .did you mean "XDP_SKB"' inject m vb daemon.lua --mode XDP_SKBB
+
 policy key <<END
 return policy "x" {
   always = { flows "to" { key = "dst", featurs = { "tcp_flags" } } },

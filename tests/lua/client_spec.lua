@@ -205,6 +205,6 @@ describe("what is shown of policies", function()
     assert.same({ "levels    calm  [siege]", "held      somebody (perilune level) holds siege for 59 s more",
       "          night caps at calm" }, status_text.ladder {
       level = "siege", levels = { { name = "calm" }, { name = "siege" } },
-      claims = { { who = "pin", hold = "siege", seconds_left = 58.2 }, { who = "night", cap = "calm" } } })
+      claims = { { who = "operator", hold = "siege", seconds_left = 58.2 }, { who = "night", cap = "calm" } } })
   end)
 end)

@@ -99,7 +99,7 @@ end
 local function claim(one)
   local left = one.seconds_left and (" for %s more"):format(format.duration(math.ceil(one.seconds_left))) or ""
   local what = one.hold and "holds " .. clean(one.hold) or "caps at " .. clean(one.cap)
-  local who = one.who == "pin" and "somebody (perilune level)" or clean(one.who)
+  local who = one.who == "operator" and "somebody (perilune level)" or clean(one.who)
   return ("%s %s%s%s"):format(who, what, left, one.why and "  " .. clean(one.why) or "")
 end
 

@@ -4,6 +4,7 @@ local advise = require "perilune.advise"
 local build = require "perilune.build"
 local configuration = require "perilune.serve.configuration"
 local costs = require "perilune.costs"
+local files = require "perilune.core.files"
 local format = require "perilune.format"
 local kernel = require "perilune.core.kernel"
 local level_cost = require "perilune.level_cost"
@@ -143,6 +144,12 @@ end
 local function check_configuration(path, context)
   local found, message = require "perilune.serve.resolve"(path, {}, function() end)
   if not found then return context.fail(message) end
+  for _, member in ipairs(found.members) do
+    if files.kind(member.file) ~= "file" then
+      return context.fail(("%s: policy %q: there is no file %s (is the path right?)"):format(path, member.name,
+        member.file))
+    end
+  end
   context.out(("%s: a configuration: %d to listen at, %d polic%s"):format(path, #found.listen, #found.members,
     #found.members == 1 and "y" or "ies"))
   return context.exit.done

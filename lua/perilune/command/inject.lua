@@ -45,6 +45,15 @@ local function read_config(path, direction)
   return configuration.show(paths)
 end
 
+-- What is wrong with an option's value, or nil: also where the monitor is there and keeps its mode.
+local function not_a_choice(option, value, known)
+  if not value then return nil end
+  for _, one in ipairs(known) do
+    if one == value then return nil end
+  end
+  return ("--%s %s: there is none such (%s)"):format(option, value, words.suggest(value, known))
+end
+
 local Injection = {}
 Injection.__index = Injection
 
@@ -96,12 +105,9 @@ function inject.run(parsed, context)
   local name, iface, path = parsed[1], parsed[2], parsed[3]
   if not path or parsed[4] then return context.fail "inject takes a name, an interface and a configuration" end
   local direction = parsed.direction or "both"
-  local known = false
-  for _, one in ipairs(DIRECTIONS) do known = known or one == direction end
-  if not known then
-    return context.fail(("--direction %s: there is none such (%s)"):format(direction,
-      words.suggest(direction, DIRECTIONS)))
-  end
+  local wrong = not_a_choice("direction", direction, DIRECTIONS)
+    or not_a_choice("mode", parsed.mode, configuration.TYPES)
+  if wrong then return context.fail(wrong) end
   local config, message, code = read_config(path, direction)
   if not config then return context.fail(message, code) end
   return drive.run(parsed, context, function(daemon, finish)

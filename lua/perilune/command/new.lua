@@ -44,10 +44,13 @@ function new.run(parsed, context)
   if files.kind(path) then return context.fail(path .. " is there already (choose another name)", "EEXIST") end
   local file, message = io.open(path, "w")
   if not file then return context.fail(message .. " (is the directory there, and yours to write?)") end
-  file:write((POLICY:format(name:match "[^/]+$")))
+  local written, why = file:write((POLICY:format(name:match "[^/]+$")))
   local ok
   ok, message = file:close()
-  if not ok then return context.fail(message) end
+  if not (written and ok) then
+    os.remove(path)
+    return context.broke(("%s: %s"):format(path, why or message))
+  end
   context.out(("wrote %s\n\nNext: perilune check %s"):format(path, path))
   return context.exit.done
 end

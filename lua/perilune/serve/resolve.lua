@@ -11,10 +11,7 @@ local trial = require "perilune.trial"
 local MOST = 4 * 1024 * 1024 -- bytes of a file of credentials or of a key
 
 -- Refuses what others could write.
-local function read(path)
-  local text, message = store_core.read(path, MOST)
-  return text, message
-end
+local function read(path) return store_core.read(path, MOST) end
 
 --- path: of the configuration, or nil; flags and env: as settings.resolve has them → settings | nil, message
 return function(path, flags, env)

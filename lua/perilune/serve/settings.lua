@@ -87,8 +87,11 @@ end
 
 local function credentials_of(path, read)
   if not path then return auth.parse("", "") end
-  local text, message = read(path)
-  if not text then return nil, message end
+  local text, message, code = read(path)
+  if not text then
+    local remedy = code == "ENOENT" and (" (perilune token NAME --credentials %s makes it)"):format(path)
+    return nil, message .. (remedy or "")
+  end
   return auth.parse(text, path)
 end
 
