@@ -11,6 +11,7 @@
 --   {"id":9,"do":"unpin"}
 --   {"id":10,"do":"records"}                        the next window that closes, with its records
 --   {"id":11,"do":"drain"}                          the same, and the window closes at once
+--   {"id":14,"do":"members","set":"attackers"}      who is in a set
 --   {"id":12,"do":"metrics"}                        its metrics (exposition.lua)
 --   {"do":"want","records":true}                    from now on, whether events of records are made at all
 --   {"id":13,"do":"reload","file":PATH,"set":{"iface":"eth0"}}   this file takes its place, as reload.lua has it

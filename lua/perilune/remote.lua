@@ -95,6 +95,12 @@ function commands.show(self)
   return show.state(self.driver)
 end
 
+function commands.members(self, request)
+  local members = show.members(self.driver.engine, request.set)
+  if not members then return nil, ("there is no set %s"):format(tostring(request.set)), "ENOENT" end
+  return { members = members }
+end
+
 function commands.level(self, request)
   local engine = self.driver.engine
   local seconds = request.seconds

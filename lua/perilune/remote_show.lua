@@ -59,6 +59,15 @@ local function sets_of(decl, engine)
   end)
 end
 
+--- Who is in a set: a list of texts; nil when there is no such set.
+function show.members(engine, name)
+  local members = engine.decide:sets()[name]
+  if not members then return nil end
+  local out = {}
+  for i, one in ipairs(members) do out[i] = one.member end
+  return json.array(out)
+end
+
 -- How long a window of any of its levels lasts, at most.
 local function longest_window(decl)
   local longest = 0

@@ -5,6 +5,7 @@
 client that is not perilune's, and what they do against the policy itself."""
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -156,9 +157,38 @@ def failures_are_seen(world):
     equal(0, daemon.stop(), "the exit status")
 
 
+def every_window_is_watched(world, t):
+    """Thirty windows one after the other, and every packet that came in them."""
+    t.line(':json edge:watch("to")')
+    windows, sent = [], 0
+    while len(windows) < 30 or sum(row["packets"] for window in windows for row in window["rows"] if row["dst"] == "192.0.2.2") < sent:
+        windows.append(json.loads(t.expect(r"(\{[^\r\n]*\})\r\n")[1]))
+        if len(windows) in (5, 6, 12):
+            world.send(20)
+            sent += 20
+    t.type("\x03")
+    t.expect(r"interrupted.*perilune> $")
+    equal(list(range(windows[0]["seq"], windows[0]["seq"] + len(windows))), [window["seq"] for window in windows], "the windows")
+    equal(sent, sum(row["packets"] for window in windows for row in window["rows"] if row["dst"] == "192.0.2.2"), "the packets")
+
+
+def plain_top_has_every_window(world, daemon):
+    with subprocess.Popen(["ip", "netns", "exec", world.netns, PERILUNE, "top", "--attach", "edge", "--socket", daemon.socket],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as top:
+        numbers = []
+        while len(numbers) < 30:
+            found = re.search(r" window (\d+)  ", top.stdout.readline())
+            if found:
+                numbers.append(int(found[1]))
+        top.send_signal(signal.SIGINT)
+        equal(0, top.wait(PATIENCE), "the exit status of top")
+    equal(list(range(numbers[0], numbers[0] + 30)), numbers, "the windows")
+
+
 def at_the_prompt(world):
     """A session attaches, looks, holds a level, and leaves all running; so does the full screen."""
-    daemon = Daemon(world, "edge=" + world.write("count.lua", COUNT % ""))
+    members = 'sets = { set "own" { of = "src", max = 10, members = { "192.0.2.8", "192.0.2.7" } } },'
+    daemon = Daemon(world, "edge=" + world.write("count.lua", COUNT % members))
     daemon.wait_for("edge")
     env = {"HOME": world.directory, "TERM": "xterm", "LC_ALL": "C.UTF-8", "NO_COLOR": "1"}
     words = ["ip", "netns", "exec", world.netns, PERILUNE]
@@ -166,13 +196,11 @@ def at_the_prompt(world):
     t.expect(r"attached to .*: edge \(calm\).*perilune> $")
     t.line('edge:lev\t("de\t, "10m")', r"edge: .*calm → deep.*perilune> $")
     until(lambda: daemon.policy("edge")["level"] == "deep", "the level")
-    t.line('edge:watch("to"):where("packets > 0")', r"window \d+ +deep")
-    # What comes and goes between two questions is not seen here, so it comes until it is.
-    for _ in range(100):
-        world.send(20)
-        if t.shows(r"192\.0\.2\.2 +4 +20 +20 "):
-            break
-    t.expect(r"192\.0\.2\.2 +4 +20 +20 ")
+    t.line('edge:watch("to"):where("packets > 0"):times(1)', r"window \d+ +deep.*perilune> $")
+    every_window_is_watched(world, t)
+    t.line("edge:sets()", r"set +member\s+own +192\.0\.2\.7\s+own +192\.0\.2\.8\s.*perilune> $")
+    t.line("edge:watch('to'):top(-1)", r"input \d+: top: how many rows.*perilune> $")
+    t.line("edge:watch('to')", r"window \d+ +deep")
     t.type("\x03")
     t.expect(r"interrupted.*perilune> $")
     t.line("daemon:policies()", r"edge +running +deep.*perilune> $")
@@ -182,6 +210,7 @@ def at_the_prompt(world):
     t.type("\x04")
     t.expect(r"left running: edge \(perilune status\)")
     equal(0, t.ended(), "the exit status of the session")
+    plain_top_has_every_window(world, daemon)
     t = Terminal([*words, "top", "--attach", "edge", "--socket", daemon.socket], env)
     t.expect(r"edge +vb tc\.ingress .*\[calm\].*q quit")
     daemon.ask("PUT", "/v1/policies/edge/level", body={"level": "deep"})

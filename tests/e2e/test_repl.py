@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A person at the prompt of perilune repl, and in front of perilune top: typed on a pseudo-terminal, read off its screen."""
+import datetime
 import fcntl
 import json
 import os
@@ -128,6 +129,14 @@ def start(net, directory, *words):
 PROMPT = "perilune> $"
 
 
+def a_window(t):
+    """The next window of p to close: its number, and when that was, in seconds."""
+    t.type(":json p:watch():times(1)\r")
+    window = json.loads(t.expect(r"(\{[^\r\n]*\})\r\n.*perilune> $")[1])
+    clock = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z$", r"\1+00:00", window["time"]))
+    return {"seq": window["seq"], "time": clock.timestamp()}
+
+
 def exploring(net, directory):
     t = start(net, directory, "repl")
     t.expect(PROMPT)
@@ -142,11 +151,16 @@ def exploring(net, directory):
     t.type("\x03")
     t.expect(r"\^C.*perilune> $")
 
-    # What was sent is what is counted, while a line is half typed.
+    # What was sent is what is counted, while a line is half typed; and for ten seconds of that, windows close as before.
+    before = a_window(t)
     t.type("half a line")
     net.send(500)
+    time.sleep(10)
     t.type("\x03")
     t.expect(PROMPT)
+    after = a_window(t)
+    count, seconds = after["seq"] - before["seq"], after["time"] - before["time"]
+    assert count > 7 and seconds / count < 1.5, f"{count} windows of 1 s in {seconds} s"
     net.send(300)
 
     # A feature comes and goes while packets do; what cannot be leaves everything as it was.

@@ -58,7 +58,8 @@ class Interface:
 
 
 def lives_as_its_interface_says(world):
-    policy = world.write("count.lua", COUNT % "")
+    text = COUNT % 'sets = { set "own" { of = "src", max = 3, members = { "192.0.2.8", "192.0.2.7" } } },'
+    policy = world.write("count.lua", text)
     daemon = Daemon(world, policy, "--host", "here", "--site", "there")
     daemon.wait_for("count")
     ask = Interface(daemon).ask
@@ -71,7 +72,9 @@ def lives_as_its_interface_says(world):
     equal("vb", shown["attachments"][0]["iface"], "the interface")
     for part in "probes", "levels", "rules", "sets", "options", "windows", "transitions", "errors":
         ask(200, "GET", "/v1/policies/count/" + part, one + "/" + part)
-    equal(COUNT % "", ask(200, "GET", "/v1/policies/count/source", one + "/source").body.decode(), "the source")
+    equal({"members": ["192.0.2.7", "192.0.2.8"]}, ask(200, "GET", "/v1/policies/count/sets/own", one + "/sets/{set}").json(), "the set")
+    ask(404, "GET", "/v1/policies/count/sets/other", one + "/sets/{set}")
+    equal(text, ask(200, "GET", "/v1/policies/count/source", one + "/source").body.decode(), "the source")
     # What is sent is in the windows, once.
     world.send(1000)
     total, last = 0, None

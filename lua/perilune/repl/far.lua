@@ -5,6 +5,7 @@
 --
 --   own.decl.name, .levels, .probes; own.level; own.last; own.events; own.ended
 --   own:next_window(done), own:rows(probe), own:rates(field), own:pin(level, seconds), own:sets()
+--   own:follow(probe) → feed                      every window from now on: feed:next(done), feed:close()
 local blame = require "perilune.blame"
 local client = require "perilune.client"
 local event_read = require "perilune.event_read"
@@ -84,6 +85,50 @@ function Far:next_window(done)
   end, WINDOW_SECONDS)
 end
 
+local Feed = {}
+Feed.__index = Feed
+
+-- What has come is handed out, one window for each that asks.
+local function hand_out(feed)
+  local done = feed.done
+  if not done or not (feed.queue[1] or feed.failure) then return end
+  feed.done = nil
+  local one = table.remove(feed.queue, 1)
+  if one then done(one) else done(nil, feed.failure) end
+end
+
+--- done({ window, rows }): the next window that this probe ran in; done(nil, message) when no more come.
+function Feed:next(done)
+  self.done = done
+  hand_out(self)
+  return self
+end
+
+function Feed:close() self.stream.close() end
+
+--- What windows have of a probe, each of them, as the daemon streams it: who asks for one window at a time misses those
+--- that close between two questions.
+function Far:follow(probe)
+  local feed = setmetatable({ queue = {} }, Feed)
+  local known, window = self.probes[probe] or {}, nil
+  local path = "/v1/stream?records=true&events=window&policy=" .. client.escape(self.decl.name)
+  feed.stream = self.daemon:stream(path, function(name, text)
+    if name == "lost" then return self.session:note "windows were missed: too many to be read in time" end
+    local e = event_read.decode(text)
+    if e and e.event == "window" then window = e end
+    if not e or e.event ~= "records" or e.probe ~= probe or not window then return end
+    feed.queue[#feed.queue + 1] = {
+      window = { seq = window.seq, seconds = window.seconds, level = window.level, cut = window.cut, event = window },
+      rows = list.new(e.rows, { fields = known.fields, keys = known.keys, seconds = window.seconds }),
+    }
+    hand_out(feed)
+  end, function(failure)
+    feed.failure = failure.message
+    hand_out(feed)
+  end)
+  return feed
+end
+
 function Far:rows(probe) return self.last and self.last.rows[probe] end
 
 function Far:rates(field) return runner.rates(ask(self, "GET", "/windows").windows, field) end
@@ -99,10 +144,12 @@ end
 
 function Far:sets()
   local rows = {}
-  for i, set in ipairs(ask(self, "GET", "/sets").sets) do
-    rows[i] = { set = set.name, of = set.of, members = set.members, max = set.max }
+  for _, set in ipairs(ask(self, "GET", "/sets").sets) do
+    for _, member in ipairs(ask(self, "GET", "/sets/" .. client.escape(set.name)).members) do
+      rows[#rows + 1] = { set = set.name, member = member }
+    end
   end
-  return list.new(rows, { fields = { "set", "of", "members", "max" } })
+  return list.new(rows, { fields = { "set", "member" } })
 end
 
 function Far:stop()

@@ -5,6 +5,7 @@
 --   runner.start(decl, options) → runner            decl: what policy.load or check.declare returns
 --   runner.last                                     the last closed window: { seq, seconds, level, event, rows }
 --   runner:next_window(done)                        done(runner) when the next one is closed
+--   runner:follow(probe) → feed                     every window from now on: feed:next(done), feed:close()
 --
 -- The records of the last window are kept open until the next one closes, so that looking costs nothing before somebody
 -- looks. `series` has the totals of the last windows, oldest first.
@@ -66,6 +67,26 @@ function Runner:tell_waiting()
 end
 
 function Runner:next_window(done) self.waiting[#self.waiting + 1] = done end
+
+-- A window at a time misses none here: whoever waits goes on within the window's end.
+local Feed = {}
+Feed.__index = Feed
+
+function Feed:next(done)
+  local own = self.runner
+  own:next_window(function()
+    if self.closed then return end
+    local rows = own:rows(self.probe)
+    if own.ended or rows then return done { window = own.last, rows = rows } end
+    self:next(done)
+  end)
+  return self
+end
+
+function Feed:close() self.closed = true end
+
+--- What windows have of a probe, from now on: feed:next(done) gives { window, rows }, without either when it has ended.
+function Runner:follow(probe) return setmetatable({ runner = self, probe = probe }, Feed) end
 
 -- The start is over: attached (true), or failed (nil, message, code).
 function Runner:begun(...)

@@ -203,6 +203,7 @@ end
 
 function Session:handler()
   return function(problem)
+    if type(problem) == "table" and problem.lines then return problem end -- handled further in
     if problem == INTERRUPTED then return { lines = { INTERRUPTED } } end
     local lines = { with_suggestion(tostring(self.box:located(problem))) }
     for _, line in ipairs(trace_of(debug.traceback("", 2))) do lines[#lines + 1] = line end
@@ -289,18 +290,19 @@ end
 function Session:watch(w)
   local inner = watch.inner(w)
   local own = inner.source.start()
-  local shown = 0
-  while not own.ended and (not inner.times or shown < inner.times) do
-    self:await(function(done)
-      own:next_window(done)
-      return own
-    end)
-    local rows = own:rows(inner.source.probe)
-    if rows then
-      shown = shown + 1
-      self:write_window(inner, as_rows(watch.apply(w, rows)), own.last, shown == 1)
+  local feed = own:follow(inner.source.probe)
+  local ok, problem = xpcall(function()
+    local shown = 0
+    while not own.ended and (not inner.times or shown < inner.times) do
+      local one = self:await(function(done) return feed:next(done) end)
+      if one.rows then
+        shown = shown + 1
+        self:write_window(inner, as_rows(watch.apply(w, one.rows)), one.window, shown == 1)
+      end
     end
-  end
+  end, self:handler())
+  feed:close()
+  if not ok then error(problem, 0) end
 end
 
 --- Starts what a declaration says and waits until it is attached; ended(message) when it ends by itself.

@@ -110,6 +110,26 @@ for _, part in ipairs { "probes", "levels", "rules", "sets", "options" } do
 end
 
 add {
+  method = "GET", path = "/v1/policies/{name}/sets/{set}", role = "read", summary = "who is in a set of a policy",
+  answers = { [200] = { help = "its members, sorted", schema = schemas.ref "Members" } },
+  run = function(call)
+    local one, name = policy_of(call), call.parameters.set
+    if not one then return end
+    ask_state(call, one, function(state)
+      local names = {}
+      for i, set in ipairs(json.decode(state.sets)) do names[i], names[set.name] = set.name, true end
+      if not names[name] then
+        return call:problem(404, ("%s has no set %s (%s)"):format(one.name, name,
+          words.suggest(name:sub(1, policies.LONGEST_NAME), names, "it has none")))
+      end
+      one:ask_shared("members", FRESH_SECONDS, ANSWER_SECONDS, hand_on(call, function(text)
+        call:json(200, json.raw(text))
+      end), { set = name }, name)
+    end)
+  end,
+}
+
+add {
   method = "GET", path = "/v1/policies/{name}/source", role = "read", summary = "the text of a policy",
   answers = { [200] = { help = "Lua", type = "text/x-lua" } },
   run = function(call)

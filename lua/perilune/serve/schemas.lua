@@ -70,6 +70,7 @@ schemas.components = {
     options = array(OPTION), claims = array(CLAIM),
     attach = object({ iface = TEXTS, hook = TEXT, mode = TEXT, netns = TEXT }, { "hook", "mode" }),
   }, { "name", "state", "origin", "attachments", "restarts" }),
+  Members = object({ members = TEXTS }, { "members" }),
   WindowWithRecords = object({ window = schemas.event "window", records = array(schemas.event "records") },
     { "window", "records" }),
   ForceLevel = object({ level = TEXT,

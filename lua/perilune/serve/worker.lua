@@ -264,16 +264,18 @@ end
 
 --- The same for what many may ask at a time: an answer that is no older than `age` seconds is given again, and while
 --- one is awaited it is not asked for twice. So that whatever clients do, the policy has few questions to answer.
-function Worker:ask_shared(verb, age, seconds, done)
-  local known = self.shared[verb]
+--- arguments, if there are any: of the command; about: what they are about, of which there are few.
+function Worker:ask_shared(verb, age, seconds, done, arguments, about)
+  local key = about and verb .. " " .. about or verb
+  local known = self.shared[key]
   if known and known.answer and loop.now() - known.at <= age then return done(known.answer) end
   if known and known.waiting then
     table.insert(known.waiting, done)
     return
   end
   known = { waiting = { done } }
-  self.shared[verb] = known
-  self:ask(verb, nil, seconds, function(answer)
+  self.shared[key] = known
+  self:ask(verb, arguments, seconds, function(answer)
     local waiting = known.waiting
     known.waiting, known.answer, known.at = nil, answer, loop.now()
     for _, each in ipairs(waiting) do each(answer) end
