@@ -62,22 +62,27 @@ static void on_end(struct loop_child_result *result, void *arg)
 	lua_pop(L, 1);
 }
 
-/* The strings of the list at the top of the stack, which holds on to them. */
-static void get_argv(lua_State *L, const char *argv[ARGS_MAX])
+/* The strings of the list at the top of the stack, which holds on to them. What is wrong with them may be a client's doing. */
+static int get_argv(lua_State *L, const char *argv[ARGS_MAX])
 {
-	size_t count;
+	size_t count, len;
 
-	if (!lua_istable(L, -1) || !lua_objlen(L, -1) || lua_objlen(L, -1) >= ARGS_MAX)
+	if (!lua_istable(L, -1) || !lua_objlen(L, -1))
 		luaL_error(L, "start: argv must be a list of strings");
 	count = lua_objlen(L, -1);
+	if (count >= ARGS_MAX)
+		return -E2BIG;
 	for (size_t i = 0; i < count; i++) {
 		lua_rawgeti(L, -1, (int)i + 1);
 		if (lua_type(L, -1) != LUA_TSTRING)
 			luaL_error(L, "start: argv must be a list of strings");
-		argv[i] = lua_tostring(L, -1);
+		argv[i] = lua_tolstring(L, -1, &len);
+		if (strlen(argv[i]) != len)
+			return -EINVAL;
 		lua_pop(L, 1);
 	}
 	argv[count] = NULL;
+	return 0;
 }
 
 static int core_start(lua_State *L)
@@ -100,7 +105,9 @@ static int core_start(lua_State *L)
 	lua_getfield(L, 1, "handed");
 	spec.handed = luaL_optlstring(L, 5, NULL, &spec.handed_len);
 	lua_getfield(L, 1, "argv");
-	get_argv(L, argv);
+	err = get_argv(L, argv);
+	if (err)
+		return lua_vm__fail_errno(L, err, "the arguments of a program");
 	child = lua_newuserdata(L, sizeof(*child));
 	*child = (struct lua_child){.vm = lua_vm__from(L), .output = LUA_NOREF, .done = LUA_NOREF};
 	luaL_getmetatable(L, CHILD_TYPE);

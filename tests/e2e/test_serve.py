@@ -167,6 +167,9 @@ def a_failed_change_changes_nothing(world):
 
 def what_was_created_is_there_after_a_restart(world):
     daemon = Daemon(world)
+    # What no process can be given is refused, and that is all that it does.
+    for values in ({"o%d" % i: i for i in range(2000)}, {"window": "70ms\0"}):
+        equal(422, daemon.ask("PUT", "/v1/policies/kept", body={"text": COUNT % "", "set": values}).status, "the refusal")
     equal(201, daemon.ask("PUT", "/v1/policies/kept", body={"text": COUNT % "", "set": {"window": "70ms"}}).status, "the creation")
     equal(201, daemon.ask("PUT", "/v1/policies/gone", body={"text": COUNT % ""}).status, "another one's")
     equal(204, daemon.ask("DELETE", "/v1/policies/gone").status, "its end")

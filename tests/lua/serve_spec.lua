@@ -112,6 +112,42 @@ describe("credentials", function()
   end)
 end)
 
+describe("a policy's process", function()
+  local now, start, worker = 100, nil, nil
+  local core = { "perilune.core.child", "perilune.core.loop", "perilune.serve.worker" }
+
+  setup(function()
+    package.loaded["perilune.core.child"] = {
+      program = function() return "/usr/bin/perilune" end, start = function(...) return start(...) end,
+    }
+    package.loaded["perilune.core.loop"] = { now = function() return now end, pid = function() return 1 end }
+    worker = require "perilune.serve.worker"
+  end)
+  teardown(function() for _, name in ipairs(core) do package.loaded[name] = nil end end)
+
+  it("that could not be begun is tried again, unless somebody waits for it", function()
+    local mute = setmetatable({}, { __index = function() return function() end end })
+    local one = worker.new { name = "one", file = "one.lua", log = mute, on_event = function() end }
+    local said
+    start = function() return nil, "there are too many processes", "EAGAIN" end
+    one:start(function(...) said = { ... } end)
+    assert.same({ nil, "there are too many processes", "EAGAIN" }, said)
+    assert.is_nil(one.again)
+    one:start_later()
+    for _ = 1, 3 do
+      now = one.again
+      one:tick(now)
+      assert.equal("failed", one.state)
+      assert.is_true(one.again > now)
+    end
+    start = function() return { write = function() return true end } end
+    now = one.again
+    one:tick(now)
+    assert.equal("starting", one.state)
+    assert.is_nil(one.again)
+  end)
+end)
+
 describe("a web page", function()
   local secret = { sha256 = function(text) return text end, equal = function(a, b) return a == b end }
   local known = { tokens = { { name = "bob", role = "admin", hash = "bb" } }, certificates = { ann = "admin" } }

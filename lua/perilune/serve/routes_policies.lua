@@ -258,7 +258,7 @@ end
 
 -- What the exit status or the errno of a failed start means to a client.
 local REFUSED = { [2] = 422, [3] = 409, EBUSY = 409, EPERM = 409, EINVAL = 422, ENOEXEC = 422, ENODEV = 422,
-  ENOENT = 422, ETIME = 504 }
+  ENOENT = 422, E2BIG = 422, ETIME = 504 }
 
 local function put(call, name, created)
   local text, set = definition(call)

@@ -142,23 +142,27 @@ end
 
 -- ---------------------------------------------------------------------------------------------- begin and end
 
---- Starts it; done(true) when it is attached, else done(nil, what it said, exit status or nil).
+--- Starts it; done(true) when it is attached, else done(nil, what it said, exit status, errno name or nil).
 function Worker:start(done)
   self.done = done
   self.attachments, self.stderr, self.loaded, self.level, self.left = {}, "", nil, nil, nil
   self.lines = channel.lines(function(line) self:take(line) end, channel.LONGEST.up)
   self.state = "starting"
-  local program, message = child.program()
+  local program, message, code = child.program()
   self.program = program
   local started
   if program then
-    started, message = child.start({
+    started, message, code = child.start({
       argv = self:argv(), input = true, output = function(fd, bytes) self:hear(fd, bytes) end,
     }, function(status, signal) self:ended(status, signal) end)
   end
   if not started then
-    self.state = "failed"
-    return self:started_as(nil, message)
+    local waited = self.done ~= nil
+    self.state, self.failure = "failed", message
+    self.log:error("policy not started", { policy = self.name, error = message })
+    self:started_as(nil, message, code)
+    if not waited then self:start_later() end -- else whoever waited decides
+    return
   end
   self.child = started
   if self.wants_records then self:tell("want", { records = true }) end
