@@ -150,14 +150,22 @@ static __always_inline void packet__fresh(struct packet *p, __u32 wire, __u32 se
 	p->segments = segments;
 }
 
-static __always_inline void skb__begin(struct packet *p, const struct __sk_buff *skb,
-				       const __u32 needs)
+/* As it was before it was parsed. */
+static __always_inline void packet__again(struct packet *p)
 {
 	__u8 half = p->half, direction = p->direction;
 
-	packet__fresh(p, skb->len, skb__segments(skb));
+	packet__fresh(p, 0, 0);
 	p->half = half;
 	p->direction = direction;
+}
+
+static __always_inline void skb__begin(struct packet *p, const struct __sk_buff *skb,
+				       const __u32 needs)
+{
+	packet__again(p);
+	p->wire = skb->len;
+	p->segments = skb__segments(skb);
 	if ((needs & NEED_VLAN) && skb->vlan_present)
 		parse__note_tag(p, skb->vlan_tci);
 }
@@ -171,6 +179,27 @@ static __always_inline long skb__pull(struct __sk_buff *skb, __u32 bytes)
 {
 	return bpf_skb_pull_data(skb, skb->len < bytes ? skb->len : bytes);
 }
+
+#ifdef HOOK_REPLAY
+/* A replay's frames lie in one piece, as far as headers can reach. */
+static __always_inline bool xdp__pull(struct xdp_md *xdp, __u32 bytes)
+{
+	(void)xdp, (void)bytes;
+	return false;
+}
+#else
+/* Linux 6.18. Without it, of a frame in several buffers only what lies in the first is parsed. */
+extern int bpf_xdp_pull_data(struct xdp_md *xdp, __u32 bytes) __attribute__((weak)) SEC(".ksyms");
+
+static __always_inline bool xdp__pull(struct xdp_md *xdp, __u32 bytes)
+{
+	__u32 whole = bpf_xdp_get_buff_len(xdp);
+	bool linear = (void *)(long)xdp->data_end - (void *)(long)xdp->data >= whole;
+
+	return bpf_xdp_pull_data && !linear &&
+	       !bpf_xdp_pull_data(xdp, whole < bytes ? whole : bytes);
+}
+#endif
 
 /*
  * Parsing is global functions of each level: the verifier proves them once and goes on behind them with one state instead of one
@@ -216,14 +245,17 @@ static __always_inline long skb__pull(struct __sk_buff *skb, __u32 bytes)
 			return 0;                                                                  \
 		p->wire = ctl.wire ? ctl.wire : bpf_xdp_get_buff_len(xdp);                         \
 		p->segments = 1; /* merging happens behind XDP */                                  \
-		parse__link(p, data, end, NEEDS);                                                  \
-		return 0;                                                                          \
+		return parse__link(p, data, end, NEEDS);                                           \
 	}                                                                                          \
 	PARSE_IP(NAME, struct xdp_md, NEEDS)                                                       \
 	static __always_inline void NAME##_packet(struct packet *p, struct xdp_md *xdp)            \
 	{                                                                                          \
-		NAME##_link(xdp, p);                                                               \
-		NAME##_ip(xdp, p);                                                                 \
+		if ((NAME##_link(xdp, p) || NAME##_ip(xdp, p)) &&                                  \
+		    xdp__pull(xdp, HEADERS_PULLED)) {                                              \
+			packet__again(p);                                                          \
+			NAME##_link(xdp, p);                                                       \
+			NAME##_ip(xdp, p);                                                         \
+		}                                                                                  \
 	}
 
 /*
@@ -299,8 +331,7 @@ static __always_inline bool skb__more(struct __sk_buff *skb)
 
 static __always_inline bool xdp__more(struct xdp_md *xdp)
 {
-	(void)xdp;
-	return false;
+	return xdp__pull(xdp, TUNNELS_PULLED);
 }
 
 /*
