@@ -17,6 +17,7 @@
 #include "../bpf/tap_format.h"
 #include "event.h"
 #include "loop.h"
+#include "pcapng.h"
 #include "program.h"
 #include "tap.h"
 
@@ -78,6 +79,7 @@ static void ends_under_a_flood(void **state)
 	unsigned char *object;
 	struct loop *loop;
 	pthread_t thread;
+	struct pcapng *file;
 	struct tap *tap;
 	size_t len = 0;
 	int slot;
@@ -97,10 +99,11 @@ static void ends_under_a_flood(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, flood, &flooding), 0);
 	while (flooding.runs < 100)
 		usleep(1000);
-	tap__stop(tap, slot, &result);
+	tap__stop(tap, slot, &result, &file);
 	flooding.stop = true;
 	pthread_join(thread, NULL);
 	assert_in_range(result.packets, 1, ROOM);
+	assert_int_equal(pcapng__close(file), 0);
 	unlink(path);
 	rmdir(directory);
 	tap__close(tap);
