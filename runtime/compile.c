@@ -16,7 +16,7 @@
 
 #define OUTPUT_MAX (16UL << 20) /* of an object; they are some 100 kB */
 #define SOURCE_MAX (16UL << 20)
-#define KEY_VERSION "perilune compile 1"
+#define KEY_VERSION "perilune compile 2"
 
 /*
  * Debian's multiarch directory, where <asm/types.h> is and where a clang for the BPF target does
@@ -68,11 +68,10 @@ struct compile {
 	struct buf source; /* with a #line that gives it its name */
 	char *cache;	   /* NULL: none */
 	char key[CACHE_KEY_LEN + 1];
-	char any_key[CACHE_KEY_LEN +
-		     1];	    /* the same, whatever compiler it was: for when there is none */
-	struct error no_clang;	    /* why there is none, if so */
-	uint64_t started;	    /* monotonic, ns */
-	struct timespec started_on; /* by the clock of the file systems */
+	char any_key[CACHE_KEY_LEN + 1]; /* whatever compiler it was: holds the last one's key */
+	struct error no_clang;		 /* why there is none, if so */
+	uint64_t started;		 /* monotonic, ns */
+	struct timespec started_on;	 /* by the clock of the file systems */
 	bool cancelled;
 	struct loop_child *child; /* while it runs */
 	struct buf object, headers;
@@ -134,8 +133,7 @@ static void store(void *arg)
 	if (!changed &&
 	    !cache__put(compile->cache, compile->key, (const char *const *)headers,
 			compile->object.data, compile->object.len) &&
-	    !cache__put(compile->cache, compile->any_key, (const char *const *)headers,
-			compile->object.data, compile->object.len))
+	    !cache__put(compile->cache, compile->any_key, NULL, compile->key, CACHE_KEY_LEN))
 		cache__trim(compile->cache, CACHE_MAX_BYTES);
 	free(headers);
 }
@@ -203,18 +201,32 @@ static void run_clang(struct compile *compile)
 	finish(compile);
 }
 
+/* Where there is no clang, under the key of the last one that compiled it. */
+static int look(struct compile *compile, bool without)
+{
+	char key[CACHE_KEY_LEN + 1] = "";
+	struct buf last;
+	int err;
+
+	if (!without)
+		return cache__get(compile->cache, compile->key, &compile->object);
+	buf__init(&last, CACHE_KEY_LEN);
+	err = cache__get(compile->cache, compile->any_key, &last);
+	if (!err && last.len == CACHE_KEY_LEN)
+		memcpy(key, last.data, last.len);
+	buf__free(&last);
+	return err ? err : cache__get(compile->cache, key, &compile->object);
+}
+
 static void lookup(void *arg)
 {
 	struct compile *compile = arg;
-
 	bool without = compile->no_clang.message[0];
 
 	if (compile->result.code)
 		return;
 	if (compile->cache)
-		compile->result.cached = !cache__get(compile->cache,
-						     without ? compile->any_key : compile->key,
-						     &compile->object);
+		compile->result.cached = !look(compile, without);
 	if (without && !compile->result.cached) {
 		compile->result.code = -ENOENT;
 		compile->result.error = compile->no_clang;
