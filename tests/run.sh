@@ -35,7 +35,7 @@ configure() {
 			rm -rf "$dir/CMakeCache.txt" "$dir/CMakeFiles"
 		fi
 	fi
-	cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON -DPERILUNE_FAULTS=ON "$@" >"$dir.log" 2>&1 || {
+	cmake -S "$root" -B "$dir" -G Ninja -DBUILD_TESTING=ON -DPERILUNE_FAULTS=ON -DPERILUNE_TEST_CACHE="$root/build/tests/cache" "$@" >"$dir.log" 2>&1 || {
 		cat "$dir.log" >&2
 		exit 1
 	}

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: cost 35
 # ctest: once
 # ctest: timeout 900
 """Broken packets are counted once: each capture's frames and the table's, cut at every length and with octets changed at random,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
+# ctest: once
 # ctest: timeout 900
 #
 # The table of packets on a wire, at every hook: sent through a veth pair as they are, and from a packet ring, whose frames have

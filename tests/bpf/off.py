@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: cost 40
 # ctest: once
 # ctest: timeout 1200
 """A feature that is off costs nothing: the program is instruction by instruction the one that is made from a template in which the

@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# ctest: cost 45
 # ctest: once
 # ctest: timeout 900
 #

@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 #
 # `cmake --install` gives a perilune that is whole: it works from any directory, without its source and build trees, also when the
 # prefix is moved, and takes templates and Lua modules of PERILUNE_PATH before its own.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
+# ctest: once
 #
 # The man page is clean roff and names every command; bash completes commands, options and files by what perilune says of itself.
 . "$PERILUNE_SOURCE/tests/e2e/lib.sh"

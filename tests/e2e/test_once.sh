@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
+# ctest: once
 #
 # A router on a stick: each packet crosses its interface twice, in and out again. With `once`, flows counts it once.
 . "$PERILUNE_SOURCE/tests/e2e/lib.sh"

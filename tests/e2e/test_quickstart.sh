@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 # ctest: timeout 900
 #
 # The quickstart as a person runs it: what it shows, that its counts are equal, and that nothing is left of it: after it has run

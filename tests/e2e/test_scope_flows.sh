@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
+# ctest: once
 # ctest: timeout 900
 #
 # Probes limited by sets of flows, ports and protocols, both hooks of TC: who is in them from the start, and flows that a rule finds,

@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 #
 # examples/setup.sh derives the source of backports from the machine's own apt configuration, in either format, with its
 # options and keys, and from the Debian archive's entry only. apt works on a small archive and a state of its own here.

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
+# ctest: cost 35
+# ctest: once
 # ctest: timeout 900
 #
 # Every template at TC, on real interfaces, counts what it counts over the same frames in a replay, which runs XDP programs: tags that

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 # ctest: timeout 900
 """The tutorial of the README, typed as it stands there: every line of output that it shows comes, with figures of its own."""
 import os

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
+# ctest: cost 25
+# ctest: once
 #
 # What the grace period is for. In a build for tests, programs take their time between reading the epoch and counting. Without the
 # grace period the runtime then reads and clears halves that packets are still on their way to: rows and totals of a window no longer

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
+# ctest: once
 #
 # What keeps triggers exact. In a build for tests, triggers may flip into a half that is still to be drained, in programs that take their
 # time between reading the epoch and counting: rows and totals of a window no longer agree. As built for everybody, on the same

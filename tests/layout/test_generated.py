@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: cost 60
 # ctest: timeout 900
 """Random records, read in three ways: as C by the compiler, as Lua by the view, as JSON. All must say the same.
 

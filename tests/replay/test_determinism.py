@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 # ctest: timeout 900
 """A replay depends on its capture and on nothing else.
 

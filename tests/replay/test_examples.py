@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 # ctest: timeout 1200
 """Every shipped example on traffic that it is for, and on traffic that must leave it alone (syn_flood has a test of its own).
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 # ctest: timeout 900
 """The policy examples/syn_flood.lua over floods of several kinds mixed into ordinary traffic, and over what only looks like one.
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 """A probe that samples looks at one packet in so many, always the same ones in a replay, and counts each for all that it stands for:
 its records and measures are estimates of all packets. TCP's SYN, FIN and RST are counted each, so they are exact."""
 import math

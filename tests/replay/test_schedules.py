@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: once
 # ctest: timeout 1200
 """Schedules over years of a clock that is the test's own, against an implementation that shares nothing with perilune's.
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest: cost 60
 # ctest: timeout 1200
 """Rows and totals of a replay agree with tshark on every capture, packet for packet and octet for octet.
 
