@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What http.c, http_request.c and http_peer.c share, and nobody else includes.
+ * What the files of a server share, and nobody else includes: http.c has its begin and end, http_turn.c runs it on the loop,
+ * http_events.c is called by the library, http_request.c and http_peer.c are what is asked of a request.
  */
 #ifndef PERILUNE_HTTP_IMPL_H
 #define PERILUNE_HTTP_IMPL_H
@@ -67,6 +68,19 @@ struct http_request {
 	bool streaming, finished, full;
 	http_drained_fn drained;
 };
+
+/* Runs the library: it has something to do. arg: the server */
+void http__run(void *arg);
+/* Ends what takes too long, or has no one left; comes again as long as there are connections. arg: the server */
+void http__sweep(void *arg);
+
+#define HTTP_EVENTS 5
+
+/* What the library is to call, besides the handler of requests. */
+void http__listen_to(struct http_server *server, struct MHD_OptionItem items[HTTP_EVENTS + 1]);
+enum MHD_Result http__on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+				 const char *method, const char *version, const char *upload,
+				 size_t *upload_len, void **context);
 
 void http__stage(struct http_connection *connection, enum http_stage stage);
 /* Has the library run soon, on the loop. */
