@@ -31,8 +31,11 @@ local ROOM = 0.8 -- of the limit: what giving back may lead to
 local PATIENCE, TRIAL = 2, 60 -- seconds
 local SOON = 10 -- seconds: what is taken again within them was given back too early
 local LONGEST = 32 -- times PATIENCE and TRIAL
+-- Of the process's share before a step, what is taken to be left at least, as long as it is not measured again: what
+-- windows and rules take it does not go with sampling, and a probe is but one of several.
+local LEFT = { thin = 0.75, shed = 0.5, cap = 0 }
 -- Seconds to the next sample; of a burst, which is over soon, there should be several.
-local SHORT, BUSY, UNCERTAIN, IDLE = 0.01, 0.05, 0.2, 1
+local SHORT, BUSY, UNCERTAIN, IDLE = 0.003, 0.05, 0.2, 0.5
 
 --- `options`: cost (ns) and cpu (share), one of them or both; shed (list of probes, in order); levels (list of { name,
 --- window, probes = list }, cheapest first); thin (probe → how many times its rate may be halved, for those that may).
@@ -231,7 +234,10 @@ end
 -- Whether it can be said of a sample whether it was over. What is given up makes the process take less, if anything.
 local function is_certain(self, m, load)
   if not self.limits.cpu or m.known then return true end
-  return load <= 1 and m.guess or load_of(self.limits, { cost = m.cost, cpu = m.programs }) > 1
+  if load <= 1 then return m.guess end
+  local step = self.steps[#self.steps]
+  local left = step and m.guess and LEFT[step.what] or 0
+  return load_of(self.limits, { cost = m.cost, cpu = m.programs + left * (m.cpu - m.programs) }) > 1
 end
 
 -- How many of the last samples were over a limit.

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Measures what a policy costs while it runs, and lets its budget decide: spans of the kernel's run statistics, on a
--- worker, once a second, and many times a second while something is being decided.
+-- worker, twice a second, and many times a second while something is being decided.
 --
 -- The statistics cost some 100 ns a run while they are on, and nothing where nothing runs. So a span ends once enough
 -- runs were seen, and until then it waits for them: traffic may come in bursts, as seldom as once a second. The pauses
@@ -16,6 +16,7 @@ Meter.__index = Meter
 
 local UNTIL = { runs = 256, least = 0.002, most = 1.1 }
 local AGAIN = 0.01 -- seconds, when a span said nothing
+local PATIENCE = 5 -- how often a span waits for AGAIN until how many packets there were can be read
 local SPREAD = 0.5 -- of a pause: by how much one differs from another
 local GOLDEN = (math.sqrt(5) - 1) / 2 -- multiples of it leave no part of the unit out for long
 
@@ -59,16 +60,28 @@ function Meter:fail(message, hint)
 end
 
 function Meter:look()
+  local waiting = self.waiting
+  if waiting then
+    self.waiting = nil
+    return self:take(waiting.span, waiting.force, waiting.tries + 1)
+  end
   local force = self.force()
   local ok, message = self.probe:measure(self.programs, UNTIL, function(span, failure)
     self.measuring = false
     if self.stopped then return end
     if not span then return self:fail(failure, "perilune doctor says what is missing") end
-    if self.force() ~= force then return self:pause(AGAIN) end
-    self:judge(span, force)
+    self:take(span, force, 0)
   end)
   self.measuring = ok
   if not ok then self:fail(message) end
+end
+
+-- While a window that has ended is read, how many packets there have been is not known; that is over soon.
+function Meter:take(span, force, tries)
+  if self.force() ~= force then return self:pause(AGAIN) end
+  if not self.draining() or tries == PATIENCE then return self:judge(span, force) end
+  self.waiting = { span = span, force = force, tries = tries }
+  self.timer:start(loop.now() + AGAIN)
 end
 
 -- How many packets hooks had seen by when (of the loop's clock): by now, or while a window is read, until it began.
