@@ -62,6 +62,17 @@ static int hash_open(struct extract *e, struct error *error)
 	}
 }
 
+#define PAUSES 64 /* calls in which the kernel gets nowhere, before that is an error */
+
+/*
+ * The kernel may stop between two buckets for want of memory or of a lock. What it has given until then, and maybe removed, is there all
+ * the same, and so is the place to go on at.
+ */
+static bool is_pause(int said)
+{
+	return said == -ENOMEM || said == -EBUSY || said == -EDEADLK || said == -ETIMEDOUT;
+}
+
 /* A bucket is given whole or not at all, so an entry comes once even if others write. */
 static int hash_next(struct extract *e, struct batch *batch)
 {
@@ -88,13 +99,15 @@ static int hash_next(struct extract *e, struct batch *batch)
 		if (err)
 			return err;
 	}
-	if (said && said != -ENOENT)
+	if (said && said != -ENOENT && !is_pause(said))
 		return said;
 	e->started = true;
 	count = count > e->chunk ? e->chunk : count;
 	for (uint32_t i = 0; i < count; i++)
 		extract__append(e, batch, e->keys + i * e->key_size, e->values + i * e->stored);
 	e->done += count;
+	if (is_pause(said) && !count && e->spent++ == PAUSES)
+		return said;
 	return said != -ENOENT && e->done < e->most;
 }
 

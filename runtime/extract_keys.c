@@ -95,7 +95,10 @@ static int take_new(struct extract *e, struct batch *batch, uint32_t count, uint
 	return 0;
 }
 
-/* Reads what follows `in` in one call. 0: that was all. */
+/*
+ * Reads what follows `in` in one call. 0: that was all. Kernels before 6.14 are interrupted by keys that others remove: what they have
+ * given until then counts.
+ */
 static int trie_batch(struct extract *e, const void *in, struct batch *batch)
 {
 	uint32_t count = e->chunk, taken = 0;
@@ -103,10 +106,10 @@ static int trie_batch(struct extract *e, const void *in, struct batch *batch)
 					NULL);
 	int err;
 
-	if (said && said != -ENOENT)
+	if (said && said != -ENOENT && said != -EINTR)
 		return said;
 	count = count > e->chunk ? e->chunk : count;
-	err = spend(e, count);
+	err = spend(e, count + 1ULL);
 	if (!err)
 		err = batch__reserve(batch, count);
 	if (!err)
