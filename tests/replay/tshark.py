@@ -8,14 +8,15 @@ import lab
 
 PORTS = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp", 136: "udp"}
 # Of each IPv6 extension header the field that names the next one.
-NEXT = {0: "ipv6.hopopts.nxt", 43: "ipv6.routing.nxt", 44: "ipv6.fraghdr.nxt", 51: "ah.next_header", 60: "ipv6.dstopts.nxt"}
+NEXT = {0: "ipv6.hopopts.nxt", 43: "ipv6.routing.nxt", 44: "ipv6.fraghdr.nxt", 51: "ah.next_header", 60: "ipv6.dstopts.nxt",
+        135: "mip6.proto", 139: "hip.proto", 140: "shim6.nxt"}
 FIELDS = ["frame.number", "frame.time_epoch", "frame.len", "frame.protocols", "ip.src", "ip.dst", "ip.len", "ip.proto",
           "ip.frag_offset", "ip.version", "ipv6.src", "ipv6.dst", "ipv6.plen", "ipv6.nxt", "ipv6.fraghdr.offset", "tcp.flags",
           "ip.ttl", "ipv6.hlim", "ip.dsfield", "ipv6.tclass", "vlan.id", "mpls.label"]
 FIELDS += sorted(set(NEXT.values()))
 FIELDS += [name + side for name in ("tcp", "udp", "sctp", "dccp") for side in (".srcport", ".dstport")]
 # Layers in front of IP, and their octets; Ethernet's own are 14.
-LINKS = {"eth": 0, "ethertype": 0, "vlan": 4, "mpls": 4, "pppoes": 6, "ppp": 2, "llc": 8}
+LINKS = {"eth": 0, "ethertype": 0, "vlan": 4, "ieee8021ad": 4, "mpls": 4, "pppoes": 6, "ppp": 2, "llc": 8}
 FLAGS = (("fin", 1), ("syn", 2), ("rst", 4), ("psh", 8), ("ack", 16), ("urg", 32), ("ece", 64), ("cwr", 128))
 
 
@@ -83,7 +84,7 @@ def headers(fields, layers):
 def packet(fields, inner=False):
     """What perilune should say of a frame: a dict, or None when no IP header is behind Ethernet, tags, labels, PPPoE or SNAP.
     `inner`: of the innermost header of a tunnel."""
-    layers = first(fields, "frame.protocols").split(":")
+    layers = first(fields, "frame.protocols").replace("udplite", "udp").split(":")  # whose fields it has
     link = 14
     while layers[:1] and layers[0] in LINKS:
         link += LINKS[layers[0]]
