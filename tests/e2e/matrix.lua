@@ -18,8 +18,10 @@ for _, name in ipairs(templates:names()) do
   local features, keys, fields = {}, {}, {}
   for _, feature in ipairs(words.keys(manifest.features)) do
     local declared = manifest.features[feature]
+    local adds = {}
+    for _, field in ipairs(declared.fields) do adds[#adds + 1] = type(field) == "table" and field.name or field end
     features[#features + 1] = { name = feature, key = declared.key, requires = declared.requires,
-      conflicts = declared.conflicts }
+      conflicts = declared.conflicts, fields = adds }
   end
   for _, choice in ipairs(manifest.key and words.keys(manifest.key.choices) or {}) do keys[#keys + 1] = choice end
   for _, field in ipairs(manifest.key_fields or {}) do fields[#fields + 1] = field.name end
