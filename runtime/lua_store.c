@@ -174,9 +174,11 @@ static int store_rename(lua_State *L)
 static int store_is_own(lua_State *L)
 {
 	const char *path = check_path(L, 1);
+	char *real = realpath(path, NULL); /* it may be elsewhere, and a link lead there */
 	struct error error = {0};
-	int err = file__check_own_dir(path);
+	int err = real ? file__check_own_dir(real) : -errno;
 
+	free(real);
 	if (err)
 		error__set(&error, err, "%s: %s", path,
 			   err == -EPERM ? "others may put something there" : strerror(-err));

@@ -185,6 +185,8 @@ def what_was_created_is_there_after_a_restart(world):
     equal([], open_to_all.get("/v1/policies")["policies"], "the policies")
     equal(0, open_to_all.stop(), "the exit status")
     os.chmod(kept, 0o700)
+    os.rename(world.path("state"), world.path("moved"))
+    os.symlink("moved", world.path("state"))
     again = Daemon(world)
     again.wait_for("kept")
     equal(["planted"], [line["policy"] for line in again.said("a kept policy is not started")], "what is not started")
