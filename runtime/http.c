@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Of a head that is too long, about half this many times the limit is read, so that the client hears why. */
+#define HEAD_PATIENCE 4
 #define TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 static const struct http_limits DEFAULTS = {
@@ -59,8 +61,8 @@ static int copy_texts(struct http_server *server, const struct http_spec *spec)
 
 static int start(struct http_server *server, int fd, struct error *error)
 {
-	/* Twice the head: the library keeps in this the text of it, and what it has found in the text. */
-	size_t memory = 2 * server->limits.head_bytes;
+	/* The library keeps in this the text of a head, and what it has found in the text: of one that is too long as well, so that we say so. */
+	size_t memory = HEAD_PATIENCE * server->limits.head_bytes;
 	struct MHD_OptionItem events[HTTP_EVENTS + 1], tls[5] = {{MHD_OPTION_END, 0, NULL}};
 	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, n = 0;
 

@@ -10,8 +10,8 @@
  * is full (-ENOBUFS) and then its writer's problem, and a connection that has not delivered a whole request in time is shut.
  * A client that closes its end while its request waits for an answer is taken for gone, within a second or two.
  *
- * What is no HTTP at all (a malformed line, headers too long) the library answers by itself, with 400, 431 and the like and a page of
- * HTML, before there is a request: it has no way for us to word that.
+ * What is no HTTP at all (a malformed line, headers that are several times too long) the library answers by itself, with 400, 431 and the
+ * like and a page of HTML, before there is a request: it has no way for us to word that.
  * Requests are on the loop's thread throughout.
  */
 #ifndef PERILUNE_HTTP_H
@@ -83,6 +83,8 @@ const char *http_request__header(const struct http_request *request, const char 
 const char *http_request__body(const struct http_request *request, size_t *len);
 /* The body is longer than the limit, or says in head() that it will be; there is none to read then. */
 bool http_request__is_too_long(const struct http_request *request);
+/* Line and headers are longer than the limit: for head() to refuse. */
+bool http_request__has_long_head(const struct http_request *request);
 
 /* Who asks, as far as the connection tells. */
 struct http_peer {

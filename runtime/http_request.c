@@ -44,6 +44,14 @@ bool http_request__is_too_long(const struct http_request *request)
 	return len > request->body.ceiling;
 }
 
+bool http_request__has_long_head(const struct http_request *request)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+
+	return info && info->header_size > request->server->limits.head_bytes;
+}
+
 void http_request__set_data(struct http_request *request, void *data)
 {
 	request->data = data;

@@ -50,6 +50,12 @@ static int request_too_long(lua_State *L)
 	return 1;
 }
 
+static int request_long_head(lua_State *L)
+{
+	lua_pushboolean(L, http_request__has_long_head(check_request(L)));
+	return 1;
+}
+
 static void set_integer(lua_State *L, const char *name, lua_Integer value)
 {
 	lua_pushinteger(L, value);
@@ -191,11 +197,19 @@ static int request_is_open(lua_State *L)
 }
 
 const luaL_Reg lua_http__request_methods[] = {
-	{"method", request_method},	{"target", request_target},
-	{"header", request_header},	{"body", request_body},
-	{"too_long", request_too_long}, {"peer", request_peer},
-	{"answer", request_answer},	{"stream", request_stream},
-	{"write", request_write},	{"finish", request_finish},
-	{"abort", request_abort},	{"on_gone", request_on_gone},
-	{"is_open", request_is_open},	{NULL, NULL},
+	{"method", request_method},
+	{"target", request_target},
+	{"header", request_header},
+	{"body", request_body},
+	{"too_long", request_too_long},
+	{"long_head", request_long_head},
+	{"peer", request_peer},
+	{"answer", request_answer},
+	{"stream", request_stream},
+	{"write", request_write},
+	{"finish", request_finish},
+	{"abort", request_abort},
+	{"on_gone", request_on_gone},
+	{"is_open", request_is_open},
+	{NULL, NULL},
 };

@@ -92,7 +92,7 @@ def lives_as_its_interface_says(world):
     level = one + "/level"
     ask(200, "PUT", "/v1/policies/count/level", level, body={"level": "deep", "for": "10m"})
     until(lambda: daemon.policy("count")["level"] == "deep", "the forced level")
-    equal("pin", daemon.policy("count")["claims"][0]["who"], "who forces it")
+    equal("operator", daemon.policy("count")["claims"][0]["who"], "who forces it")
     ask(404, "PUT", "/v1/policies/count/level", level, body={"level": "deeper"})
     ask(400, "PUT", "/v1/policies/count/level", level, body={"level": "deep", "for": "long"})
     ask(400, "PUT", "/v1/policies/count/level", level, body={"level": "deep", "until": "10m"})
@@ -113,6 +113,7 @@ def lives_as_its_interface_says(world):
     ask(204, "DELETE", "/v1/policies/other", one)
     ask(404, "GET", "/v1/policies/other", one)
     ask(404, "DELETE", "/v1/policies/other", one)
+    ask(431, "GET", "/v1/service", headers={"X-Long": "a" * 28000})
     # The rest.
     ask(200, "GET", "/v1/templates")
     ask(200, "GET", "/v1/templates/flows", "/v1/templates/{name}")

@@ -169,6 +169,7 @@ describe("a web page", function()
     router:head({
       header = function(_, name) return headers[name] end, target = function() return "/v1/reload" end,
       peer = function() return peer end, method = function() return "POST" end, too_long = function() return false end,
+      long_head = function() return false end,
       on_gone = function() end, is_open = function() return true end,
       answer = function(_, code)
         answered = code

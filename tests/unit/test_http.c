@@ -39,7 +39,7 @@ struct world {
 	/* What the owner saw. */
 	int heads, requests, gones, drains, refused;
 	char seen[4096], target[256];
-	bool too_long;
+	bool too_long, long_head;
 	struct http_peer peer;
 	struct http_request *pending;
 	struct loop_timer *timer;
@@ -61,6 +61,7 @@ static void on_head(struct http_request *request, void *arg)
 	w->heads++;
 	snprintf(w->target, sizeof(w->target), "%s", http_request__target(request));
 	w->too_long = http_request__is_too_long(request);
+	w->long_head = http_request__has_long_head(request);
 	http_request__peer(request, &w->peer);
 	if (strstr(w->target, "refuse") || w->too_long)
 		answer(request, w->too_long ? 413 : 403, "no");
@@ -352,6 +353,49 @@ static void a_body_that_says_it_is_too_long_is_not_read(void **state)
 	run(w, with_long_body);
 	assert_non_null(strstr(w->reply, "HTTP/1.1 413"));
 	assert_int_equal(w->requests, 0);
+}
+
+/* Asks with a header that makes a head of this length. */
+static void ask_with_head(struct world *w, size_t len)
+{
+	static const char before[] = "GET /head HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: ";
+	char *head = malloc(len + 1);
+
+	assert_non_null(head);
+	memset(head, 'a', len);
+	memcpy(head, before, sizeof(before) - 1);
+	memcpy(head + len - 4, "\r\n\r\n", 5);
+	ask(w, head);
+	free(head);
+}
+
+static void with_longest_head(struct world *w)
+{
+	ask_with_head(w, 16 << 10);
+}
+
+static void with_long_head(struct world *w)
+{
+	ask_with_head(w, (16 << 10) + 1);
+}
+
+static void with_very_long_head(struct world *w)
+{
+	ask_with_head(w, 30000);
+}
+
+static void a_long_head_is_for_head_to_refuse(void **state)
+{
+	static const client_fn clients[] = {with_longest_head, with_long_head, with_very_long_head};
+	struct world *w = *state;
+
+	serve(w);
+	for (size_t i = 0; i < sizeof(clients) / sizeof(*clients); i++) {
+		strcpy(w->target, "");
+		run(w, clients[i]);
+		assert_string_equal(w->target, "/head");
+		assert_int_equal(w->long_head, i > 0);
+	}
 }
 
 static void in_chunks(struct world *w)
@@ -727,6 +771,7 @@ int main(void)
 		TEST(targets_come_as_they_are),
 		TEST(head_can_refuse_before_the_body_is_there),
 		TEST(a_body_that_says_it_is_too_long_is_not_read),
+		TEST(a_long_head_is_for_head_to_refuse),
 		TEST(a_body_in_chunks_that_is_too_long_is_thrown_away),
 		TEST(a_body_without_end_is_hung_up_on),
 		TEST(an_answer_may_come_later),

@@ -11,8 +11,8 @@ Call.__index = Call
 local TITLES = {
   [400] = "Bad request", [401] = "Credential required", [403] = "Not permitted", [404] = "Not found",
   [405] = "Method not allowed", [409] = "Conflict", [413] = "Body too long", [415] = "Unsupported media type",
-  [422] = "The policy is wrong", [429] = "Too many", [500] = "Internal error", [503] = "Not available",
-  [504] = "No answer in time",
+  [422] = "The policy is wrong", [429] = "Too many", [431] = "Headers too long", [500] = "Internal error",
+  [503] = "Not available", [504] = "No answer in time",
 }
 
 --- over(call): told once, when it is answered: call.status, call.route

@@ -13,7 +13,7 @@ local PROBLEMS = {
   [403] = "the role does not allow it", [404] = "there is no such thing", [409] = "it cannot be done now, or not here",
   [413] = "the body is too long", [415] = "a body of this type is not read",
   [422] = "the policy is wrong; the words of the compiler or verifier",
-  [503] = "it cannot be done, for a reason of the daemon's or the policy's",
+  [431] = "line and headers are too long", [503] = "it cannot be done, for a reason of the daemon's or the policy's",
   [504] = "the policy has not answered in time",
 }
 

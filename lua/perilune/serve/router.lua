@@ -119,6 +119,7 @@ end
 -- nil, or status, what, and more headers: why the head alone is reason not to go on.
 function Router:refuse(one, listener)
   local request = one.request
+  if request:long_head() then return 431, "the line and headers of the request are longer than are read here" end
   if listener.no_auth and not is_local(request) then
     return 403, "without credentials, only programs of this machine are answered, and no web page's"
   end
