@@ -47,6 +47,9 @@ def people_see_and_do(world):
     same = daemon.get("/v1/policies")["policies"][0]
     for name in "name", "state", "origin", "level", "levels", "attachments", "started", "restarts":
         equal(same[name], shown["policies"][0][name], name)
+    status, out, err = perilune(world, "events", *at)
+    says(0, ["nothing to tell yet"], (status, err, ""), "events before there are any")
+    equal("", out, "what they are")
     # A level is held, for a time, and let go.
     says(0, ["count: held at deep for 10m 00s", "level count --release"], perilune(world, "level", "count", "deep", "--for", "10m", *at), "level")
     until(lambda: daemon.policy("count")["level"] == "deep", "the level")

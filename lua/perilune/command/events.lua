@@ -144,6 +144,9 @@ function events.run(parsed, context)
       if last == 0 then return go_on() end
       past(daemon, names, parsed, wanted, last, context, finish, function(texts)
         for _, text in ipairs(texts) do show(text, finish) end
+        if #texts == 0 and not parsed.follow and not parsed.json then
+          context.err "perilune: nothing to tell yet (-f waits for what comes, --windows shows windows too)"
+        end
         go_on()
       end)
     end
