@@ -143,7 +143,8 @@ for wrong in 'bench nothing' 'bench extract --entries 12' 'bench extract more' '
 	}
 done
 
-# From the command to the first window: both ways are measured, and what is said adds up.
+# From the command to the first window: both ways are measured, and what is said adds up. It takes less than 150 ms; on a machine that is slow
+# or has other things to do, bpftrace is slow too.
 timeout 240 "$PERILUNE" bench start --json >"$OUT/start"
 "${PYTHON:-/usr/bin/python3}" - "$OUT/start" <<'END'
 import json, sys
@@ -154,6 +155,8 @@ for line in lines:
     assert line["bench"] == "start" and line["rounds"] == 11, line
     assert 0 < line["least_ms"] <= line["ms"] <= line["most_ms"], line
 assert abs(lines[1]["ratio"] - lines[1]["ms"] / lines[0]["ms"]) < 1e-3, lines
+least, beside = (line["least_ms"] for line in lines)
+assert least < max(150, 2.5 * beside), lines
 END
 
 # The daemon's answers: every path both ways, and the map was read whole while it answered.

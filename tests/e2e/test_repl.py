@@ -311,7 +311,7 @@ def light(net, directory):
     with subprocess.Popen(["ip", "netns", "exec", net.there, "/usr/bin/python3", "-c", script]) as sender:
         try:
             t = start(net, directory, "top", "--set", "iface=v0", "--set", "hook=tc.ingress")
-            window = r"window ([\d,]+) of 1 s"
+            window = r"window ([\d,]+) of "
             t.expect(r"rows 1 to .* of 1,000")
             first, before = int(t.expect(window)[1]), cpu_seconds(t.pid)
             last = first
