@@ -131,10 +131,10 @@ int probe__load(struct probe *probe, struct error *error)
 	return err ? err : map_ctl(probe, error);
 }
 
-static size_t count_programs(const struct bpf_object *object)
+static size_t room_for_programs(const struct bpf_object *object)
 {
 	struct bpf_program *program;
-	size_t count = 0;
+	size_t count = 1; /* none would be no memory */
 
 	bpf_object__for_each_program(program, object)
 		count++;
@@ -147,7 +147,7 @@ int probe__adopt(struct probe *probe, int (*find)(void *arg, const char *name), 
 	struct bpf_program *program;
 	int err;
 
-	probe->adopted = calloc(count_programs(probe->object), sizeof(*probe->adopted));
+	probe->adopted = calloc(room_for_programs(probe->object), sizeof(*probe->adopted));
 	if (!probe->adopted)
 		return error__set(error, -ENOMEM, "out of memory");
 	bpf_object__for_each_program(program, probe->object) {
