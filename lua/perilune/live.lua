@@ -2,32 +2,23 @@
 -- The live driver: attaches a policy to its interfaces and runs its engine on the loop, until it is told to
 -- stop.
 --
---   build → attach (attachments.lua) → start │ timer → flip → drain on a worker → engine:close │ …
---         … │ detach → flip → drain → summary
+--   build → attach → start (live_begin.lua) │ timer → flip → drain on a worker → engine:close │ …
+--         … │ detach → flip → drain → summary (live_end.lua)
 --
 -- A window whose predecessor is not drained yet simply goes on; its flip follows as soon as that is done.
 -- Whatever ends the run comes through stop(), once, and ends in `finished`.
-local attachments = require "perilune.attachments"
-local build = require "perilune.build"
-local calls = require "perilune.calls"
-local deliver = require "perilune.deliver"
-local engine = require "perilune.engine"
-local exports = require "perilune.exports"
-local kept = require "perilune.kept"
+local live_begin = require "perilune.live_begin"
+local live_end = require "perilune.live_end"
 local loop = require "perilune.core.loop"
 local meter = require "perilune.meter"
-local performers = require "perilune.performers"
-local pinning = require "perilune.pinning"
 local reload = require "perilune.reload"
-local tapper = require "perilune.tapper"
-local triggers = require "perilune.triggers"
 
 local live = {}
 
-local LAST_WORDS = 5 -- seconds that notifications may take at the end
-
 local Live = {}
 Live.__index = Live
+for name, method in pairs(live_begin) do Live[name] = method end
+for name, method in pairs(live_end) do Live[name] = method end
 
 --- `options`: decl, share, sink, interfaces (list of { name, index } that must be there), dry_run, seconds (ends by
 --- itself after that long), costs (costs.lua) or nil, audit (audit.lua) or nil, pin (perilune's version: what runs is
@@ -51,87 +42,6 @@ function live.new(options)
   return self
 end
 
-function Live:finish(message, code)
-  if self.ended then return end
-  if self.performers then self.performers:finish() end
-  self.ended = true
-  self.timer:close()
-  if self.kept then self.kept:close() end
-  self.bound:close()
-  self.alarm:close()
-  if self.meter then self.meter:stop() end
-  if self.steps then self.steps:close() end
-  if self.trips then self.trips:close() end
-  if self.next and self.next.compilation then self.next.compilation:cancel() end
-  if self.next and self.next.probe then self.next.probe:close() end
-  if self.exports then self.exports:close() end
-  if self.probe then self.probe:close() end
-  if self.audit then self.audit:close() end -- before somebody else has the pins
-  if self.pinned then self.pinned:close(self) end
-  self.finished(message, code)
-end
-
--- Something failed, and no work is under way: take down what is up, then say so.
-function Live:fail(message, code)
-  if self.ended then return end
-  self.failure = self.failure or { message, code }
-  self.stopping = true
-  if self.probe then self:take_down() else self:finish(message, code) end
-end
-
---- Compiles, loads, verifies, attaches; then windows go on until stop().
-function Live:start()
-  local decl = self.decl
-  self.sink:status(("compiling %s: %d level%s, %d probe%s"):format(decl.name, #decl.levels,
-    #decl.levels == 1 and "" or "s", #decl.probes, #decl.probes == 1 and "" or "s"))
-  if not self.dry_run then
-    local message, code
-    self.exports, message, code = exports.open(decl)
-    if message then return self:fail(message, code) end
-  end
-  if self.pin then
-    local message, code
-    self.pinned, message, code = pinning.open(decl, self.pin, self.upgrade)
-    if message then return self:fail(message, code) end
-  end
-  local with = { share = self.share, exports = self.exports, pinned = self.pinned }
-  self.compilation = build.start(decl, with, function(probe, info, code)
-    self.compilation = nil
-    if self.stopping then
-      if probe then probe:close() end
-      return self:finish()
-    end
-    if not probe then return self:fail(info, code) end
-    self.probe = probe
-    self.planned = info.planned
-    self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
-      info.cached and ", from the cache" or ""))
-    if self.sink.loaded then
-      self.sink:loaded { seconds = info.seconds, load_seconds = info.load_seconds, cached = info.cached or false }
-    end
-    local tap, message, failure = self:tapper(probe)
-    if message then return self:fail(message, failure) end
-    self.performers = performers.new {
-      notify = not self.dry_run and deliver.new(decl, self:emitter()) or nil, capture = tap,
-    }
-    self.engine = engine.new { decl = decl, planned = info.planned, sink = self.sink, dry_run = self.dry_run,
-      scope = build.scope(probe), calls = calls.new(decl), performers = self.performers, audit = self.audit }
-    self.engine.claimed = function() self:reconsider() end
-    self.engine.cost_at = function(level, spare) return self:cost_at(level, spare) end
-    local ok
-    ok, message, failure = self:listen(probe, decl)
-    if not ok then return self:fail(message, failure) end
-    self:attach()
-  end)
-end
-
-function Live:tapper(probe)
-  if self.dry_run then return nil end
-  local message, code
-  self.tap, message, code = tapper.new(self.decl, probe, self:emitter())
-  return self.tap, message, code
-end
-
 -- For those who have something to say while windows go on.
 function Live:emitter()
   return function(event, wall)
@@ -140,17 +50,6 @@ function Live:emitter()
     self.engine:emit(event, wall or loop.wall())
     self:check_sink()
   end
-end
-
--- Listens to the triggers of a declaration, if it has any. nil, message, code when that fails.
-function Live:listen(probe, decl)
-  if #decl.triggers == 0 then return true end
-  loop.urgent() -- whoever waits for a trip waits for this thread too
-  local message, code
-  self.trips, message, code = probe:events("trigger_events", "trigger_event", function(batch)
-    self:tripped(triggers.trips(batch))
-  end)
-  return self.trips ~= nil, message, code
 end
 
 --- Says that something is wrong that does not end the run.
@@ -170,76 +69,6 @@ function Live:lull(seconds, fn)
   else
     fn()
   end
-end
-
--- When all that must be attached is, the run has begun.
-function Live:attach()
-  self.attachments = attachments.new {
-    probe = self.probe, roots = self.planned.roots, attach = self.decl.attach,
-    emit = self:emitter(), listed = self.pinned and function(done) self.pinned:drop(self, done) end,
-  }
-  self.attachments:start(self.interfaces, function(ok, message, code)
-    if self.stopping then return self:take_down() end
-    if not ok then return self:fail(message, code) end
-    if self.pinned and self.pinned.adopted then return self:adopt() end
-    if self.pinned then
-      self.pinned:start(self)
-    else
-      self.engine:start(loop.wall(), loop.now())
-    end
-    self:begin()
-  end)
-end
-
--- Goes on where another process has left off; the window that it had begun ends now.
-function Live:adopt()
-  self.draining = true
-  self.pinned:resume(self, function(ok, message, code)
-    self.draining = false
-    if not ok then
-      self.broken = true
-      return self:fail(message, code)
-    end
-    if self.stopping then return self:take_down() end
-    self:begin()
-    if not self.stopping then self:flip "adopted" end
-  end)
-end
-
--- An output that was closed ends the run, and that is no failure.
-function Live:check_sink()
-  local failure = self.engine.sink_failure
-  if not failure then return end
-  if failure[2] ~= "EPIPE" then self.failure = self.failure or failure end
-  if self.sink.mark then self:abandon() else self:stop() end
-end
-
--- What the policy learnt in earlier runs.
-function Live:remember()
-  self.kept = kept.new(self.decl.name, self.engine, function(message, hint)
-    self.engine:emit({ event = "error", message = message, hint = hint }, loop.wall())
-  end)
-  local found = self.kept and self.kept:restore(loop.wall() / 1e6) or 0
-  if found > 0 then
-    self.sink:status(("%d baseline%s of earlier runs, from %s"):format(found, found == 1 and "" or "s",
-      self.kept:path()))
-  end
-end
-
-function Live:begin()
-  self:remember()
-  self.force = { level = 1, spare = self.engine.current.spare } -- what the kernel runs
-  if self.exports then self.exports:tell(self:emitter(), false) end
-  local ok, message, code = self.attachments:begin()
-  self:check_sink()
-  if self.stopping then return end
-  if not ok then return self:fail(message, code) end
-  self:arm()
-  self:watch_budget()
-  self.timer:start(self.engine:due())
-  if self.seconds then self.bound:start(loop.now() + self.seconds) end
-  if self.leaving then return self:part() end
-  self:reconsider()
 end
 
 -- After a reload, what is kept is another engine's. What only the new one keeps was not looked for before.
@@ -430,83 +259,6 @@ function Live:cut_now()
   self.cut_asked = true
   if not before then self:flip "request" end
   return before
-end
-
---- Ends the run: detaches, reads what is left, reports. May be called at any time, more than once.
-function Live:stop()
-  if self.stopping or self.ended then return end
-  self.stopping = true
-  self.timer:stop()
-  if self.compilation then return self.compilation:cancel() end
-  if not self.engine or not self.engine.current then return end -- loading or attaching: attach() sees it
-  if not self.draining then self:take_down() end -- else settle() does
-end
-
---- Ends this process's part in a policy that is pinned: it stays attached and counts, for another process. One that is
---- not pinned goes on.
-function Live:leave()
-  if not self.pinned or self.leaving or self.stopping or self.ended then return end
-  self.leaving = true
-  if self.force and not self.draining then self:part() end -- else begin() or go_on() does
-end
-
---- Whoever has started it is gone: it ends, and what is pinned goes on.
-function Live:abandon()
-  if self.pinned then self:leave() else self:stop() end
-end
-
-function Live:part()
-  self.stopping = true
-  self.timer:stop()
-  if self.meter then self.meter:stop() end
-  self.attachments:part(function()
-    local wall = loop.wall()
-    self.engine:release(wall)
-    if self.exports then self.exports:tell(self:emitter(), true) end
-    self.performers:close(LAST_WORDS, function()
-      if self.kept then self.kept:save() end
-      self.engine:summary(wall, {}, true)
-      self.probe:leave()
-      self:finish(unpack(self.failure or {}, 1, 2))
-    end)
-  end)
-end
-
--- Detach first, so that nothing is counted that will not be read; then the last window.
-function Live:take_down()
-  if self.taken_down then return end
-  self.taken_down = true
-  self.timer:stop()
-  if self.meter then self.meter:stop() end
-  local function detached(attached, message, code)
-    self.detached = attached
-    if message then self.failure = self.failure or { message, code } end
-    if self.engine and self.engine.current and not self.broken then
-      self:flip "exit"
-    else
-      self:finish(unpack(self.failure or {}, 1, 2))
-    end
-  end
-  if self.attachments then return self.attachments:stop(detached) end
-  detached {}
-end
-
--- What acts have begun is ended, which may take a moment; then the last words.
-function Live:ended_well(wall)
-  self.engine:release(wall)
-  if self.exports then self.exports:tell(self:emitter(), true) end
-  self.performers:close(LAST_WORDS, function()
-    for _, attachment in ipairs(self.detached) do
-      self.engine:emit({
-        event = "detach", iface = attachment.iface, hook = attachment.hook, mode = attachment.mode,
-        ifindex = attachment.ifindex, netns = attachment.netns,
-      }, wall)
-    end
-    if self.kept and not self.dry_run then self.kept:save() end
-    self.engine:summary(wall, self.detached)
-    self.well_ended = true
-    self:finish(unpack(self.failure or {}, 1, 2))
-  end)
 end
 
 return live
