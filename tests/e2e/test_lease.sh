@@ -16,7 +16,8 @@ return policy "lease" {
 }
 X1
 
-send() { run_in "$A" ping -q -c "$1" -i 0.002 "$B4" >"$OUT/ping" || fail "ping: $(cat "$OUT/ping")"; }
+# The first twenty at once, so that there are enough in a slice however slowly the others come.
+send() { run_in "$A" ping -q -c "$1" -l 20 -i 0.002 "$B4" >"$OUT/ping" || fail "ping: $(cat "$OUT/ping")"; }
 # All that was counted so far; and what of it is in rows of `to`.
 counted() { json "$OUT/run" 'select(.event == "window") | .packets' | awk '{ n += $1 } END { print n + 0 }'; }
 deep() { json "$OUT/run" 'select(.event == "records" and .probe == "to") | .rows[] | .packets' | awk '{ n += $1 } END { print n + 0 }'; }
