@@ -101,7 +101,9 @@ class Daemon:
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=here)
         world.daemons.append(self)
         if wait:
-            until(lambda: self.said("listening") or self.process.poll() is not None, "the daemon to listen")
+            # At all that the command line names: each says so by itself, and the next may not be there yet.
+            places = max([len(words[i + 1].split(",")) for i, word in enumerate(words) if word == "--listen"], default=1)
+            until(lambda: len(self.said("listening")) >= places or self.process.poll() is not None, "the daemon to listen")
             if self.process.poll() is not None:
                 fail("the daemon ended: " + self.text())
 

@@ -521,6 +521,8 @@ def commands_do_what_the_programs_do(world):
     equal("mon: injected into vb\n", call(0, "inject", "mon", "vb", both, "--mode", "XDP_SKB"), "what is said")
     world.send(8)
     world.there(lambda: send_out(3))
+    if "monitors  mon  vb  XDP_SKB" not in call(0, "status"):
+        fail("perilune status does not tell of the monitor")
     answer = json.loads(call(0, "extract", "mon"))
     equal([[8], [3]], [answer[side][0]["value"] for side in ("ingress-metrics", "egress-metrics")], "the values")
     equal("[3]\n", call(0, "extract", "mon", "out", "--direction", "egress"), "one value")

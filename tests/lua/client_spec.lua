@@ -201,6 +201,12 @@ describe("what is shown of policies", function()
     assert.truthy(status_text.policies({}, NOW)[1]:find "perilune serve")
   end)
 
+  it("lists monitors, also one that is attached nowhere", function()
+    assert.same({}, status_text.monitors {})
+    assert.same({ "monitors  m1  eth0  TC (perilune extract m1)", "          m2  attached nowhere  XDP_SKB (perilune extract m2)" },
+      status_text.monitors { { name = "m1", type = "TC", parent = "eth0" }, { name = "m2", type = "XDP_SKB" } })
+  end)
+
   it("shows who holds a level, and how long still", function()
     assert.same({ "levels    calm  [siege]", "held      somebody (perilune level) holds siege for 59 s more",
       "          night caps at calm" }, status_text.ladder {

@@ -96,6 +96,23 @@ local function each(list, make)
   return out
 end
 
+--- Monitors as GET /polycube/v1/dynmon lists them → { name, type, iface or nil } of each.
+function status_text.monitors_of(list)
+  return each(list, function(one)
+    return { name = one.name, type = one.type, iface = type(one.parent) == "string" and one.parent or nil }
+  end)
+end
+
+--- Lines for people; none where there is no monitor.
+function status_text.monitors(list)
+  local lines = {}
+  labelled(lines, "monitors", each(status_text.monitors_of(list), function(one)
+    local where = one.iface and clean(one.iface) or "attached nowhere"
+    return ("%s  %s  %s (perilune extract %s)"):format(clean(one.name), where, clean(one.type), clean(one.name))
+  end))
+  return lines
+end
+
 local function claim(one)
   local left = one.seconds_left and (" for %s more"):format(format.duration(math.ceil(one.seconds_left))) or ""
   local what = one.hold and "holds " .. clean(one.hold) or "caps at " .. clean(one.cap)

@@ -104,17 +104,21 @@ local function tell(records, parsed, context)
   local between, message = window_of(parsed)
   if not between then return context.fail(message) end
   local show = parsed.json and json_teller(context) or text_teller(context)
+  local any, shown = false, false
   local story = explain.new(function(told)
     if told.time < between.since or told.time >= between.till then return end
     if parsed.rule and not explain.concerns(told, parsed.rule) then return end
+    shown = true
     show(told)
   end)
-  local any = false
   while true do
     local record, wrong = records()
     if not record then
       story:finish()
-      if not wrong and not any then context.err(("perilune: %s: holds nothing yet"):format(parsed[1])) end
+      if not wrong and not shown then
+        local what = any and "nothing in it is what was asked for" or "holds nothing yet"
+        context.err(("perilune: %s: %s"):format(parsed[1], what))
+      end
       return wrong and context.fail(wrong) or context.exit.done
     end
     any = true

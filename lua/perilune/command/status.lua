@@ -14,8 +14,8 @@ local status = {
   options = place.with { json = "flag", names = "flag" },
   help = [[
 Shows every policy of the running daemon: its level and since when, what its last window counted, and why it failed if
-it did. Of one policy: its ladder, who holds it, where it is attached, probes, rules, sets, options, its last changes.
-The exit status is 1 when a policy that is shown has failed.
+it did; and what perilune inject has put where. Of one policy: its ladder, who holds it, where it is attached, probes,
+rules, sets, options, its last changes. The exit status is 1 when a policy that is shown has failed.
 
   --json              one JSON object instead
 ]] .. place.help,
@@ -33,7 +33,8 @@ end
 local function columns() return (term.size(1)) end
 
 local function all(daemon, parsed, context, finish)
-  drive.gather(daemon, context, finish, { service = "/v1/service", list = "/v1/policies" }, function(values)
+  local asked = { service = "/v1/service", list = "/v1/policies", monitors = "/polycube/v1/dynmon" }
+  drive.gather(daemon, context, finish, asked, function(values)
     local policies, wanted = values.list.policies, {}
     for _, policy in ipairs(policies) do
       local path = "/v1/policies/" .. client.escape(policy.name)
@@ -46,10 +47,12 @@ local function all(daemon, parsed, context, finish)
         policy.transition = last[policy.name .. " transitions"].transitions[1]
       end
       if parsed.json then
-        context.out(json.encode { service = values.service, policies = json.array(policies) })
+        context.out(json.encode { service = values.service, policies = json.array(policies),
+          monitors = json.array(status_text.monitors_of(values.monitors)) })
       else
         context.out(status_text.service(values.service))
         for _, line in ipairs(status_text.policies(policies, loop.wall(), columns())) do context.out(line) end
+        for _, line in ipairs(status_text.monitors(values.monitors)) do context.out(line) end
       end
       finish(exit_of(context, policies))
     end
