@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """An independent reading of a capture: tshark's, packet by packet, nothing put together again."""
+import hashlib
 import ipaddress
 import os
+import shutil
 import subprocess
+import tempfile
 
 import lab
 
@@ -20,17 +23,40 @@ LINKS = {"eth": 0, "ethertype": 0, "vlan": 4, "ieee8021ad": 4, "mpls": 4, "pppoe
 FLAGS = (("fin", 1), ("syn", 2), ("rst", 4), ("psh", 8), ("ack", 16), ("urg", 32), ("ece", 64), ("cwr", 128))
 
 
+# What it said of a capture of tests/pcaps, which many tests ask in the same words: under what it depends on, for both builds.
+KEPT = os.path.join(os.path.dirname(os.environ.get("PERILUNE_CACHE") or os.path.join(lab.OUT, "cache")), "tshark")
+
+
+def said(command, path):
+    """The output of tshark on a capture; `command` without the capture."""
+    kept = None
+    if os.path.dirname(path) == lab.PCAPS:
+        program = os.stat(shutil.which(command[0]) or lab.fail("tshark is missing"))
+        with open(path, "rb") as file:
+            parts = [repr((program.st_size, program.st_mtime_ns, command)).encode(), file.read()]
+        kept = os.path.join(KEPT, hashlib.sha256(b"\n".join(parts)).hexdigest())
+        if os.path.exists(kept):
+            with open(kept, "rb") as file:
+                return file.read().decode()
+    run = subprocess.run([*command, "-r", path], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if run.returncode:
+        lab.fail("%s: tshark: %s" % (os.path.basename(path), run.stderr.decode()))
+    if kept:
+        os.makedirs(KEPT, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=KEPT, delete=False) as file:
+            file.write(run.stdout)
+        os.replace(file.name, kept)  # whole or not at all
+    return run.stdout.decode()
+
+
 def lines(path):
     """One dict of lists a frame."""
-    command = ["tshark", "-n", "-r", path, "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE",
+    command = ["tshark", "-n", "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE",
                "-o", "tcp.desegment_tcp_streams:FALSE", "-T", "fields", "-E", "occurrence=a", "-E", "separator=/t",
                "-E", "aggregator=|"]
     for field in FIELDS:
         command += ["-e", field]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if run.returncode:
-        lab.fail("%s: tshark: %s" % (os.path.basename(path), run.stderr.decode()))
-    for line in run.stdout.decode().split("\n")[:-1]:
+    for line in said(command, path).split("\n")[:-1]:
         yield {name: value.split("|") if value else [] for name, value in zip(FIELDS, line.split("\t"))}
 
 
