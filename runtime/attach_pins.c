@@ -79,7 +79,7 @@ static bool parse(const char *name, struct attach_link_place *place, uint64_t *n
 	return place->ops;
 }
 
-static int take_up(struct attach_pins *pins, const char *name)
+static int take_up_one(struct attach_pins *pins, const char *name)
 {
 	struct attach_link_place place;
 	char path[ATTACH_LINK_PATH];
@@ -111,7 +111,8 @@ static int take_up(struct attach_pins *pins, const char *name)
 	return 0;
 }
 
-int attach_pins__open(const char *directory, struct attach_pins **out, struct error *error)
+int attach_pins__open(const char *directory, bool take_up, struct attach_pins **out,
+		      struct error *error)
 {
 	struct attach_pins *pins = calloc(1, sizeof(*pins));
 	const struct dirent *entry;
@@ -128,10 +129,10 @@ int attach_pins__open(const char *directory, struct attach_pins **out, struct er
 	if (!err && !list)
 		err = error__set(error, -errno, "%s cannot be read: %s", directory,
 				 strerror(errno));
-	while (!err && list && (entry = readdir(list))) {
+	while (take_up && !err && list && (entry = readdir(list))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		err = take_up(pins, entry->d_name);
+		err = take_up_one(pins, entry->d_name);
 		if (err)
 			error__set(error, err, "the link %s/%s cannot be opened: %s", directory,
 				   entry->d_name, strerror(-err));

@@ -14,8 +14,9 @@
 
 struct attach_pins;
 
-/* Takes up what is pinned in the directory, made if it is not there; links whose interface has gone are removed. */
-int attach_pins__open(const char *directory, struct attach_pins **out, struct error *error);
+/* The directory is made if it is not there. take_up: of what is pinned in it; links whose interface has gone are removed. */
+int attach_pins__open(const char *directory, bool take_up, struct attach_pins **out,
+		      struct error *error);
 
 /*
  * As attach__attach, in the network namespace that the calling thread is in. A link of another mode gives way to one of the mode that is asked

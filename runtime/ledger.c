@@ -34,6 +34,21 @@ void ledger__begin(struct ledger *ledger, const struct ledger_window *first)
 	write_window(ledger, first);
 }
 
+static void write_sums(struct ledger_sums *slot, uint32_t epoch, const double *sums, size_t count)
+{
+	slot->count = (uint32_t)(count < LEDGER_SUMS ? count : LEDGER_SUMS);
+	memcpy(slot->values, sums, slot->count * sizeof(*sums));
+	slot->epoch = epoch;
+}
+
+void ledger__succeed(struct ledger *ledger, const struct ledger_window *first, const double *sums,
+		     size_t count)
+{
+	ledger__begin(ledger, first);
+	ledger->exported = first->epoch - 2;
+	write_sums(&ledger->sums[ledger->exported & 1], ledger->exported, sums, count);
+}
+
 int ledger__half(const struct ledger *ledger, uint32_t epoch)
 {
 	uint32_t cleaned = __atomic_load_n(&ledger->cleaned, __ATOMIC_ACQUIRE);
@@ -41,6 +56,8 @@ int ledger__half(const struct ledger *ledger, uint32_t epoch)
 
 	if (cleaned == epoch - 1 && exported == epoch - 1)
 		return LEDGER_CLEAN;
+	if (cleaned == epoch - 1 && exported == epoch - 2)
+		return LEDGER_INHERITED;
 	if (cleaned != epoch - 2)
 		return -EPROTO;
 	if (exported == epoch - 1)
@@ -75,11 +92,7 @@ void ledger__intend(struct ledger *ledger, uint32_t epoch, uint64_t wall, uint64
 
 void ledger__exported(struct ledger *ledger, uint32_t epoch, const double *sums, size_t count)
 {
-	struct ledger_sums *slot = &ledger->sums[epoch & 1];
-
-	slot->count = (uint32_t)(count < LEDGER_SUMS ? count : LEDGER_SUMS);
-	memcpy(slot->values, sums, slot->count * sizeof(*sums));
-	slot->epoch = epoch;
+	write_sums(&ledger->sums[epoch & 1], epoch, sums, count);
 	__atomic_store_n(&ledger->exported, epoch, __ATOMIC_RELEASE);
 }
 

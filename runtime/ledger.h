@@ -15,6 +15,8 @@
  *	cleaned = e - 1				CLEAN		nothing to do
  *	cleaned = e - 2, exported = e - 2	QUIET		read, write out under the same seq, clear
  *	cleaned = e - 2, exported = e - 1	CLEARING	only clear
+ *	cleaned = e - 1, exported = e - 2	INHERITED	the policy whose place this one has taken (pinned.h) is to be told of first: sums
+ *							are without its last window, and no window ends until exported = e - 1
  *
  * Whatever is found in between is one of these. Written out twice is what was so just before the process was killed: with the same seq
  * and the same counts, since nobody counts in a half after its grace period and nothing has been cleared. Counts are missing of none:
@@ -70,10 +72,14 @@ struct ledger {
 	struct ledger_sums sums[2];
 };
 
-enum ledger_half { LEDGER_CLEAN, LEDGER_QUIET, LEDGER_CLEARING };
+enum ledger_half { LEDGER_CLEAN, LEDGER_QUIET, LEDGER_CLEARING, LEDGER_INHERITED };
 
 /* Begins an account: epoch 0 is counted in, as the window `seq`. All but the magic, policy, file, version and digest. */
 void ledger__begin(struct ledger *ledger, const struct ledger_window *first);
+
+/* The same, of one that goes on from another's sums. */
+void ledger__succeed(struct ledger *ledger, const struct ledger_window *first, const double *sums,
+		     size_t count);
 
 /* The state of the half that is not counted in when the epoch is `epoch`; -EPROTO: one that cannot be. */
 int ledger__half(const struct ledger *ledger, uint32_t epoch);
@@ -99,7 +105,8 @@ size_t ledger__sums(const struct ledger *ledger, double sums[LEDGER_SUMS]);
 
 /*
  * Test builds die here when PERILUNE_FAULT_DIE names the place: "intended", "triggered" (the same, of the end of a window that a trigger has begun),
- * "flipped", "quiet", "read", "written", "exported", "cleared", "cleaned"; with ":N" at the N-th time.
+ * "flipped", "quiet", "read", "written", "exported", "cleared", "cleaned", and of a policy that takes the place of another "prepared", "exchanged",
+ * "taking", "inheriting", "inherited"; with ":N" at the N-th time.
  */
 #ifdef PERILUNE_FAULTS
 void ledger__may_die(const char *place);

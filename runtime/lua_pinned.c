@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "loop.h"
+#include "lua_batch.h"
 #include "lua_probe_impl.h"
 #include "lua_table.h"
 #include "pinned.h"
@@ -204,6 +205,72 @@ static int pinned_begin(lua_State *L)
 	return answer(L, pinned__begin(pinned, p->probe, &about, &error), &error);
 }
 
+static int pinned_succeed(lua_State *L)
+{
+	struct pinned *pinned = check(L);
+	struct lua_probe *p = luaL_checkudata(L, 2, PROBE_TYPE);
+	struct pinned_about about = {.digest = check_digest(L, 3),
+				     .wall = loop__wall() / 1000,
+				     .mono = loop__now()};
+	double sums[LEDGER_SUMS];
+	size_t count = lua_probe__check_sums(L, 5, sums);
+	struct error error = {0};
+
+	luaL_argcheck(L, p->window && !probe__ledger(p->probe) && !p->object.busy && !p->drain.busy,
+		      2, "a probe with windows and without a ledger expected");
+	luaL_checktype(L, 4, LUA_TTABLE);
+	about.version = lua_table__string(L, 4, "version");
+	about.file = lua_table__string(L, 4, "file");
+	about.seq = (uint64_t)lua_table__integer(L, 4, "seq", 0);
+	luaL_argcheck(L, about.version && about.file && about.seq, 4,
+		      "version, file and seq expected");
+	return answer(L, pinned__succeed(pinned, p->probe, p->window, &about, sums, count, &error),
+		      &error);
+}
+
+static int pinned_undo(lua_State *L)
+{
+	pinned__undo(check(L));
+	return 0;
+}
+
+static int pinned_settled(lua_State *L)
+{
+	pinned__settled(check(L));
+	return 0;
+}
+
+static int pinned_rest(lua_State *L)
+{
+	const struct pinned *pinned = check(L);
+	struct lua_probe *p = luaL_checkudata(L, 2, PROBE_TYPE);
+	const char *name = luaL_checkstring(L, 3);
+	lua_Integer at = luaL_checkinteger(L, 4);
+	struct ledger_window when;
+	struct error error = {0};
+	struct batch batch;
+	int err;
+
+	luaL_argcheck(L, p->window, 2, "a probe with windows expected");
+	luaL_argcheck(L, at > 0 && (size_t)at <= window__count(p->window), 4, "no windowed map");
+	batch__init(&batch, window__layout(p->window, (size_t)at - 1));
+	err = pinned__rest(pinned, name, batch.layout, &when, &batch, &error);
+	if (err) {
+		batch__free(&batch);
+		return lua_vm__fail(L, err, &error);
+	}
+	lua_createtable(L, 0, 4);
+	lua_pushnumber(L, (double)when.seq);
+	lua_setfield(L, -2, "seq");
+	lua_pushnumber(L, (double)when.wall);
+	lua_setfield(L, -2, "wall");
+	lua_pushnumber(L, (double)when.mono / 1e9);
+	lua_setfield(L, -2, "mono");
+	lua_batch__push(L, &batch, 2);
+	lua_setfield(L, -2, "totals");
+	return 1;
+}
+
 static int pinned_remove(lua_State *L)
 {
 	struct pinned **pinned = luaL_checkudata(L, 1, PINNED_TYPE);
@@ -227,7 +294,9 @@ int luaopen_perilune_core_pinned(lua_State *L)
 {
 	static const luaL_Reg methods[] = {{"found", pinned_found}, {"adopt", pinned_adopt},
 					   {"begin", pinned_begin}, {"remove", pinned_remove},
-					   {"leave", pinned_leave}, {NULL, NULL}};
+					   {"leave", pinned_leave}, {"succeed", pinned_succeed},
+					   {"undo", pinned_undo},   {"settled", pinned_settled},
+					   {"rest", pinned_rest},   {NULL, NULL}};
 	static const luaL_Reg functions[] = {{"open", core_open}, {"look", core_look},
 					     {"list", core_list}, {"digest", core_digest},
 					     {"ask", core_ask},	  {"remove", core_remove},

@@ -13,6 +13,12 @@
  *	pinned:found()		whether there is something to adopt
  *	pinned:adopt(probe, digest)	instead of loading it → true | nil, message, code
  *	pinned:begin(probe, digest, { version =, file = })	after loading it → true | nil, message, code
+ *	pinned:succeed(probe, digest, { version =, file =, seq = }, sums)	another declaration's probe is the policy's from now on; then its
+ *				programs take the links
+ *	pinned:undo()		they could not
+ *	pinned:settled()	all that was counted before is told
+ *	pinned:rest(probe, map, position)	after adopt, of a probe whose account is "inherited": { seq, wall, mono, totals = batch } of the window
+ *				of the policy before | nil, message, code
  *	pinned:remove()		the end: what is pinned goes
  *	pinned:leave()		it stays, for another process
  */

@@ -88,6 +88,9 @@ int lua_probe__start(lua_State *L, struct lua_probe_work *work, enum work_kind k
 /* nil, message, errno name. */
 int lua_probe__fail(lua_State *L, int code, const char *message);
 
+/* The list of sums at `index`; how many there are. */
+size_t lua_probe__check_sums(lua_State *L, int index, double sums[LEDGER_SUMS]);
+
 /* Gives the batches read to Lua: pushes { [position] = batch }. `anchor`: the probe's place on the stack. */
 void lua_probe__push_batches(lua_State *L, struct lua_probe *p, int anchor);
 

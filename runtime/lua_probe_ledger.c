@@ -5,7 +5,9 @@
  *	probe:read(maps, done)	in place of drain: done(batches, cost); nothing is cleared
  *	probe:exported(sums)	what was read last is written out, and the sums (a list of numbers) are these
  *	probe:clear(maps, done)	done(true); then the window may be flipped
- *	probe:account()		→ { half = "clean" | "quiet" | "clearing", sums = list, current =, closed = { seq, wall (µs),
+ *	probe:told(sums [, wall, mono])	what the policy before has counted (pinned.h) is written out, and the sums are these; when the window that
+ *				goes on began, µs and s
+ *	probe:account()		→ { half = "clean" | "quiet" | "clearing" | "inherited", sums = list, current =, closed = { seq, wall (µs),
  *				mono (s), level, thin, shed }, renewed = s or nil }
  *	probe:empty(map)	takes all members out of a set
  *	probe:drop(done)	detaches links that were found and not attached to since: done(count)
@@ -47,19 +49,45 @@ static int probe_clear(lua_State *L)
 	return start(L, WORK_CLEAR);
 }
 
+size_t lua_probe__check_sums(lua_State *L, int index, double sums[LEDGER_SUMS])
+{
+	size_t count = lua_objlen(L, index);
+
+	luaL_checktype(L, index, LUA_TTABLE);
+	luaL_argcheck(L, count <= LEDGER_SUMS, index, "too many sums");
+	for (size_t i = 0; i < count; i++) {
+		lua_rawgeti(L, index, (int)i + 1);
+		sums[i] = luaL_checknumber(L, -1);
+		lua_pop(L, 1);
+	}
+	return count;
+}
+
+static int probe_told(lua_State *L)
+{
+	struct lua_probe *p = check(L);
+	struct ledger *ledger = probe__ledger(p->probe);
+	const union ctl_state *state = &probe__ctl(p->probe)->state;
+	double sums[LEDGER_SUMS];
+	size_t count = lua_probe__check_sums(L, 2, sums);
+
+	luaL_argcheck(L, window__half(p->window) == LEDGER_INHERITED, 1, "all is told already");
+	ledger__may_die("inheriting");
+	if (!lua_isnoneornil(L, 3))
+		ledger__intend(ledger, state->epoch, (uint64_t)luaL_checknumber(L, 3),
+			       (uint64_t)(luaL_checknumber(L, 4) * 1e9 + 0.5), state->both);
+	ledger__exported(ledger, state->epoch - 1, sums, count);
+	ledger__may_die("inherited");
+	window__told(p->window);
+	return 0;
+}
+
 static int probe_exported(lua_State *L)
 {
 	struct lua_probe *p = check(L);
 	double sums[LEDGER_SUMS];
-	size_t count = lua_objlen(L, 2);
+	size_t count = lua_probe__check_sums(L, 2, sums);
 
-	luaL_checktype(L, 2, LUA_TTABLE);
-	luaL_argcheck(L, count <= LEDGER_SUMS, 2, "too many sums");
-	for (size_t i = 0; i < count; i++) {
-		lua_rawgeti(L, 2, (int)i + 1);
-		sums[i] = luaL_checknumber(L, -1);
-		lua_pop(L, 1);
-	}
 	ledger__may_die("written");
 	ledger__exported(probe__ledger(p->probe), probe__ctl(p->probe)->state.epoch - 1, sums,
 			 count);
@@ -94,7 +122,7 @@ static void set_window(lua_State *L, const struct ledger *ledger, uint32_t epoch
 
 static int probe_account(lua_State *L)
 {
-	static const char *const halves[] = {"clean", "quiet", "clearing"};
+	static const char *const halves[] = {"clean", "quiet", "clearing", "inherited"};
 	struct lua_probe *p = check(L);
 	const struct ledger *ledger = probe__ledger(p->probe);
 	const struct ctl *ctl = probe__ctl(p->probe);
@@ -103,7 +131,7 @@ static int probe_account(lua_State *L)
 	size_t count = ledger__sums(ledger, sums);
 
 	lua_createtable(L, 0, 5);
-	lua_pushstring(L, half <= LEDGER_CLEARING ? halves[half] : "clean");
+	lua_pushstring(L, half <= LEDGER_INHERITED ? halves[half] : "clean");
 	lua_setfield(L, -2, "half");
 	lua_createtable(L, (int)count, 0);
 	for (size_t i = 0; i < count; i++) {
@@ -147,8 +175,7 @@ static int probe_leave(lua_State *L)
 }
 
 const luaL_Reg lua_probe_ledger_methods[] = {
-	{"read", probe_read},	{"exported", probe_exported},
-	{"clear", probe_clear}, {"account", probe_account},
-	{"empty", probe_empty}, {"drop", probe_drop},
-	{"leave", probe_leave}, {NULL, NULL},
+	{"read", probe_read},	    {"exported", probe_exported}, {"clear", probe_clear},
+	{"account", probe_account}, {"told", probe_told},	  {"empty", probe_empty},
+	{"drop", probe_drop},	    {"leave", probe_leave},	  {NULL, NULL},
 };

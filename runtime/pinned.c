@@ -121,7 +121,7 @@ int pinned__open(const char *root, const char *policy, struct pinned **out, stru
 	pinned = calloc(1, sizeof(*pinned));
 	if (!pinned)
 		return error__set(error, -ENOMEM, "out of memory");
-	pinned->lock = -1;
+	pinned->lock = pinned->beside_lock = -1;
 	pinned_path__of(root, policy, pinned);
 	err = lock(pinned);
 	if (err == -EBUSY)
@@ -161,8 +161,8 @@ struct ledger *pinned__ledger(struct pinned *pinned)
 	return pinned->ledger;
 }
 
-static void path_to(const struct pinned *pinned, const char *kind, const char *name,
-		    char path[PINNED_PIN])
+void pinned_path__to(const struct pinned *pinned, const char *kind, const char *name,
+		     char path[PINNED_PIN])
 {
 	size_t len = (size_t)snprintf(path, PINNED_PIN, "%s/%s/", pinned->run, kind);
 
@@ -177,13 +177,13 @@ static int pin(const struct pinned *pinned, const char *kind, const char *name, 
 {
 	char path[PINNED_PIN];
 
-	path_to(pinned, kind, name, path);
+	pinned_path__to(pinned, kind, name, path);
 	return bpf_obj_pin(fd, path)
 		       ? error__set(error, -errno, "%s cannot be pinned: %s", path, strerror(errno))
 		       : 0;
 }
 
-static int pin_all(struct pinned *pinned, struct probe *probe, struct error *error)
+int pinned_maps__pin(const struct pinned *pinned, struct probe *probe, struct error *error)
 {
 	struct bpf_object *object = probe__object(probe);
 	struct bpf_program *program;
@@ -212,13 +212,23 @@ static int pin_all(struct pinned *pinned, struct probe *probe, struct error *err
 	return 0;
 }
 
-static void own(struct pinned *pinned)
+static void own(struct ledger *ledger)
 {
 	struct attach_record_owner self;
 
 	if (attach_record__owner(&self))
 		self.start = 0;
-	pinned->ledger->owner = (struct ledger_owner){.pid = getpid(), .start = self.start};
+	ledger->owner = (struct ledger_owner){.pid = getpid(), .start = self.start};
+}
+
+void pinned_ledger__describe(struct ledger *ledger, const struct pinned *pinned,
+			     const struct pinned_about *about)
+{
+	snprintf(ledger->version, sizeof(ledger->version), "%s", about->version);
+	snprintf(ledger->policy, sizeof(ledger->policy), "%s", pinned->name);
+	snprintf(ledger->file, sizeof(ledger->file), "%s", about->file);
+	memcpy(ledger->digest, about->digest, sizeof(ledger->digest));
+	own(ledger);
 }
 
 static int pin_links(struct pinned *pinned, struct probe *probe, struct error *error)
@@ -226,7 +236,7 @@ static int pin_links(struct pinned *pinned, struct probe *probe, struct error *e
 	char links[PINNED_PATH];
 
 	snprintf(links, sizeof(links), "%s/links", pinned->run);
-	return probe__pin_links(probe, links, error);
+	return probe__pin_links(probe, links, PROBE_LINKS_FOUND, error);
 }
 
 int pinned__begin(struct pinned *pinned, struct probe *probe, const struct pinned_about *about,
@@ -238,11 +248,12 @@ int pinned__begin(struct pinned *pinned, struct probe *probe, const struct pinne
 
 	pinned_ledger__close(pinned->ledger); /* of an attempt before this one */
 	pinned->ledger = NULL;
+	pinned_beside__remove(pinned);
 	pinned_path__empty(pinned);
 	snprintf(path, sizeof(path), "%s/ledger", pinned->run);
 	err = pinned_ledger__create(path, &pinned->ledger, error);
 	if (!err)
-		err = pin_all(pinned, probe, error);
+		err = pinned_maps__pin(pinned, probe, error);
 	if (!err)
 		err = pin_links(pinned, probe, error);
 	if (err) {
@@ -250,14 +261,10 @@ int pinned__begin(struct pinned *pinned, struct probe *probe, const struct pinne
 		return err;
 	}
 	ledger = pinned->ledger;
-	snprintf(ledger->version, sizeof(ledger->version), "%s", about->version);
-	snprintf(ledger->policy, sizeof(ledger->policy), "%s", pinned->name);
-	snprintf(ledger->file, sizeof(ledger->file), "%s", about->file);
-	memcpy(ledger->digest, about->digest, sizeof(ledger->digest));
+	pinned_ledger__describe(ledger, pinned, about);
 	ledger__begin(ledger, &(struct ledger_window){.seq = about->seq,
 						      .wall = about->wall,
 						      .mono = about->mono});
-	own(pinned);
 	probe__set_ledger(probe, ledger);
 	__atomic_store_n(&ledger->magic, LEDGER_MAGIC, __ATOMIC_RELEASE);
 	return 0;
@@ -282,7 +289,7 @@ static int reuse(const struct pinned *pinned, struct bpf_map *map, struct error 
 	char path[PINNED_PIN];
 	int fd, err = 0;
 
-	path_to(pinned, "maps", bpf_map__name(map), path);
+	pinned_path__to(pinned, "maps", bpf_map__name(map), path);
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return error__set(error, fd, "%s cannot be opened: %s", path, strerror(-fd));
@@ -299,7 +306,7 @@ static int find_program(void *arg, const char *name)
 {
 	char path[PINNED_PIN];
 
-	path_to(arg, "programs", name, path);
+	pinned_path__to(arg, "programs", name, path);
 	return bpf_obj_get(path);
 }
 
@@ -320,7 +327,7 @@ int pinned__adopt(struct pinned *pinned, struct probe *probe, const unsigned cha
 	err = probe__adopt(probe, find_program, pinned, error);
 	if (err)
 		return err;
-	own(pinned);
+	own(pinned->ledger);
 	probe__set_ledger(probe, pinned->ledger);
 	return pin_links(pinned, probe, error);
 }
@@ -330,6 +337,9 @@ void pinned__leave(struct pinned *pinned)
 	if (!pinned)
 		return;
 	pinned_ledger__close(pinned->ledger);
+	pinned_ledger__close(pinned->before);
+	if (pinned->beside_lock >= 0)
+		close(pinned->beside_lock);
 	if (pinned->lock >= 0)
 		close(pinned->lock);
 	free(pinned);
@@ -341,6 +351,7 @@ void pinned__remove(struct pinned *pinned)
 		return;
 	if (pinned->ledger) /* from here on there is nothing to adopt */
 		__atomic_store_n(&pinned->ledger->magic, 0, __ATOMIC_RELEASE);
+	pinned_beside__remove(pinned);
 	pinned_path__empty(pinned);
 	rmdir(pinned->run);
 	rmdir(pinned->policy); /* these two fail where others have something in them */
@@ -355,7 +366,7 @@ int pinned__forget(const char *root, const char *policy, struct error *error)
 
 	if (!pinned)
 		return error__set(error, -ENOMEM, "out of memory");
-	pinned->lock = -1;
+	pinned->lock = pinned->beside_lock = -1;
 	pinned_path__of(root, policy, pinned);
 	err = access(pinned->run, F_OK) ? -errno : lock(pinned);
 	if (!err) {

@@ -17,6 +17,7 @@
 #include "error.h"
 #include "ledger.h"
 #include "probe.h"
+#include "window.h"
 
 #define PINNED_ROOT "/sys/fs/bpf/perilune"
 #define PINNED_PATH 160 /* bytes of a path to a directory, with its NUL */
@@ -61,6 +62,33 @@ int pinned__begin(struct pinned *pinned, struct probe *probe, const struct pinne
 /* Instead of loading it: it gets the programs, maps and links that are there. -ESTALE: they are of something else. */
 int pinned__adopt(struct pinned *pinned, struct probe *probe, const unsigned char *digest,
 		  struct error *error);
+
+/*
+ * Another declaration of the policy takes the place of this one while it runs. All of it is pinned in a directory beside, with the same links;
+ * then the two directories are exchanged, which is one step, and then links are given the new programs, one after the other. So:
+ *
+ *	before the exchange	this one is adopted, and what is beside is removed
+ *	after it		the new one is adopted, which puts its programs on all links; what this one had counted since its last window
+ *				is in the directory beside, and told first (pinned__rest), as long as the new ledger says LEDGER_INHERITED
+ *	once that is told	the directory beside is removed
+ *
+ * A process may be killed between any two of these. pinned__succeed does all up to and with the exchange, for a loaded probe whose windows have no
+ * ledger and which is attached to nothing; about->seq follows that of the window that goes on here; `sums` are as of the last that was told.
+ */
+int pinned__succeed(struct pinned *pinned, struct probe *probe, struct window *window,
+		    const struct pinned_about *about, const double *sums, size_t count,
+		    struct error *error);
+/* It cannot be attached: this one goes on. The probe is to be detached already. */
+void pinned__undo(struct pinned *pinned);
+/* All that was counted here before is told: what is beside goes. */
+void pinned__settled(struct pinned *pinned);
+
+/*
+ * After pinned__adopt, of a ledger that says LEDGER_INHERITED, when all links have the adopted programs and a grace period has passed: the
+ * window of the policy before that nobody was told of, and what is in its map `totals`, an array with both halves, into a batch of that layout.
+ */
+int pinned__rest(const struct pinned *pinned, const char *totals, const struct layout *layout,
+		 struct ledger_window *when, struct batch *out, struct error *error);
 
 /* Borrowed; NULL before begin and adopt. */
 struct ledger *pinned__ledger(struct pinned *pinned);

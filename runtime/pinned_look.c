@@ -31,6 +31,7 @@ void pinned_path__of(const char *root, const char *policy, struct pinned *pinned
 	len = strlen(pinned->policy);
 	pins__flat_name(pinned->name, pinned->policy + len, sizeof(pinned->policy) - len);
 	snprintf(pinned->run, sizeof(pinned->run), "%s/run", pinned->policy);
+	snprintf(pinned->beside, sizeof(pinned->beside), "%s/new", pinned->policy);
 }
 
 void pinned_path__empty(const struct pinned *pinned)

@@ -16,6 +16,7 @@
 
 #include "../bpf/ctl.h"
 #include "attach_pins.h"
+#include "ledger.h"
 #include "netns.h"
 #include "probe_load.h"
 #include "window_map.h"
@@ -177,9 +178,10 @@ struct ledger *probe__ledger(const struct probe *probe)
 	return probe->ledger;
 }
 
-int probe__pin_links(struct probe *probe, const char *directory, struct error *error)
+int probe__pin_links(struct probe *probe, const char *directory, enum probe_links which,
+		     struct error *error)
 {
-	return attach_pins__open(directory, &probe->pins, error);
+	return attach_pins__open(directory, which == PROBE_LINKS_FOUND, &probe->pins, error);
 }
 
 int probe__drop_unclaimed(struct probe *probe)
@@ -388,6 +390,14 @@ static bool goes_over(const struct take_over *job, const struct attachment *atta
 	return job->fds[attachment->hook] >= 0;
 }
 
+static int replace_one(const struct take_over *job, struct attachment *attachment)
+{
+	int err = attach__replace(attachment, job->fds[attachment->hook], job->error);
+
+	ledger__may_die("taking");
+	return err;
+}
+
 static int take_over(void *arg)
 {
 	struct take_over *job = arg;
@@ -398,7 +408,7 @@ static int take_over(void *arg)
 	for (i = 0; !err && i < job->from->attached;
 	     i++) /* one that is dead has lost its interface, which will be told */
 		if (goes_over(job, list[i]) && attach__alive(list[i]))
-			err = attach__replace(list[i], job->fds[list[i]->hook], job->error);
+			err = replace_one(job, list[i]);
 	if (err)
 		for (i--; i--;)
 			if (goes_over(job, list[i]))

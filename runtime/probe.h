@@ -49,10 +49,12 @@ struct ledger *probe__ledger(const struct probe *probe);
 
 /*
  * From now on every link is pinned in this directory of the BPF file system, so that it outlives the process unless it is
- * detached here. Takes up those that are pinned there already: whoever attaches to the same place then gets that link instead of a
- * new one. Those whose interface has gone are removed.
+ * detached here. PROBE_LINKS_FOUND takes up those that are pinned there already: whoever attaches to the same place then gets that link
+ * instead of a new one. Those whose interface has gone are removed. PROBE_LINKS_NEW leaves them to another probe.
  */
-int probe__pin_links(struct probe *probe, const char *directory, struct error *error);
+enum probe_links { PROBE_LINKS_FOUND, PROBE_LINKS_NEW };
+int probe__pin_links(struct probe *probe, const char *directory, enum probe_links which,
+		     struct error *error);
 
 /* Detaches the links that were taken up, but for which nobody has asked since. Returns how many, or -errno. */
 int probe__drop_unclaimed(struct probe *probe);

@@ -18,6 +18,7 @@
 struct windowed_map {
 	struct layout *layout;
 	struct extract *half[2];
+	bool taken; /* its records go as they are read */
 };
 
 struct window {
@@ -41,6 +42,15 @@ static struct bpf_map *half_of(struct bpf_object *object, const char *name, int 
 	return bpf_object__find_map_by_name(object, full);
 }
 
+static int refuse_taken(const char *name, struct error *error)
+{
+	return error__set(
+		error, -EOPNOTSUPP,
+		"windowed map %s: its records are taken as they are read, so it cannot be "
+		"pinned",
+		name);
+}
+
 static int add_map(struct windowed_map *map, struct bpf_object *object,
 		   const struct window_spec *spec, bool keeps, struct error *error)
 {
@@ -60,12 +70,9 @@ static int add_map(struct windowed_map *map, struct bpf_object *object,
 					  "windowed map %s: an LRU map loses rows, so it cannot be "
 					  "a window's",
 					  spec->map);
-		if (keeps && window_map__is_taken(half))
-			return error__set(
-				error, -EOPNOTSUPP,
-				"windowed map %s: its records are taken as they are read, so it "
-				"cannot be pinned",
-				spec->map);
+		map->taken = window_map__is_taken(half);
+		if (keeps && map->taken)
+			return refuse_taken(spec->map, error);
 		if (!i)
 			err = window_map__layout(object, half, &shape, &map->layout, error);
 		window_map__describe(half, &what);
@@ -414,6 +421,23 @@ int window__clear(struct window *window, uint64_t maps, struct error *error)
 	window->quiet = false;
 	set_ready(window);
 	return 0;
+}
+
+int window__account(struct window *window, struct ledger *ledger, struct error *error)
+{
+	for (size_t i = 0; i < window->count; i++)
+		if (window->maps[i].taken)
+			return refuse_taken("of its own", error);
+	window->ledger = ledger;
+	window->quiet = true;
+	__atomic_store_n(&window->ctl->ready, window->began.epoch, __ATOMIC_RELEASE);
+	return 0;
+}
+
+void window__told(struct window *window)
+{
+	window->quiet = false;
+	set_ready(window);
 }
 
 int window__look(struct window *window, size_t map, struct batch *batch)

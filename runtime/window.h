@@ -108,6 +108,13 @@ int window__read(struct window *window, uint64_t maps, bool sorted, struct batch
 int window__clear(struct window *window, uint64_t maps, struct error *error);
 
 /*
+ * For windows without a ledger, whose half is clean and which no packet has met yet: from now on it is entered there, as by ledger__succeed. No
+ * window ends, by a trigger either, before window__told. -EOPNOTSUPP as window__new.
+ */
+int window__account(struct window *window, struct ledger *ledger, struct error *error);
+void window__told(struct window *window);
+
+/*
  * What the window that goes on has in this map as yet; nothing is cleared. -EAGAIN when a trigger has just ended it. Not beside a flip.
  */
 int window__look(struct window *window, size_t map, struct batch *batch);

@@ -14,6 +14,7 @@ local account = require "perilune.account"
 local loop = require "perilune.core.loop"
 local pinned = require "perilune.core.pinned"
 local planner = require "perilune.plan"
+local pinning_reload = require "perilune.pinning_reload"
 local plan_gates = require "perilune.plan_gates"
 local words = require "perilune.words"
 
@@ -21,6 +22,7 @@ local pinning = {}
 
 local Pinning = {}
 Pinning.__index = Pinning
+for name, method in pairs(pinning_reload.methods) do Pinning[name] = method end
 
 local FLUSH = 0.01 -- seconds between looks at an output that could not be written at once
 local AGAIN = 0.5 -- between attempts to read what could not be read
@@ -81,6 +83,17 @@ local function how(decl, planned)
   for _, root in ipairs(planned.roots) do add(root, { "hook", "program", "direction" }) end
   for _, level in ipairs(decl.levels) do add(level, { "name", "lease" }) end
   return table.concat(out, "\n")
+end
+
+--- For build.lua, of a declaration that may take this one's place (reload.lua): it is loaded as any other, and pinned
+--- when it does.
+function Pinning:successor(decl)
+  local next = { pin = function() return true end, empty_sets = function() end }
+  function next:load(probe, object, planned, done)
+    self.digest = pinned.digest(object, how(decl, planned))
+    return probe:load(done)
+  end
+  return next
 end
 
 --- In place of probe:load: adopts what there is, or loads it. done(true) or done(nil, message, code).
@@ -168,16 +181,23 @@ local function when_written(live, fn)
   look()
 end
 
--- The same, and until a daemon that it was given to has handed it on.
-local function when_told(live, fn)
+--- The same, and until a daemon that it was given to has handed it on: done(), or done(message, code) when it cannot
+--- be. abandoned(): this process leaves, since the daemon has gone, and the next one tells it.
+function Pinning.when_told(live, done, abandoned)
+  local function finished()
+    local lost = live.engine.sink_failure
+    if lost and live.sink.mark then return abandoned() end
+    if lost and lost[2] ~= "EPIPE" then return done(lost[1], lost[2]) end
+    done()
+  end
   when_written(live, function()
-    if not live.sink.mark or live.engine.sink_failure then return fn() end
+    if not live.sink.mark or live.engine.sink_failure then return finished() end
     local timer
     local function once()
       if not timer then return end
       timer:close()
       timer = nil
-      fn()
+      finished()
     end
     timer = loop.timer(once)
     timer:start(loop.now() + HAND_ON)
@@ -224,17 +244,15 @@ end
 --- The window that was read last is closed: done() once it is written out, entered and cleared; done(message, code)
 --- when it cannot be cleared.
 function Pinning:commit(live, counts, done)
-  when_told(live, function()
-    local lost = live.engine.sink_failure
-    if lost and live.sink.mark then return done() end -- this process leaves, and the next one tells it
-    if lost and lost[2] ~= "EPIPE" then return done(lost[1], lost[2]) end
-    live.probe:exported(account.take(live.engine))
+  self.when_told(live, function(lost, lost_code)
+    if lost then return done(lost, lost_code) end
+    live.probe:exported(pinning_reload.sums(live.engine, live.planned))
     local ok, message, code = live.probe:clear(filled(counts), function(cleared, failure, failure_code)
       if not cleared then return done(failure, failure_code) end
       done()
     end)
     if not ok then done(message, code) end
-  end)
+  end, done)
 end
 
 -- ---------------------------------------------------------------------------------------------- adoption
@@ -318,11 +336,13 @@ function Pinning:resume(live, done)
   local now = loop.now()
   local ok, message = account.give(live.engine, found.sums)
   if not ok then return done(nil, message, "EPROTO") end
-  if not found.current or found.half ~= "clean" and not found.closed then
+  if not found.current or found.half ~= "clean" and found.half ~= "inherited" and not found.closed then
     return done(nil, "the ledger does not know the window that goes on", "EPROTO")
   end
   local lapsed = overdue(live.decl, found.current, found.renewed, now)
   resume_level(live, found.current, lapsed)
+  if found.half == "inherited" then return self:resume_inherited(live, found.current, begin_window, done) end
+  self.handle:settled() -- a policy that was about to take this one's place has come to nothing
   local first = found.half == "quiet" and found.closed or found.current
   begin_window(live, first)
   live.engine:tell_start(loop.wall(), self:about(first.seq))

@@ -22,7 +22,6 @@ local reload = {}
 local function obstacle(live, decl)
   if live.next then return "it is being loaded anew already", "EBUSY" end
   if not live.engine or not live.engine.current or live.stopping then return "it does not run", "ESRCH" end
-  if live.pinned then return "it is pinned", "ENOTSUP" end
   if decl.name ~= live.decl.name then return ("it is called %s now"):format(decl.name), "ENOTSUP" end
   for _, key in ipairs { "netns", "mode" } do
     if decl.attach[key] ~= live.decl.attach[key] then
@@ -97,6 +96,16 @@ local function give_up(live, next, message, code)
   live:reconsider()
 end
 
+-- The new one runs, and windows go on.
+local function resume(live, next)
+  next.done(true)
+  live:take_trips()
+  if live.leaving and not live.stopping then return live:part() end
+  if live.stopping then return live:take_down() end
+  live.timer:start(math.max(live.engine:due(), loop.now()))
+  live:reconsider()
+end
+
 -- The old one's last window is read: the new one's is the current.
 local function go_on(live, next, flipped, batches, cost, code)
   live.next, live.draining, live.due = nil, false, false
@@ -117,11 +126,14 @@ local function go_on(live, next, flipped, batches, cost, code)
   live.force = { level = next.position, spare = next.spare }
   live:watch_budget()
   live:remember_anew()
-  next.done(true)
-  live:take_trips()
-  if live.stopping then return live:take_down() end
-  live.timer:start(math.max(live.engine:due(), loop.now()))
-  live:reconsider()
+  if not live.pinned then return resume(live, next) end
+  live.draining = true
+  live.pinned:settle(live, next, function(failure, failure_code)
+    live.draining = false
+    if not failure then return resume(live, next) end
+    live.broken = true
+    live:fail(failure, failure_code)
+  end)
 end
 
 -- The programs are the new one's everywhere: what the old one has counted since its last window is read.
@@ -129,9 +141,16 @@ local function swapped(live, next)
   local old = live.probe
   local wall, mono, began = old:flip(0, 0, 0)
   if not wall then return go_on(live, next, nil, nil, mono, began) end
-  local ok, message, code = old:drain(live.engine:maps(began.deepest), function(batches, cost, failure)
+  local function read(batches, cost, failure)
     go_on(live, next, { wall = wall, mono = mono }, batches, cost, failure)
-  end)
+  end
+  local maps = live.engine:maps(began.deepest)
+  local ok, message, code
+  if live.pinned then
+    ok, message, code = live.pinned:read(live, maps, read)
+  else
+    ok, message, code = old:drain(maps, read)
+  end
   if not ok then go_on(live, next, nil, nil, message, code) end
 end
 
@@ -163,10 +182,12 @@ function reload.swap(live)
   next.trips, live.trips, live.waiting = live.trips, nil, {}
   local ok, message, code = live:listen(next.probe, next.decl)
   if ok then ok, message, code = outside.prepare(live, next) end
+  if ok and live.pinned then ok, message, code = live.pinned:succeed(live, next) end
   if not ok then return give_up(live, next, message, code) end
   live.attachments:take_over({
     probe = next.probe, roots = next.planned.roots, attach = next.decl.attach, interfaces = next.interfaces,
   }, function(taken, why, failure)
+    if not taken and live.pinned then live.pinned:undo() end
     if not taken then return give_up(live, next, why, failure) end
     swapped(live, next)
   end)
@@ -180,12 +201,14 @@ function reload.start(live, decl, interfaces, done)
     return done(nil, ("%s cannot be replaced while it runs: %s"):format(live.decl.name, why), code)
   end
   local next = { decl = decl, interfaces = interfaces, done = done }
+  next.pinned = live.pinned and live.pinned:successor(decl)
   if not live.dry_run then
     next.exports, why, code = exports.open(decl, live.exports)
     if why then return done(nil, why, code) end
   end
   live.next = next
-  next.compilation = build.start(decl, { share = live.share, exports = next.exports }, function(probe, info, failure)
+  local with = { share = live.share, exports = next.exports, pinned = next.pinned }
+  next.compilation = build.start(decl, with, function(probe, info, failure)
     next.compilation = nil
     if live.ended or live.stopping or not probe then
       if next.exports then next.exports:give_up() end
@@ -194,7 +217,8 @@ function reload.start(live, decl, interfaces, done)
       return done(nil, probe and "the run has ended" or info, probe and "ECANCELED" or failure)
     end
     next.probe, next.planned = probe, info.planned
-    if not live.draining then reload.swap(live) end -- else settle() comes to it
+    if live.draining then return end -- settle() comes to it
+    if live.pinned then live:cut_now() else reload.swap(live) end -- what is pinned has just told of a window, then
   end)
 end
 

@@ -78,7 +78,6 @@ function run.run(parsed, context)
     return supervise.run(parsed, context)
   end
   if parsed.upgrade and not parsed.pin then return context.fail "--upgrade goes with --pin" end
-  if parsed.pin and parsed.watch then return context.fail "--pin together with --watch is not built yet" end
   local decl, code
   decl, message, code = session.load(parsed, context)
   if not decl then return context.fail(message, code) end

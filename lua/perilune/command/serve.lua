@@ -34,8 +34,7 @@ Without --listen, at a Unix socket that only its owner may connect to.
   --trusted           policies of the command line have all of Lua, and no limits of time and memory
 
 SIGHUP reads configuration, credentials and policies again, as POST /v1/reload does: each policy is replaced without
-losing a packet, and what is wrong leaves the old one running (one that is pinned and has changed ends before the new
-one begins). SIGTERM ends it: every policy is detached, with its
+losing a packet, and what is wrong leaves the old one running. SIGTERM ends it: every policy is detached, with its
 last window.]],
 }
 
