@@ -63,7 +63,7 @@ end
 --- The log goes on with another declaration of the policy, of which begin() tells: its recorder.
 function Audit:follow(decl)
   local next = audit.new { decl = decl, dry_run = self.dry_run, file = self.file }
-  next.lost, next.before = self.lost, self.before
+  next.lost, next.before, next.adopted = self.lost, self.before, self.adopted
   return next
 end
 
@@ -108,10 +108,11 @@ function Audit:begin(decider, levels, time, adopted)
   local head, lost, state = head_of(self.decl), self.lost, audit_state.take(decider, levels)
   state.finish = self.before and self.before.finish -- of the last window by which rules were judged
   self.n, self.lost, self.candidate = 0, 0, nil
+  self.adopted = adopted or self.adopted -- until a line says so
   self:log({ event = "audit", format = audit_event.format, file = self.decl.file, dry_run = self.dry_run,
     options = head.options, instances = decider.most, levels = head.levels, sets = head.sets, rules = head.rules,
-    state = state, adopted = adopted or nil, lost = lost > 0 and lost or nil }, time)
-  if self.lost > 0 then self.lost = lost + 1 end
+    state = state, adopted = self.adopted, lost = lost > 0 and lost or nil }, time)
+  if self.lost > 0 then self.lost = lost + 1 else self.adopted = nil end
 end
 
 --- No line comes any more: another process may have the file.

@@ -382,7 +382,8 @@ function Pinning:close(live)
   local told = not out or out:settled() or out.failure ~= nil and out.failure.code == "EPIPE"
   local written = live.well_ended and not live.failure and told or not counting and not self.adopted
   if not self.handle then return end
-  if (self.begun or self.adopted) and written then
+  local nothing = not self.begun and not self.adopted and not self.handle:found() -- but directories
+  if nothing or (self.begun or self.adopted) and written then
     self.handle:remove()
   else
     self.handle:leave()

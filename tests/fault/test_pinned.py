@@ -214,6 +214,11 @@ def refusals(out, lab):
     two.stop()
     killed.Union([f"{out}/one", f"{out}/two"]).judge(lab.received(), probe="all")
     killed.nothing_left(lab)
+    no_clang = ["env", f"PERILUNE_CACHE={out}/empty", "PERILUNE_CLANG=/nonexistent", "PATH=/nonexistent"]
+    done = subprocess.run(["nsenter", f"--net=/run/netns/{lab.b}", *no_clang, killed.PERILUNE, "run", *ROWS, "--pin"],
+                          capture_output=True, text=True, check=False, timeout=60)
+    check("clang" in done.stderr, done.stderr)
+    killed.nothing_left(lab)
     closed = subprocess.run(["nsenter", f"--net=/run/netns/{lab.b}", "sh", "-c",
                              '"$0" run "$@" --pin --json --for 20s | head -n 3', killed.PERILUNE, *ROWS],
                             capture_output=True, check=True, timeout=60)
