@@ -42,7 +42,7 @@ function Live:start()
     self.probe = probe
     self.planned = info.planned
     self.sink:status(("loaded and verified in %.0f ms%s"):format(info.seconds * 1000,
-      info.cached and ", from the cache" or ""))
+      decl.bundle and ", from the bundle" or info.cached and ", from the cache" or ""))
     if self.sink.loaded then
       self.sink:loaded { seconds = info.seconds, load_seconds = info.load_seconds, cached = info.cached or false }
     end

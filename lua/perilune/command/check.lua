@@ -79,6 +79,7 @@ local function report_text(decl, found, context)
     table.concat(names, ", "), found.seconds * 1000, from,
     found.verified and "verified" or "not verified (needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"))
   report_metrics(decl, context)
+  if decl.bundle then context.out "  what its levels cost a packet: perilune check of the policy that it is made of" end
   if not found.costs then return end
   local rows = {}
   for i, cost in ipairs(found.costs) do
