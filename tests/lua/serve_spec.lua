@@ -148,6 +148,49 @@ describe("a policy's process", function()
   end)
 end)
 
+describe("the service manager", function()
+  local heard, full, manager
+
+  setup(function()
+    package.loaded["perilune.core.service"] = {
+      open = function()
+        return {
+          watchdog = function() end,
+          tell = function(_, text)
+            if full then return nil, "its queue is full", "EAGAIN" end
+            heard[#heard + 1] = text
+            return true
+          end,
+        }
+      end,
+    }
+    manager = require "perilune.serve.manager"
+  end)
+  teardown(function()
+    package.loaded["perilune.core.service"], package.loaded["perilune.serve.manager"] = nil, nil
+  end)
+
+  it("is told again what it did not take", function()
+    local states = { { state = "running" } }
+    local policies = { each = function(_, fn) for _, one in ipairs(states) do fn(one) end end }
+    local one = manager.new { policies = policies, log = { debug = function() end }, now = function() return 0 end }
+    local function ticks(is_full)
+      heard, full = {}, is_full
+      for now = 1, 3 do one:tick(now) end
+      return heard
+    end
+    assert.same({}, ticks(true))
+    assert.same({ "READY=1\nSTATUS=1 policy" }, ticks(false))
+    states[2] = { state = "running" }
+    assert.same({}, ticks(true))
+    assert.same({ "STATUS=2 policies" }, ticks(false))
+    full = true
+    one:reloaded()
+    assert.same({ "READY=1\nSTATUS=2 policies" }, ticks(false))
+    assert.same({}, ticks(false))
+  end)
+end)
+
 describe("a web page", function()
   local secret = { sha256 = function(text) return text end, equal = function(a, b) return a == b end }
   local known = { tokens = { { name = "bob", role = "admin", hash = "bb" } }, certificates = { ann = "admin" } }

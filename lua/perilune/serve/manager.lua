@@ -69,10 +69,8 @@ function Manager:tick(now)
     self.ready = say(self, "READY=1", "STATUS=" .. status) -- a manager that did not read is told again
     self.status = status
   end
-  if status ~= self.status then
-    self.status = status
-    say(self, "STATUS=" .. status)
-  end
+  -- One that did not read is told again.
+  if status ~= self.status and say(self, "STATUS=" .. status) then self.status = status end
   if self.interval and now >= (self.next or 0) then
     self.next = now + self.interval
     say(self, "WATCHDOG=1")
@@ -81,7 +79,7 @@ end
 
 function Manager:reloading() say(self, "RELOADING=1", monotonic(self)) end
 
-function Manager:reloaded() say(self, "READY=1") end
+function Manager:reloaded() self.ready = say(self, "READY=1") end
 
 function Manager:stopping() say(self, "STOPPING=1") end
 
