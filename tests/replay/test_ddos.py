@@ -9,7 +9,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab  # noqa: E402
 import tshark  # noqa: E402
 
-tshark.FIELDS += ["ip.flags", "tcp.ack_raw", "tcp.window_size_value", "tcp.len", "udp.length", "icmp.type", "icmpv6.type", "igmp.type"]
 SESSION = ("src", "dst", "sport", "dport", "proto", "ip_version")
 LIMIT = 3
 # Captures that are run with the other kind of map too.

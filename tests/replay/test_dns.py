@@ -10,8 +10,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab  # noqa: E402
 import tshark  # noqa: E402
 
-tshark.FIELDS += ["dns.id", "dns.flags", "dns.qry.name", "dns.qry.type", "dns.resp.name", "dns.resp.type", "dns.count.queries",
-                  "dns.count.answers", "dns.time", "ip.flags", "dns.srv.service", "dns.srv.proto", "dns.srv.name"]
 KEY = ("client", "server", "id", "flags", "qtype", "response", "rcode", "name", "ip_version")
 COUNTS = ("packets", "queries", "responses", "errors", "truncated", "answers", "name_length", "broken", "over_tcp")
 CLASSES = 25

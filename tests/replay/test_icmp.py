@@ -11,8 +11,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab  # noqa: E402
 import tshark  # noqa: E402
 
-tshark.FIELDS += ["icmp.type", "icmp.code", "icmpv6.type", "icmpv6.code", "icmp.mtu", "icmpv6.mtu", "icmp.resptime", "icmpv6.echo.identifier",
-                  "icmpv6.echo.sequence_number", "icmpv6.resptime"]
 KEY = ("src", "dst", "icmp_type", "code", "about_src", "about_dst", "about_sport", "about_dport", "about_proto", "ip_version")
 COUNTS = ("packets", "bytes", "requests", "replies", "unreachable", "too_big", "time_exceeded", "redirects", "broken")
 CLASSES = 25

@@ -10,7 +10,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab  # noqa: E402
 import tshark  # noqa: E402
 
-tshark.FIELDS += ["quic.header_form", "quic.version", "quic.dcid", "quic.scid", "quic.long.packet_type", "quic.long.packet_type_v2"]
 KEY = ("src", "dst", "sport", "dport", "version", "dcid", "dcid_length", "scid", "scid_length", "ip_version")
 KINDS = ("initials", "zero_rtts", "handshakes", "retries", "negotiations")
 COUNTS = ("packets", "broken") + KINDS

@@ -10,7 +10,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab  # noqa: E402
 import tshark  # noqa: E402
 
-tshark.FIELDS += ["ip.id", "ipv6.fraghdr.ident", "ip.flags", "ipv6.fraghdr.more"]
 IDLE = 60 * lab.NS
 CLASSES = 25
 POLICY = lab.policy("sessions.lua", ['flows "all" { features = { "server", "end_reason", "defrag", "timing", "gaps" }, entries = 16384, sessions = 16384 }',

@@ -11,8 +11,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab  # noqa: E402
 import tshark  # noqa: E402
 
-tshark.FIELDS += ["tcp.seq_raw", "tcp.len", "tcp.window_size_value", "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr",
-                  "tcp.analysis.retransmission", "tcp.analysis.zero_window", "tcp.analysis.keep_alive", "ip.flags"]
 KEY = ("client", "server", "client_port", "server_port", "ip_version")
 CLASSES = 25
 MOD = 1 << 32

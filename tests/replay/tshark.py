@@ -18,6 +18,14 @@ FIELDS = ["frame.number", "frame.time_epoch", "frame.len", "frame.protocols", "i
           "ip.ttl", "ipv6.hlim", "ip.dsfield", "ipv6.tclass", "vlan.id", "mpls.label"]
 FIELDS += sorted(set(NEXT.values()))
 FIELDS += [name + side for name in ("tcp", "udp", "sctp", "dccp") for side in (".srcport", ".dstport")]
+# What single templates are held against: asked of every capture with the rest, so that all tests ask the same.
+FIELDS += ["dns.count.answers", "dns.count.queries", "dns.flags", "dns.id", "dns.qry.name", "dns.qry.type", "dns.resp.name",
+           "dns.resp.type", "dns.srv.name", "dns.srv.proto", "dns.srv.service", "dns.time", "icmp.code", "icmp.mtu",
+           "icmp.resptime", "icmp.type", "icmpv6.code", "icmpv6.echo.identifier", "icmpv6.echo.sequence_number", "icmpv6.mtu",
+           "icmpv6.resptime", "icmpv6.type", "igmp.type", "ip.flags", "ip.id", "ipv6.fraghdr.ident", "ipv6.fraghdr.more",
+           "quic.dcid", "quic.header_form", "quic.long.packet_type", "quic.long.packet_type_v2", "quic.scid", "quic.version",
+           "tcp.ack_raw", "tcp.analysis.keep_alive", "tcp.analysis.retransmission", "tcp.analysis.zero_window", "tcp.len",
+           "tcp.options.timestamp.tsecr", "tcp.options.timestamp.tsval", "tcp.seq_raw", "tcp.window_size_value", "udp.length"]
 # Layers in front of IP, and their octets; Ethernet's own are 14.
 LINKS = {"eth": 0, "ethertype": 0, "vlan": 4, "ieee8021ad": 4, "mpls": 4, "pppoes": 6, "ppp": 2, "llc": 8}
 FLAGS = (("fin", 1), ("syn", 2), ("rst", 4), ("psh", 8), ("ack", 16), ("urg", 32), ("ece", 64), ("cwr", 128))
