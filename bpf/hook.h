@@ -180,8 +180,11 @@ static __always_inline long skb__pull(struct __sk_buff *skb, __u32 bytes)
 	return bpf_skb_pull_data(skb, skb->len < bytes ? skb->len : bytes);
 }
 
-#ifdef HOOK_REPLAY
-/* A replay's frames lie in one piece, as far as headers can reach. */
+#if defined(HOOK_REPLAY) || defined(HOOK_WITHOUT_BTF)
+/*
+ * A replay's frames lie in one piece, as far as headers can reach. And libbpf looks for a kernel's function in the kernel's BTF only: where
+ * there is none, a program that names one is not loaded.
+ */
 static __always_inline bool xdp__pull(struct xdp_md *xdp, __u32 bytes)
 {
 	(void)xdp, (void)bytes;

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- From a declaration to a probe that is loaded and verified but attached to nothing: plan → compile → open →
 -- load → windows.
+local files = require "perilune.core.files"
 local filter = require "perilune.core.filter"
 local loop = require "perilune.core.loop"
 local core_probe = require "perilune.core.probe"
@@ -9,6 +10,8 @@ local planner = require "perilune.plan"
 local vm = require "perilune.core.vm"
 
 local build = {}
+
+local KERNEL_BTF = "/sys/kernel/btf/vmlinux" -- as sysfs has it from Linux 5.4 on, where the kernel was built with it
 
 -- Test builds only honour this; see tests/fault.
 local function test_delay()
@@ -71,7 +74,7 @@ end
 function build.plan(decl, options)
   return planner.build(decl, {
     share = options.share, replay = options.replay, calls = options.calls, delay = test_delay(),
-    filter = filter.source,
+    filter = filter.source, without_btf = not files.kind(KERNEL_BTF),
   })
 end
 

@@ -272,7 +272,7 @@ end
 --- What the compiler calls a policy's program.
 function plan.name(decl) return ("<policy %s>"):format(decl.name) end
 
---- `options`: share (directory that holds bpf/), replay (boolean), calls (boolean: see bpf/hook.h), delay (test
+--- `options`: share (directory that holds bpf/), replay (boolean), calls and without_btf (booleans: see bpf/hook.h), delay (test
 --- builds: iterations between epoch and count), filter (perilune.core.filter's source, or a function like it).
 --- → { source, args, roots, windows, entries = {{map, entries}}, maps = by level {position → boolean} }
 --- | nil, message for a filter that is none
@@ -289,7 +289,7 @@ function plan.build(decl, options)
   for _, level in ipairs(decl.levels) do tunnels = tunnels or select(2, needs_of(level, tests)) end
   local source = {
     ("/* Generated for the policy %s. */\n"):format(decl.name:gsub("[*/]", "_")),
-    used.xdp and "#define HOOK_XDP\n" or "",
+    used.xdp and "#define HOOK_XDP\n" or "", options.without_btf and "#define HOOK_WITHOUT_BTF\n" or "",
     options.replay and "#define HOOK_REPLAY\n" or "", tunnels and "#define HOOK_TUNNELS\n" or "",
     #tests.triggers > 0 and "#define HOOK_TRIGGERS\n" or "",
     gates.defines(decl), decl.taps and "#define HOOK_TAP\n" or "",

@@ -164,10 +164,22 @@ def no_bpffs(lab):
     print("no BPF file system: said, with what to do")
 
 
+def no_btf(out):
+    """A kernel without its BTF, as far as a process can see: what names a kernel's function is not loaded there."""
+    policy = killed.os.path.join(out, "xdp.lua")
+    with open(policy, "w") as file:
+        file.write('return policy "x" { attach = { iface = "lo", hook = "xdp" }, always = { counter "all" {} } }\n')
+    done = subprocess.run(["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$0" check --no-cost "$1"',
+                           killed.PERILUNE, policy], capture_output=True, text=True, check=False, timeout=60)
+    check(done.returncode == 0 and "verified" in done.stdout, f"{done.returncode} {done.stdout} {done.stderr}")
+    print("no BTF of the kernel: XDP programs do without what is found by it")
+
+
 def main():
     killed.own_mounts()
     with tempfile.TemporaryDirectory() as out, killed.Lab("perilune-short") as lab:
         no_clang(out)
+        no_btf(out)
         full_disk(out, lab)
         memory(out, lab)
         renamed(out, lab)
