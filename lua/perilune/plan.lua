@@ -272,8 +272,8 @@ end
 --- What the compiler calls a policy's program.
 function plan.name(decl) return ("<policy %s>"):format(decl.name) end
 
---- `options`: share (directory that holds bpf/), replay (boolean), calls and without_btf (booleans: see bpf/hook.h), delay (test
---- builds: iterations between epoch and count), filter (perilune.core.filter's source, or a function like it).
+--- `options`: share (directory that holds bpf/), replay, calls and without_btf (booleans: see bpf/hook.h), delay
+--- (test builds: iterations between epoch and count), filter (perilune.core.filter's source, or a function like it).
 --- → { source, args, roots, windows, entries = {{map, entries}}, maps = by level {position → boolean} }
 --- | nil, message for a filter that is none
 function plan.build(decl, options)
