@@ -7,7 +7,7 @@ exclude_files = {
   "tests/lua/policies/broken_*.lua", -- wrong on purpose
 }
 
--- The words of the policy language; templates are words too. Kept in step with lua/perilune/language.lua.
+-- The words of the policy language; templates are words too. Kept in step with lua/perilune/policy/language.lua.
 local words = {
   "policy", "option", "level", "rule", "set", "schedule", "receiver", "metrics", "records", "source",
   "rate", "sum", "mean", "min", "max", "count", "distinct", "share", "quantile", "entropy",

@@ -5,7 +5,7 @@
  *	RING(NAME(events), 65536)
  *	ring__send(&NAME(events), &NAME(events_lost), p->half, &event, sizeof(event))
  *
- * The runtime (runtime/event.h) is woken by the first event that it has not seen. One that finds no room is counted in MAP_lost, in the
+ * The runtime (runtime/probe/event.h) is woken by the first event that it has not seen. One that finds no room is counted in MAP_lost, in the
  * window of its packet: in a manifest, { map = "events_lost", kind = "array", entries = 1, role = "lost" }.
  */
 #ifndef PERILUNE_RING_H

@@ -2,7 +2,7 @@
 /*
  * Sets of a policy that limit probes: a probe with a scope sees only packets whose address, port, protocol or flow is in the set. The
  * runtime adds and removes members; a packet that is not in scope costs one lookup, or two where either end may be the one.
- * Exported sets are the same maps: their layout is a promise to other programs (lua/perilune/exports.lua).
+ * Exported sets are the same maps: their layout is a promise to other programs (lua/perilune/build/exports.lua).
  */
 #ifndef PERILUNE_SCOPE_H
 #define PERILUNE_SCOPE_H

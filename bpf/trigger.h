@@ -16,7 +16,7 @@
  *
  * A trip is told once a slice. If the runtime allows it (ctl.raising) and the packet's level is still in force, it raises the level, by one
  * compare-and-swap of the control word: with a new epoch when the other half is clean (ctl.ready), so that the window ends at this packet and
- * each has one level; otherwise without, and the runtime ends that window as soon as it can (runtime/window.h).
+ * each has one level; otherwise without, and the runtime ends that window as soon as it can (runtime/probe/window.h).
  */
 #ifndef PERILUNE_TRIGGER_H
 #define PERILUNE_TRIGGER_H

@@ -14,8 +14,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "loop.h"
-#include "lua_vm.h"
+#include "loop/loop.h"
+#include "lua/lua_vm.h"
 
 #define EXIT_WRONG 2 /* the command or the installation is wrong */
 

@@ -6,9 +6,9 @@
 --
 -- "text" and "pairs" take the next word or what follows "="; "pairs" may come many times, each k=v. ["-f"] = "follow"
 -- gives a long option a short name. "policy" takes a text that stands for a policy's file, and goes before all files.
-local one_line = require "perilune.one_line"
-local units = require "perilune.units"
-local words = require "perilune.words"
+local one_line = require "perilune.policy.one_line"
+local units = require "perilune.base.units"
+local words = require "perilune.base.words"
 
 local args = {}
 

@@ -6,10 +6,10 @@
 -- (functions that print), fail (see below).
 local args = require "perilune.args"
 local files = require "perilune.core.files"
-local reflow = require "perilune.reflow"
-local template = require "perilune.template"
+local reflow = require "perilune.base.reflow"
+local template = require "perilune.probe.template"
 local term = require "perilune.core.term"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 -- Exit statuses: done; the work failed; the command or the policy is wrong; not permitted, or the kernel
 -- cannot; interrupted twice.

@@ -4,7 +4,7 @@
 --
 -- commands: a list of { name, usage, summary, help, options } in the order in which they are listed.
 local args = require "perilune.args"
-local reflow = require "perilune.reflow"
+local reflow = require "perilune.base.reflow"
 
 local manual = {}
 

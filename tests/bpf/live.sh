@@ -40,12 +40,12 @@ export A4 B4 A6 B6
 one tc.ingress "$B" vb segments
 one tc.egress "$A" va segments
 
-mkdir -p "$OUT/blind/lua/perilune"
+mkdir -p "$OUT/blind/lua/perilune/build"
 cp -r "$PERILUNE_SOURCE/bpf" "$OUT/blind/bpf"
 sed -i 's/return bpf_skb_pull_data(.*/return bytes ? -1 : (long)skb->len;/' "$OUT/blind/bpf/hook.h"
 grep -q 'return bytes ? -1' "$OUT/blind/bpf/hook.h" || fail "hook.h pulls headers in another way: change this test"
-cat >"$OUT/blind/lua/perilune/plan.lua" <<LUA
-local plan = dofile "$PERILUNE_SOURCE/lua/perilune/plan.lua"
+cat >"$OUT/blind/lua/perilune/build/plan.lua" <<LUA
+local plan = dofile "$PERILUNE_SOURCE/lua/perilune/build/plan.lua"
 local build = plan.build
 function plan.build(...)
   local planned = build(...)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Another's program: drops at XDP what comes from members of an exported set, as lua/perilune/exports.lua describes its layout. It knows
+ * Another's program: drops at XDP what comes from members of an exported set, as lua/perilune/build/exports.lua describes its layout. It knows
  * nothing else of perilune.
  */
 #include <linux/bpf.h>

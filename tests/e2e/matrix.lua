@@ -3,8 +3,8 @@
 -- Prints a line for each template: its name, hooks, key choices and fields, and its features with what they need in the key,
 -- as JSON for test_matrix.py.
 local cjson = require "cjson"
-local template = require "perilune.template"
-local words = require "perilune.words"
+local template = require "perilune.probe.template"
+local words = require "perilune.base.words"
 
 local dir = arg[1]
 local templates = template.registry({ dir }, function()

@@ -78,9 +78,9 @@ stop "$run"
 gone 'the end of the interface'
 
 # An error in perilune's own Lua, in the middle of a window.
-mkdir -p "$OUT/broken/lua/perilune"
+mkdir -p "$OUT/broken/lua/perilune/engine"
 sed 's/^function Decide:step(sample)$/&\n  if sample.seq == 3 then error("broken on purpose") end/' \
-	"$PERILUNE_SOURCE/lua/perilune/decide.lua" >"$OUT/broken/lua/perilune/decide.lua"
+	"$PERILUNE_SOURCE/lua/perilune/engine/decide.lua" >"$OUT/broken/lua/perilune/engine/decide.lua"
 export PERILUNE_PATH="$OUT/broken"
 start "$B" "$OUT/crashed" run "$counter" --set iface=vb --set window=50ms --json
 unset PERILUNE_PATH

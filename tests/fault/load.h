@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "extract.h"
+#include "extract/extract.h"
 
 #define LOAD_SENDERS 8 /* at most; one for each CPU */
 

@@ -20,8 +20,8 @@
 #include "../unit/kinds.h"
 #include "../unit/netns.h"
 #include "../unit/program.h"
-#include "loop.h"
-#include "lua_vm.h"
+#include "loop/loop.h"
+#include "lua/lua_vm.h"
 
 /* closes(begin): ends WINDOWS windows by begin(done); each only while the timer fires. Globals: gate, foreign, kinds, interface. */
 static const char common[] =

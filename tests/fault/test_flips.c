@@ -22,7 +22,7 @@
 #include "../unit/kinds.h"
 #include "../unit/program.h"
 #include "load.h"
-#include "window.h"
+#include "probe/window.h"
 
 #define PROBES 4 /* flip at the same time: their grace periods are the kernel's same ones */
 #define WINDOWS 450

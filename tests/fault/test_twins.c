@@ -24,7 +24,7 @@
 #include "../unit/program.h"
 #include "../unit/wire.h"
 #include "load.h"
-#include "twin.h"
+#include "probe/twin.h"
 
 #define LATE_WINDOWS 100 /* most that wait for what has arrived but was not seen yet */
 

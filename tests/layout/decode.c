@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json.h"
-#include "lua_batch.h"
+#include "extract/json.h"
+#include "lua/lua_batch.h"
 
 #define MAX_JSON (16UL << 20)
 

@@ -7,7 +7,7 @@
 -- by tabs. INDEXES count from 0 ("[2][0]"), strings are hex. A field that is an error to read is one line of the type
 -- "error".
 
-local view = require "perilune.view"
+local view = require "perilune.records.view"
 
 local function hex(text)
   return (text:gsub(".", function(c) return ("%02x"):format(c:byte()) end))

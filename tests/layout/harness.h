@@ -8,7 +8,7 @@
 
 #include <lua.h>
 
-#include "extract.h"
+#include "extract/extract.h"
 
 /* A Lua state with view.lua and fields.lua; NULL, having said why. */
 lua_State *decode__open(const char *source);

@@ -17,11 +17,11 @@ command -v clang-tidy-19 >/dev/null || {
 }
 mkdir -p "$build/tests/tidy"
 nodes=${PERILUNE_TIDY_NODES:-75000}
-common=$({ echo "$nodes"; cat .clang-tidy runtime/*.h bpf/ctl.h "$build/CMakeCache.txt"; } | sha256sum | cut -c 1-16)
+common=$({ echo "$nodes"; cat .clang-tidy runtime/*/*.h bpf/ctl.h "$build/CMakeCache.txt"; } | sha256sum | cut -c 1-16)
 
 # The largest first, so that no CPU waits for the last one.
 # shellcheck disable=SC2011,SC2012,SC2016 # no odd names; expanded by the inner shell
-ls -S runtime/*.c | xargs -P "$(nproc)" -n 1 sh -c '
+ls -S runtime/*.c runtime/*/*.c | xargs -P "$(nproc)" -n 1 sh -c '
 	stamps=$0/tests/tidy name=$(basename "$3")
 	stamp=$stamps/$name.$1.$(sha256sum <"$3" | cut -c 1-16)
 	[ ! -e "$stamp" ] || exit 0

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local account = require "perilune.account"
+local account = require "perilune.engine.account"
 
 local function engine(first)
   local n = first

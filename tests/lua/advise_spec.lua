@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Warnings of what a policy may say but hardly means: each with its line.
-local advise = require "perilune.advise"
+local advise = require "perilune.policy.advise"
 local policy = require "perilune.policy"
-local template = require "perilune.template"
+local template = require "perilune.probe.template"
 
 local templates = template.registry({ "templates" }, function() return { "counter", "flows" } end)
 

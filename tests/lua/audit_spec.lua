@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Audit logs: random runs of the stages are logged, evaluated again, and tampered with; and what can be wrong with a file.
 local audit = require "perilune.audit"
-local audit_condition = require "perilune.audit_condition"
-local audit_file = require "perilune.audit_file"
-local audit_read = require "perilune.audit_read"
-local audit_verify = require "perilune.audit_verify"
+local audit_condition = require "perilune.audit.condition"
+local audit_file = require "perilune.audit.file"
+local audit_read = require "perilune.audit.read"
+local audit_verify = require "perilune.audit.verify"
 local cjson = require "cjson"
-local decide = require "perilune.decide"
+local decide = require "perilune.engine.decide"
 local event = require "perilune.event"
-local explain = require "perilune.explain"
-local json_read = require "perilune.json_read"
-local levels = require "perilune.levels"
+local explain = require "perilune.audit.explain"
+local json_read = require "perilune.base.json_read"
+local levels = require "perilune.engine.levels"
 
 local STAGES = { decide = decide.new, levels = levels.new }
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The budget against a simulated plant: levels and probes with costs, traffic with a rate, and a measurement with noise.
-local budget = require "perilune.budget"
+local budget = require "perilune.engine.budget"
 local event = require "perilune.event"
 
 local LEVELS = {

@@ -11,7 +11,7 @@ local function poor_hash(text)
 end
 
 package.preload["perilune.core.secret"] = package.preload["perilune.core.secret"] or function() return { sha256 = poor_hash } end
-local bundle = require "perilune.bundle"
+local bundle = require "perilune.build.bundle"
 
 local function request(source, args) return { name = "<policy p>", source = source, args = args or { "-I/share/bpf" } } end
 

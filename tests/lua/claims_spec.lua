@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local claims = require "perilune.claims"
+local claims = require "perilune.engine.claims"
 
 local LEVELS = { { name = "calm" }, { name = "alert" }, { name = "siege" } }
 

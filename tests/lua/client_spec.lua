@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The parts of the daemon's client that know no socket: replies, event streams, where the daemon is, what is shown.
 local event = require "perilune.event"
-local event_read = require "perilune.event_read"
+local event_read = require "perilune.event.read"
 local place = require "perilune.client.place"
 local reply = require "perilune.client.reply"
 local sse = require "perilune.client.sse"

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Rules over windows, on a clock of the test's own: a policy's text goes in, changes come out.
-local decide = require "perilune.decide"
+local decide = require "perilune.engine.decide"
 local policy = require "perilune.policy"
 
 local HERE = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."

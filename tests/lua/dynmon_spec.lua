@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 local configuration = require "perilune.dynmon.configuration"
 local exposition = require "perilune.dynmon.exposition"
-local json = require "perilune.json"
-local openmetrics = require "perilune.openmetrics"
+local json = require "perilune.base.json"
+local openmetrics = require "perilune.metrics.openmetrics"
 local steps = require "perilune.dynmon.steps"
 
 local function metric(more)

@@ -2,9 +2,9 @@
 -- The engine on batches of the test's own: what a sink hears of windows, in which order, and when the level changes.
 local engine = require "perilune.engine"
 local event = require "perilune.event"
-local plan = require "perilune.plan"
+local plan = require "perilune.build.plan"
 local policy = require "perilune.policy"
-local template = require "perilune.template"
+local template = require "perilune.probe.template"
 local fake = dofile("tests/lua/fake_batch.lua")
 
 local templates = template.registry({ "templates" }, function() return { "counter", "flows" } end)

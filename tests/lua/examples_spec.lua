@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The shipped examples, judged on counters as a replayed flood, its answers and plain traffic make them.
-local decide = require "perilune.decide"
-local ladder = require "perilune.ladder"
+local decide = require "perilune.engine.decide"
+local ladder = require "perilune.engine.ladder"
 local policy = require "perilune.policy"
 
 local HERE = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Flows as text: as records make it, and as people may write it.
-local flow = require "perilune.flow"
+local flow = require "perilune.records.flow"
 
 describe("a flow", function()
   it("is one text", function()

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Values as people read them.
-local format = require "perilune.format"
+local format = require "perilune.base.format"
 
 -- Every case: what is given, what is to be read.
 local function each(fn, cases)

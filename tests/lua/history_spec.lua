@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What conditions remember, against sums over all windows with the weights that the definitions give.
-local baseline = require "perilune.baseline"
-local histogram = require "perilune.histogram"
-local quantile = require "perilune.quantile"
-local sliding = require "perilune.sliding"
-local sliding_parts = require "perilune.sliding_parts"
-local smooth = require "perilune.smooth"
+local baseline = require "perilune.engine.baseline"
+local histogram = require "perilune.records.histogram"
+local quantile = require "perilune.records.quantile"
+local sliding = require "perilune.engine.sliding"
+local sliding_parts = require "perilune.engine.sliding_parts"
+local smooth = require "perilune.engine.smooth"
 
 local random = 7
 local function number(most)

@@ -2,9 +2,9 @@
 -- The loops of the verbs are compiled, not interpreted.
 
 local funcinfo = require("jit.util").funcinfo
-local figures = require "perilune.figures"
-local shape = require "perilune.shape"
-local view = require "perilune.view"
+local figures = require "perilune.engine.figures"
+local shape = require "perilune.records.shape"
+local view = require "perilune.records.view"
 local fake = dofile("tests/lua/fake_batch.lua")
 
 local ROWS = 20000

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local interfaces = require "perilune.interfaces"
+local interfaces = require "perilune.base.interfaces"
 
 describe("names of interfaces", function()
   local function matches(list, name) return interfaces.matcher(list)(name) end

@@ -3,8 +3,8 @@
 
 local bit = require "bit"
 local ffi = require "ffi"
-local shape = require "perilune.shape"
-local view = require "perilune.view"
+local shape = require "perilune.records.shape"
+local view = require "perilune.records.view"
 local fake = dofile("tests/lua/fake_batch.lua")
 
 local LARGEST = 2 ^ 53

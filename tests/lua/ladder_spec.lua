@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local ladder = require "perilune.ladder"
+local ladder = require "perilune.engine.ladder"
 
 local function three(longest)
   return ladder.new { { name = "calm" }, { name = "alert" }, { name = "siege", longest = longest } }

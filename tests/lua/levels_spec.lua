@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local levels = require "perilune.levels"
+local levels = require "perilune.engine.levels"
 
 describe("a lease", function()
   it("is renewed as of now, but not beyond the longest that its level may last", function()

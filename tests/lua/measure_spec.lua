@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
-local measure = require "perilune.measure"
-local resolve = require "perilune.resolve"
+local measure = require "perilune.policy.measure"
+local resolve = require "perilune.policy.resolve"
 
 local words = measure.vocabulary
 local rate, share = words.rate, words.share

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The meter as it measures while a policy runs, on a simulated clock: spans as runtime/statistics.c has them, of
+-- The meter as it measures while a policy runs, on a simulated clock: spans as runtime/kernel/statistics.c has them, of
 -- traffic that comes smoothly or in bursts, with windows that close and take a while to be read.
 
 -- A world with a clock and timers, in which programs run: at(seconds) → packets that have come until then.
@@ -68,8 +68,8 @@ local saved
 -- A meter of the policy `decl` in the world.
 local function metered(w, decl)
   package.loaded["perilune.core.loop"] = { now = function() return w.now end, timer = function(f) return w:timer(f) end }
-  package.loaded["perilune.meter"] = nil
-  local meter = require "perilune.meter"
+  package.loaded["perilune.run.meter"] = nil
+  local meter = require "perilune.run.meter"
   local closed, closed_at, draining = 0, 0, false
   local force = { level = w.level }
   local engine = { totals = { skbs = 0 }, current = { seq = 1, mono = 0 } }
@@ -135,7 +135,7 @@ end
 describe("a meter", function()
   setup(function()
     saved = {}
-    for _, name in ipairs { "core.loop", "meter" } do
+    for _, name in ipairs { "core.loop", "run.meter" } do
       saved["perilune." .. name] = package.loaded["perilune." .. name] or false
     end
   end)

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What a policy's metrics stand at over windows, and what the language says of them.
-local metric_form = require "perilune.metric_form"
+local metric_form = require "perilune.policy.metric_form"
 local metrics = require "perilune.metrics"
-local openmetrics = require "perilune.openmetrics"
+local openmetrics = require "perilune.metrics.openmetrics"
 local policy = require "perilune.policy"
-local template = require "perilune.template"
-local view = require "perilune.view"
-require "perilune.shape"
+local template = require "perilune.probe.template"
+local view = require "perilune.records.view"
+require "perilune.records.shape"
 local fake = dofile("tests/lua/fake_batch.lua")
 
 local templates = template.registry({ "templates" }, function() return { "counter", "flows", "dns" } end)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local net = require "perilune.net"
+local net = require "perilune.base.net"
 
 describe("an address", function()
   it("has one text, as inet_ntop writes it", function()

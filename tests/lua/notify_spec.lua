@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What receivers are told, and when, on a clock of the test's own; and the bodies that go out, held against their form.
 local cjson = require "cjson"
-local notification = require "perilune.notification"
-local notify = require "perilune.notify"
+local notification = require "perilune.event.notification"
+local notify = require "perilune.run.notify"
 local policy = require "perilune.policy"
-local receivers = require "perilune.receivers"
-local times = require "perilune.times"
+local receivers = require "perilune.policy.receivers"
+local times = require "perilune.calendar.times"
 
 local HERE = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 local templates = dofile(HERE .. "/fake_templates.lua")

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 local args = require "perilune.args"
-local one_line = require "perilune.one_line"
+local one_line = require "perilune.policy.one_line"
 
 local SPEC = { ["-e"] = "eval", eval = "policy", json = "flag", ["-f"] = "follow", follow = "flag", ["for"] = "text" }
 

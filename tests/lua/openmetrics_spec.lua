@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Metrics as text, in both formats.
-local openmetrics = require "perilune.openmetrics"
+local openmetrics = require "perilune.metrics.openmetrics"
 
 describe("an exposition", function()
   local labels = openmetrics.labels { { "a", 'x"y\\z\nw' }, { "b c", "\255" }, { "empty", "" } }

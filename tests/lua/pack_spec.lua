@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Plain values as text and back.
-local pack = require "perilune.pack"
+local pack = require "perilune.base.pack"
 
 local function round(value)
   local back, message = pack.decode(assert(pack.encode(value)))

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Patterns of bytes: what is understood, what is said about mistakes, and what C sees of them.
-local patterns = require "perilune.patterns"
-local plan = require "perilune.plan"
+local patterns = require "perilune.probe.patterns"
+local plan = require "perilune.build.plan"
 local policy = require "perilune.policy"
-local template = require "perilune.template"
+local template = require "perilune.probe.template"
 
 local function complaint(value)
   local list, message, remedy = patterns.parse(value)

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The C source, maps and roots that a policy's text leads to.
-local plan = require "perilune.plan"
+local plan = require "perilune.build.plan"
 local policy = require "perilune.policy"
-local template = require "perilune.template"
+local template = require "perilune.probe.template"
 
 local templates = template.registry({ "templates" }, function() return { "counter", "flows" } end)
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local reflow = require "perilune.reflow"
+local reflow = require "perilune.base.reflow"
 
 local HELP = [[
 Runs what it is given, and goes on until it is told to end by somebody.

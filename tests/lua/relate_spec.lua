@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- join and delta, of records, of lists and of both.
 
-local view = require "perilune.view"
-require "perilune.shape"
+local view = require "perilune.records.view"
+require "perilune.records.shape"
 local fake = dofile("tests/lua/fake_batch.lua")
 
 local random = math.random
@@ -83,7 +83,7 @@ describe("join", function()
     ways(function(left, right)
       local a, b = left(flows(rows)), right(flows(rows))
       assert.same({ "bytes", "dport", "drift", "first", "load", "more", "other_bytes", "packets", "proto", "src" },
-        require("perilune.words").keys(a:join(b, { "src", "dport" }, { "bytes", more = "packets" })[1]))
+        require("perilune.base.words").keys(a:join(b, { "src", "dport" }, { "bytes", more = "packets" })[1]))
       local row = a:join(b, { "src", "dport" }, "packets")[1]
       assert.same({ 7, 7 }, { row.packets, row.other_packets })
       fails('two fields would be called "src"', a.join, a, b, "dport", { src = "src" })

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What goes on when a policy is loaded anew.
-local decide = require "perilune.decide"
-local levels = require "perilune.levels"
-local members = require "perilune.members"
+local decide = require "perilune.engine.decide"
+local levels = require "perilune.engine.levels"
+local members = require "perilune.engine.members"
 local policy = require "perilune.policy"
-local sameness = require "perilune.sameness"
+local sameness = require "perilune.policy.sameness"
 
 local HERE = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 local templates = dofile(HERE .. "/fake_templates.lua")

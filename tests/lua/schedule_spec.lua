@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Parts of schedules, and how they claim levels. Years of them are held against another implementation in
 -- tests/replay/test_schedules.py.
-local civil = require "perilune.civil"
-local cron = require "perilune.cron"
+local civil = require "perilune.calendar.civil"
+local cron = require "perilune.calendar.cron"
 local policy = require "perilune.policy"
-local schedule = require "perilune.schedule"
-local schedules = require "perilune.schedules"
-local zone = require "perilune.zone"
-local zone_rule = require "perilune.zone_rule"
+local schedule = require "perilune.calendar.schedule"
+local schedules = require "perilune.engine.schedules"
+local zone = require "perilune.calendar.zone"
+local zone_rule = require "perilune.calendar.zone_rule"
 
 local HERE = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 local templates = dofile(HERE .. "/fake_templates.lua")

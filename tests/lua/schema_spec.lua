@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local schema = require "perilune.schema"
+local schema = require "perilune.base.schema"
 
 local SET = schema.new {
   what = "set",

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The live view: exact lines for a model and a size, and what the writer sends to the terminal.
-local screen = require "perilune.screen"
+local screen = require "perilune.show.screen"
 
 local START = 1795467965000000 -- 2026-11-23T21:06:05Z
 local PLAIN = { utf8 = true }
@@ -159,7 +159,7 @@ describe("the view of a siege", function()
         local lines = screen.render(m, width, height, PLAIN)
         assert.is_true(#lines <= math.max(1, height - 1))
         for _, line in ipairs(lines) do
-          assert.is_true(require("perilune.format").width(line) <= width)
+          assert.is_true(require("perilune.base.format").width(line) <= width)
         end
       end
     end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 local auth = require "perilune.serve.auth"
-local channel = require "perilune.channel"
-local json = require "perilune.json"
+local channel = require "perilune.run.channel"
+local json = require "perilune.base.json"
 local log = require "perilune.serve.log"
 local ring = require "perilune.serve.ring"
 local settings = require "perilune.serve.settings"

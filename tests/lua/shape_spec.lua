@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 
-local shape = require "perilune.shape"
-local view = require "perilune.view"
+local shape = require "perilune.records.shape"
+local view = require "perilune.records.view"
 local fake = dofile("tests/lua/fake_batch.lua")
 
 local FIELDS = {

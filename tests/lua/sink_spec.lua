@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Events as plain lines and as JSON lines, and what happens when nobody reads them.
 local cjson = require "cjson"
-local output = require "perilune.output"
-local sink_json = require "perilune.sink_json"
-local sink_text = require "perilune.sink_text"
+local output = require "perilune.base.output"
+local sink_json = require "perilune.show.sink_json"
+local sink_text = require "perilune.show.sink_text"
 
 local TIME = 1795467965123456 -- 2026-11-23T21:06:05.123456Z
 

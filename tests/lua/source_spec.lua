@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Own code in a policy, with objects as a compiler would have made them.
-local plan = require "perilune.plan"
+local plan = require "perilune.build.plan"
 local policy = require "perilune.policy"
-local sameness = require "perilune.sameness"
+local sameness = require "perilune.policy.sameness"
 
 local HERE = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 local templates = dofile(HERE .. "/fake_templates.lua")

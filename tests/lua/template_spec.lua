@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Finding templates and reading their manifests, in directories of the test's own.
-local template = require "perilune.template"
+local template = require "perilune.probe.template"
 
 local GOOD = 'return { name = "%s", help = "%s", fields = {}, features = {}, knobs = {}, hooks = { "xdp" }, windows = {} }'
 

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Tests of policies: what a file of tests may say, and how what happened is judged.
-local test_judge = require "perilune.test_judge"
-local test_language = require "perilune.test_language"
-local test_story = require "perilune.test_story"
+local test_judge = require "perilune.test.judge"
+local test_language = require "perilune.test.language"
+local test_story = require "perilune.test.story"
 
 local FILE = os.tmpname()
 

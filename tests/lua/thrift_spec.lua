@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- How probes are sampled, what follows load, and what the programs are made to ask of each packet.
-local plan = require "perilune.plan"
+local plan = require "perilune.build.plan"
 local policy = require "perilune.policy"
-local sampling = require "perilune.sampling"
-local template = require "perilune.template"
-local thrift = require "perilune.thrift"
+local sampling = require "perilune.probe.sampling"
+local template = require "perilune.probe.template"
+local thrift = require "perilune.engine.thrift"
 
 local templates = template.registry({ "templates" }, function() return { "counter", "flows" } end)
 

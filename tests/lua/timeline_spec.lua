@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A replay as a timeline: what happened, and how long each level lasted.
-local levels_seen = require "perilune.levels_seen"
-local sink_timeline = require "perilune.sink_timeline"
+local levels_seen = require "perilune.engine.levels_seen"
+local sink_timeline = require "perilune.show.sink_timeline"
 
 local TIME = 1795467965123456 -- 2026-11-23T21:06:05.123456Z
 

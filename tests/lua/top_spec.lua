@@ -2,12 +2,12 @@
 -- The full-screen view: what stands where for a size, what keys do, and that an hour of windows holds its memory.
 local HERE = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 local fake = dofile(HERE .. "/fake_batch.lua")
-local format = require "perilune.format"
+local format = require "perilune.base.format"
 local policy = require "perilune.policy"
-require "perilune.shape"
+require "perilune.records.shape"
 local templates = dofile(HERE .. "/fake_templates.lua")
-local top = require "perilune.top"
-local view = require "perilune.view"
+local top = require "perilune.show.top"
+local view = require "perilune.records.view"
 
 local START = 1795467965000000
 

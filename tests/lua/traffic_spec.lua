@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Captures as one stream of frames: order, pace, shifts, what is left out and what is repeated.
-local moment = require "perilune.moment"
-local traffic = require "perilune.traffic"
+local moment = require "perilune.base.moment"
+local traffic = require "perilune.test.traffic"
 
 -- A capture of frames at these µs (fractions are ns). Notes what it is told.
 local function fake(times, failure)
@@ -166,7 +166,7 @@ end)
 
 describe("a time as text", function()
   it("is read back as it was written", function()
-    local format = require "perilune.format"
+    local format = require "perilune.base.format"
     for _, us in ipairs { 0, 951868799999999, 1709251200000000, 4107542400000000, 1795467965123456 } do
       assert.same({ us, 0 }, { moment.parse(format.rfc3339(us)) })
     end

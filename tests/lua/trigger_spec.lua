@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Triggers: which conditions the kernel can test, how they look in C, and what is said of those that it cannot.
-local evaluate = require "perilune.evaluate"
-local formula = require "perilune.formula"
-local plan = require "perilune.plan"
+local evaluate = require "perilune.engine.evaluate"
+local formula = require "perilune.engine.formula"
+local plan = require "perilune.build.plan"
 local policy = require "perilune.policy"
-local template = require "perilune.template"
+local template = require "perilune.probe.template"
 
 local templates = template.registry({ "templates" }, function() return { "counter", "flows", "icmp" } end)
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
-local units = require "perilune.units"
-local words = require "perilune.words"
+local units = require "perilune.base.units"
+local words = require "perilune.base.words"
 
 describe("units", function()
   it("reads what an operator writes", function()

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The verbs, on records and on plain lists, against naive ones over random rows.
 
-local shape = require "perilune.shape"
-local view = require "perilune.view"
-local words = require("perilune.measure").vocabulary
+local shape = require "perilune.records.shape"
+local view = require "perilune.records.view"
+local words = require("perilune.policy.measure").vocabulary
 local fake = dofile("tests/lua/fake_batch.lua")
 
 local random = math.random

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 
-local view = require "perilune.view"
+local view = require "perilune.records.view"
 local fake = dofile("tests/lua/fake_batch.lua")
 
 local FLOWS = {

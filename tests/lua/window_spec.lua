@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- `w`, as a policy's functions see it.
-local window = require "perilune.window"
+local window = require "perilune.engine.window"
 
 local templates = dofile("tests/lua/fake_templates.lua")
 local COUNTER, FLOWS = templates:get "counter", templates:get "flows"

@@ -8,9 +8,9 @@
 --   at NAME TEXT | SECONDS…               → "1 0 …": whether it is active at these times, asked in this order
 --   error TEXT                            → the message for a policy with this schedule, or "none"
 local policy = require "perilune.policy"
-local schedule = require "perilune.schedule"
-local template = require "perilune.template"
-local zone = require "perilune.zone"
+local schedule = require "perilune.calendar.schedule"
+local template = require "perilune.probe.template"
+local zone = require "perilune.calendar.zone"
 
 local templates = template.registry({ "templates" }, function() return { "counter" } end)
 

@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "compile.h"
-#include "layout.h"
+#include "compile/compile.h"
+#include "extract/layout.h"
 
 /* Compiles it; NULL, having said why, when that fails. Needs PERILUNE_SOURCE or the source's directory as the current one. */
 static inline struct btf *test_btf(void)

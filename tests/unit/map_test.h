@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "map_dump.h"
+#include "map/map_dump.h"
 #include "program.h"
 
 struct test_dump {

@@ -13,7 +13,7 @@
 
 #include <bpf/bpf.h>
 
-#include "compile.h"
+#include "compile/compile.h"
 
 /* Level 0 counts only in the hook's totals, level 1 also in `all`, a row for every source. */
 static const char program_source[] =

@@ -20,7 +20,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
-#include "extract.h"
+#include "extract/extract.h"
 
 struct table {
 	struct extract_map map;

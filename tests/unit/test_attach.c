@@ -24,7 +24,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "attach.h"
+#include "probe/attach.h"
 #include "netns.h"
 
 #define RECORDS "/run/perilune"

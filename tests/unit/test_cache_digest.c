@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "cache_digest.h"
+#include "compile/cache_digest.h"
 
 #define OLD "/usr/include/linux/bpf.h" /* has not changed for a while */
 

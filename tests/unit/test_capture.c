@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "capture.h"
+#include "capture/capture.h"
 
 /* Numbers of the file format (LINKTYPE_…), which are not all libpcap's own. */
 enum {

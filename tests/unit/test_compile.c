@@ -15,9 +15,9 @@
 
 #include <cmocka.h>
 
-#include "compile.h"
-#include "compile_now.h"
-#include "compile_text.h"
+#include "compile/compile.h"
+#include "compile/compile_now.h"
+#include "compile/compile_text.h"
 
 #define GOOD                                                                                                \
 	"#include <linux/bpf.h>\n__attribute__((section(\"socket\"), used)) int f(struct __sk_buff *skb)\n" \

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "confine.h"
+#include "loop/confine.h"
 
 #define SECOND 1000000000ULL
 #define MIB (1UL << 20)

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "error.h"
+#include "base/error.h"
 
 static void set_returns_the_code_and_clears_the_hint(void **state)
 {

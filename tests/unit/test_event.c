@@ -15,11 +15,11 @@
 #include <bpf/libbpf.h>
 #include <lauxlib.h>
 
-#include "event.h"
-#include "loop.h"
-#include "lua_vm.h"
+#include "probe/event.h"
+#include "loop/loop.h"
+#include "lua/lua_vm.h"
 #include "program.h"
-#include "window.h"
+#include "probe/window.h"
 
 #define ROOM 170 /* of 4,096 octets, an event and its header take 24 */
 
@@ -230,7 +230,7 @@ static void what_is_no_ring_is_refused(void **state)
 
 /* The frames of a capture one by one; its addresses say what the events must be. */
 static const char chunk[] =
-	"local loop, view = require 'perilune.core.loop', require 'perilune.view'\n"
+	"local loop, view = require 'perilune.core.loop', require 'perilune.records.view'\n"
 	"local p = assert(require('perilune.core.probe').open(object, 'test'))\n"
 	"local capture = assert(require('perilune.core.capture').open(file))\n"
 	"assert(not pcall(p.events, p, 'events', 'seen', print))\n"

@@ -11,7 +11,7 @@
 
 #include <bpf/bpf.h>
 
-#include "extract_kinds.h"
+#include "extract/extract_kinds.h"
 
 static const struct extract_kind *find(const struct extract_kind *kinds, size_t count,
 				       const char *type)

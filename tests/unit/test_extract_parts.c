@@ -12,7 +12,7 @@
 #include <bpf/bpf.h>
 #include <unistd.h>
 
-#include "extract.h"
+#include "extract/extract.h"
 
 #define ROOM (1U << 17)
 #define STEADY 90000U  /* keys 0 … are there throughout */

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "file.h"
+#include "base/file.h"
 
 static char root[64];
 

@@ -2,7 +2,7 @@
 /* What gather takes, and what it leaves to others. That its records are right is test_extract's. */
 #include <errno.h>
 
-#include "gather.h"
+#include "extract/gather.h"
 #include "table.h"
 
 static struct layout *new_layout(uint32_t key_size, uint32_t value_size, uint32_t cpus)

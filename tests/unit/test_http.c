@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "http.h"
+#include "http/http.h"
 
 #define MS 1000000ULL
 #define PATIENCE_MS 20000

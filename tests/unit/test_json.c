@@ -11,8 +11,8 @@
 #include <linux/types.h>
 
 #include "btf.h"
-#include "interface.h"
-#include "json.h"
+#include "base/interface.h"
+#include "extract/json.h"
 #include "records.h"
 
 static struct btf *btf;

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "interface.h"
-#include "kernel.h"
+#include "base/interface.h"
+#include "kernel/kernel.h"
 #include "netns.h"
 
 static const struct capability *find(const struct capability *list, size_t count, const char *name)

@@ -19,7 +19,7 @@
 
 #include <bpf/btf.h>
 
-#include "compile.h"
+#include "compile/compile.h"
 
 /* One of each, so that the compiler describes it whole. */
 static const char *const structs[] = {

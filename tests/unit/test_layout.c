@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 #include "btf.h"
-#include "layout.h"
+#include "extract/layout.h"
 #include "records.h"
 
 static struct btf *btf;

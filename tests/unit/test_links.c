@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "../../runtime/netns.h"
-#include "links.h"
+#include "base/netns.h"
+#include "kernel/links.h"
 #include "netns.h"
 
 #define SEEN_MAX 1024

@@ -15,7 +15,7 @@
 #include <linux/types.h>
 
 #include "btf.h"
-#include "lua_batch.h"
+#include "lua/lua_batch.h"
 #include "records.h"
 
 #define RECORDS 3000
@@ -198,7 +198,7 @@ static void keeps_its_owner_alive(void **state)
 static void feeds_views_and_shapes(void **state)
 {
 	run(*state,
-	    "local view, shape = require 'perilune.view', require 'perilune.shape'\n"
+	    "local view, shape = require 'perilune.records.view', require 'perilune.records.shape'\n"
 	    "local v = view.new(b, { window = 4 })\n"
 	    "local row = v[102]\n"
 	    "same(row.src, '10.0.1.1') same(row.dst, '2001:db8::1') same(row.dport, 53) same(row.packets, 101)\n"

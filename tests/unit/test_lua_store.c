@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "loop.h"
-#include "lua_vm.h"
+#include "loop/loop.h"
+#include "lua/lua_vm.h"
 
 static char root[64];
 static struct loop *loop;
@@ -51,7 +51,7 @@ static void run(const char *chunk)
 
 	snprintf(
 		text, sizeof(text),
-		"local store, core, loop = require 'perilune.store', require 'perilune.core.store', "
+		"local store, core, loop = require 'perilune.base.store', require 'perilune.core.store', "
 		"require 'perilune.core.loop' local kept = assert(store.open()) %s",
 		chunk);
 	if (luaL_loadstring(L, text) || lua_pcall(L, 0, 0, 0))

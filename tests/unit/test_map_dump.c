@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "map_test.h"
-#include "map_type.h"
+#include "map/map_type.h"
 
 #define PACKETS "9223372036854775809"
 #define COUNTS(packets)                                                                            \

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "map_find.h"
-#include "map_prog.h"
+#include "map/map_find.h"
+#include "map/map_prog.h"
 #include "map_test.h"
 
 static char dir[64], name[MAP_NAME_MAX];

@@ -16,7 +16,7 @@
 #include <bpf/btf.h>
 
 #include "map_test.h"
-#include "map_type.h"
+#include "map/map_type.h"
 
 /* "LRU_HASH" → "lru_hash"; what is said to be out of use is left out. */
 static void lower(const char *name, char *out, size_t size)

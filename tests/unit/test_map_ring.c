@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "map_ring.h"
+#include "map/map_ring.h"
 #include "map_test.h"
 
 #define RECORD 8 /* bytes of what `fill` sends, and with its header: */

@@ -20,9 +20,9 @@
 
 #include "../../bpf/ctl.h"
 #include "netns.h"
-#include "pinned.h"
+#include "probe/pinned.h"
 #include "program.h"
-#include "window.h"
+#include "probe/window.h"
 
 #define ROOT "/sys/fs/bpf/perilune"
 #define RUN ROOT "/lab/run"

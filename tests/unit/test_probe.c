@@ -17,9 +17,9 @@
 #include <net/if.h>
 
 #include "../../bpf/ctl.h"
-#include "../../runtime/netns.h"
+#include "base/netns.h"
 #include "netns.h"
-#include "probe.h"
+#include "probe/probe.h"
 #include "program.h"
 
 static unsigned char *object;

@@ -14,9 +14,9 @@
 
 #include <linux/bpf.h>
 
-#include "layout.h"
-#include "probe.h"
-#include "probe_maps.h"
+#include "extract/layout.h"
+#include "probe/probe.h"
+#include "probe/probe_maps.h"
 #include "program.h"
 
 static const char source[] =

@@ -12,8 +12,8 @@
 
 #include "../../bpf/ctl.h"
 #include "program.h"
-#include "replay.h"
-#include "window.h"
+#include "capture/replay.h"
+#include "probe/window.h"
 
 enum { TOTALS, ROWS, MAPS };
 

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "spool.h"
+#include "capture/spool.h"
 
 #define MOST 1000000
 #define PIECE 1000

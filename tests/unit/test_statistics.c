@@ -21,7 +21,7 @@
 
 #include <bpf/bpf.h>
 
-#include "statistics.h"
+#include "kernel/statistics.h"
 
 #define CHAIN 4000 /* instructions of the slow program, each of which needs the one before */
 

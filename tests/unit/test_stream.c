@@ -17,10 +17,10 @@
 
 #include <cmocka.h>
 
-#include "buf.h"
-#include "loop.h"
+#include "base/buf.h"
+#include "loop/loop.h"
 #include "netns.h"
-#include "stream.h"
+#include "http/stream.h"
 
 #define MS 1000000ULL
 

@@ -17,10 +17,10 @@
 #include <bpf/libbpf.h>
 
 #include "../../bpf/ctl.h"
-#include "event.h"
-#include "loop.h"
+#include "probe/event.h"
+#include "loop/loop.h"
 #include "program.h"
-#include "window.h"
+#include "probe/window.h"
 
 #define MS 1000000ULL
 #define SLICE (50 * MS)

@@ -18,7 +18,7 @@
 #include "foreign.h"
 #include "netns.h"
 #include "program.h"
-#include "twin_impl.h"
+#include "probe/twin_impl.h"
 #include "wire.h"
 
 enum { FLOWS, OWN, RECENT, STATS, CPU_STATS, EVENTS, MAPS };

@@ -19,7 +19,7 @@
 #include "foreign.h"
 #include "netns.h"
 #include "program.h"
-#include "twin.h"
+#include "probe/twin.h"
 #include "wire.h"
 
 static const struct twin_spec flows[] = {{.map = "flows"}, {.map = "cpu_stats", .keep = true}};

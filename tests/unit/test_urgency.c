@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "urgency.h"
+#include "probe/urgency.h"
 
 static struct sched_attr attributes(void)
 {

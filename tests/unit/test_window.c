@@ -17,9 +17,9 @@
 #include <bpf/libbpf.h>
 
 #include "../../bpf/ctl.h"
-#include "loop.h"
+#include "loop/loop.h"
 #include "program.h"
-#include "window.h"
+#include "probe/window.h"
 
 #define ENTRIES 64
 #define SOURCES 100 /* more than there are rows for */

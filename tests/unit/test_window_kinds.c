@@ -20,7 +20,7 @@
 #include "../../bpf/ctl.h"
 #include "kinds.h"
 #include "program.h"
-#include "window.h"
+#include "probe/window.h"
 
 enum { TOTALS, ROWS, CPU_ROWS, OWN, SHARED, EVENTS, LATEST, RINGED, FULL, MAPS };
 #define ALL ((1U << MAPS) - 1)

@@ -7,10 +7,10 @@
 --
 -- A fork copies page tables, so the first is measured for several sizes of the process: as it is, and with so much more
 -- memory in use (records of a large window, say).
-local calls = require "perilune.calls"
+local calls = require "perilune.engine.calls"
 local ffi = require "ffi"
 local loop = require "perilune.core.loop"
-local measurement = require "perilune.measurement"
+local measurement = require "perilune.build.measurement"
 
 local call = { summary = "a policy's function: in its child, and without one" }
 

@@ -9,13 +9,13 @@
 -- All sit on one veth interface in a network namespace of the process's own, which goes with it, however it ends.
 local bench = require "perilune.core.bench"
 local build = require "perilune.build"
-local live = require "perilune.live"
+local live = require "perilune.run.live"
 local loop = require "perilune.core.loop"
-local measurement = require "perilune.measurement"
+local measurement = require "perilune.build.measurement"
 local policy = require "perilune.policy"
 local probe = require "perilune.core.probe"
-local task = require "perilune.task"
-local view = require "perilune.view"
+local task = require "perilune.base.task"
+local view = require "perilune.records.view"
 
 local escalate = { summary = "from the packet that trips to a deeper level: by the kernel, by Lua, by a recompile" }
 

@@ -5,9 +5,9 @@
 -- turns within a round; a figure is the median of the rounds.
 local bench = require "perilune.core.bench"
 local loop = require "perilune.core.loop"
-local measurement = require "perilune.measurement"
-require "perilune.shape"
-local view = require "perilune.view"
+local measurement = require "perilune.build.measurement"
+require "perilune.records.shape"
+local view = require "perilune.records.view"
 
 local extract = { summary = "reading maps: one by one, in batches, gathered, mapped; with a scan and as JSON" }
 

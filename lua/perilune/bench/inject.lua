@@ -15,8 +15,8 @@ local child = require "perilune.core.child"
 local client = require "perilune.client"
 local compile = require "perilune.core.compile"
 local loop = require "perilune.core.loop"
-local measurement = require "perilune.measurement"
-local task = require "perilune.task"
+local measurement = require "perilune.build.measurement"
+local task = require "perilune.base.task"
 local translate = require "perilune.dynmon.translate"
 
 local inject = {

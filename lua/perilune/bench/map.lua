@@ -4,7 +4,7 @@
 --
 -- A hash of 16-byte keys and 48-byte values with BTF, full. At the end, what both print is compared pair by pair.
 local bench = require "perilune.core.bench"
-local measurement = require "perilune.measurement"
+local measurement = require "perilune.build.measurement"
 
 local map = { summary = "dumping a map as JSON, against bpftool" }
 

@@ -4,10 +4,10 @@
 -- Every program runs on a frame in memory (BPF_PROG_TEST_RUN), net of one that only lets packets pass. The programs
 -- take turns; a figure is the median of the rounds, and a ratio the median of the rounds' ratios. A frame is one that
 -- the template is for, always the same, so the tables it is counted in are warm.
-local cost = require "perilune.cost"
-local frames = require "perilune.frames"
-local measurement = require "perilune.measurement"
-local task = require "perilune.task"
+local cost = require "perilune.build.cost"
+local frames = require "perilune.build.frames"
+local measurement = require "perilune.build.measurement"
+local task = require "perilune.base.task"
 
 local packet = { summary = "ns and instructions a packet: each template and feature, beside programs written by hand" }
 

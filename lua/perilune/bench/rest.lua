@@ -11,9 +11,9 @@
 local bench = require "perilune.core.bench"
 local child = require "perilune.core.child"
 local loop = require "perilune.core.loop"
-local measurement = require "perilune.measurement"
+local measurement = require "perilune.build.measurement"
 local stream = require "perilune.core.stream"
-local task = require "perilune.task"
+local task = require "perilune.base.task"
 
 local rest = { summary = "the daemon's answers, while a map of a million entries is read and windows end" }
 

@@ -6,8 +6,8 @@
 --   bpftrace   bpftrace -e 'BEGIN { … }', where it is installed: until its first line
 local child = require "perilune.core.child"
 local loop = require "perilune.core.loop"
-local measurement = require "perilune.measurement"
-local task = require "perilune.task"
+local measurement = require "perilune.build.measurement"
+local task = require "perilune.base.task"
 
 local start = { summary = "from the command to the first window on the screen, beside bpftrace" }
 

@@ -10,9 +10,9 @@
 -- ways take turns; before each, packets from SOURCES addresses fill the maps.
 local bench = require "perilune.core.bench"
 local loop = require "perilune.core.loop"
-local measurement = require "perilune.measurement"
+local measurement = require "perilune.build.measurement"
 local probe = require "perilune.core.probe"
-local task = require "perilune.task"
+local task = require "perilune.base.task"
 local twin = require "perilune.core.twin"
 
 local swap = { summary = "ending a window: the epoch flip, the twin over TCX and over XDP, a recompile" }

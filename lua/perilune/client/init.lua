@@ -8,8 +8,8 @@
 --
 -- A failure is { message = for people, with what to do; code = an errno's name; status = of HTTP, if it came so far }.
 -- Every request has a connection of its own.
-local json = require "perilune.json"
-local json_read = require "perilune.json_read"
+local json = require "perilune.base.json"
+local json_read = require "perilune.base.json_read"
 local loop = require "perilune.core.loop"
 local reply = require "perilune.client.reply"
 local sse = require "perilune.client.sse"

@@ -2,10 +2,10 @@
 --
 -- The daemon and its policies as tables for people. Pure: what the daemon answered goes in, lines come out.
 local event = require "perilune.event"
-local event_read = require "perilune.event_read"
-local format = require "perilune.format"
-local moment = require "perilune.moment"
-local sink_text = require "perilune.sink_text"
+local event_read = require "perilune.event.read"
+local format = require "perilune.base.format"
+local moment = require "perilune.base.moment"
+local sink_text = require "perilune.show.sink_text"
 
 local status_text = {}
 

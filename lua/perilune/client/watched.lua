@@ -3,12 +3,12 @@
 -- A policy of the daemon for a view (top.lua, sink_text.lua): its declaration as far as views read it, and its events
 -- and records as they come, in the place of an engine.
 local client = require "perilune.client"
-local event_read = require "perilune.event_read"
-local json = require "perilune.json"
-local list = require "perilune.list"
+local event_read = require "perilune.event.read"
+local json = require "perilune.base.json"
+local list = require "perilune.records.list"
 local loop = require "perilune.core.loop"
-local moment = require "perilune.moment"
-local words = require "perilune.words"
+local moment = require "perilune.base.moment"
+local words = require "perilune.base.words"
 
 local watched = {}
 

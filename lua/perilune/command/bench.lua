@@ -2,7 +2,7 @@
 -- perilune bench: the project's own measurements. Each is a module perilune.bench.NAME with `summary`, `help` and
 -- run(parsed, context) → exit status; `parsed.json` asks for one JSON object a line (perilune.measurement writes them).
 local files = require "perilune.core.files"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local bench = {
   usage = "perilune bench [NAME] [--entries N] [--json]",

@@ -1,17 +1,17 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune build: a policy as a bundle, which runs where there is no clang.
 local build = require "perilune.build"
-local bundle = require "perilune.bundle"
-local describe = require "perilune.describe"
+local bundle = require "perilune.build.bundle"
+local describe = require "perilune.probe.describe"
 local files = require "perilune.core.files"
-local format = require "perilune.format"
-local objects = require "perilune.objects"
+local format = require "perilune.base.format"
+local objects = require "perilune.probe.objects"
 local policy = require "perilune.policy"
-local session = require "perilune.session"
+local session = require "perilune.run.session"
 local store = require "perilune.core.store"
-local task = require "perilune.task"
-local trial = require "perilune.trial"
-local words = require "perilune.words"
+local task = require "perilune.base.task"
+local trial = require "perilune.policy.trial"
+local words = require "perilune.base.words"
 
 local command = {
   usage = "perilune build POLICY.lua -o FILE.bundle [--set NAME=VALUE]… [--trusted]",

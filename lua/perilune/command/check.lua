@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune check: everything that can be wrong with a policy, without attaching it.
-local advise = require "perilune.advise"
+local advise = require "perilune.policy.advise"
 local build = require "perilune.build"
 local configuration = require "perilune.serve.configuration"
-local costs = require "perilune.costs"
+local costs = require "perilune.build.costs"
 local files = require "perilune.core.files"
-local format = require "perilune.format"
+local format = require "perilune.base.format"
 local kernel = require "perilune.core.kernel"
-local level_cost = require "perilune.level_cost"
-local metric_form = require "perilune.metric_form"
-local session = require "perilune.session"
+local level_cost = require "perilune.build.level_cost"
+local metric_form = require "perilune.policy.metric_form"
+local session = require "perilune.run.session"
 local show = require "perilune.repl.show"
 
 local check = {

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune doctor: what this kernel and machine can do, found by trying, and what each thing's absence costs.
-local format = require "perilune.format"
+local format = require "perilune.base.format"
 local kernel = require "perilune.core.kernel"
 local pinned = require "perilune.core.pinned"
 

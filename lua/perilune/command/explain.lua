@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune explain: an audit log as a story, or evaluated again.
-local audit_file = require "perilune.audit_file"
-local audit_read = require "perilune.audit_read"
-local audit_verify = require "perilune.audit_verify"
-local decide = require "perilune.decide"
+local audit_file = require "perilune.audit.file"
+local audit_read = require "perilune.audit.read"
+local audit_verify = require "perilune.audit.verify"
+local decide = require "perilune.engine.decide"
 local event = require "perilune.event"
-local explain = require "perilune.explain"
+local explain = require "perilune.audit.explain"
 local files = require "perilune.core.files"
-local format = require "perilune.format"
-local levels = require "perilune.levels"
-local moment = require "perilune.moment"
+local format = require "perilune.base.format"
+local levels = require "perilune.engine.levels"
+local moment = require "perilune.base.moment"
 
 local command = {
   usage = "perilune explain AUDIT.log [--rule NAME] [--since TIME] [--until TIME] [--verify] [--json]",

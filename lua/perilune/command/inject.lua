@@ -3,12 +3,12 @@
 local client = require "perilune.client"
 local configuration = require "perilune.dynmon.configuration"
 local drive = require "perilune.client.drive"
-local format = require "perilune.format"
-local json = require "perilune.json"
-local json_read = require "perilune.json_read"
+local format = require "perilune.base.format"
+local json = require "perilune.base.json"
+local json_read = require "perilune.base.json_read"
 local place = require "perilune.client.place"
 local store = require "perilune.core.store"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local inject = {
   usage = "perilune inject NAME IFACE CONFIG.json [--direction ingress | egress | both] [--mode MODE] "

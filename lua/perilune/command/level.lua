@@ -3,8 +3,8 @@
 local args = require "perilune.args"
 local client = require "perilune.client"
 local drive = require "perilune.client.drive"
-local format = require "perilune.format"
-local json = require "perilune.json"
+local format = require "perilune.base.format"
+local json = require "perilune.base.json"
 local place = require "perilune.client.place"
 local status_text = require "perilune.client.status_text"
 

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune map: any BPF map of this machine, whoever made it.
-local format = require "perilune.format"
+local format = require "perilune.base.format"
 local loop = require "perilune.core.loop"
 local maps = require "perilune.core.map"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local FOLDS = { "sum", "min", "max", "last" }
 local VERBS = { "list", "dump" }

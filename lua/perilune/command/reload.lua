@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune reload: the daemon reads again what it was started with.
 local drive = require "perilune.client.drive"
-local format = require "perilune.format"
-local json = require "perilune.json"
+local format = require "perilune.base.format"
+local json = require "perilune.base.json"
 local place = require "perilune.client.place"
 
 local reload = {

@@ -1,17 +1,17 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune replay: a policy, or one template, over a capture.
 local capture = require "perilune.core.capture"
-local moment = require "perilune.moment"
-local net = require "perilune.net"
+local moment = require "perilune.base.moment"
+local net = require "perilune.base.net"
 local policy = require "perilune.policy"
-local replay_driver = require "perilune.replay"
-local session = require "perilune.session"
-local sink_json = require "perilune.sink_json"
-local sink_text = require "perilune.sink_text"
-local sink_timeline = require "perilune.sink_timeline"
-local traffic = require "perilune.traffic"
-local units = require "perilune.units"
-local words = require "perilune.words"
+local replay_driver = require "perilune.run.replay"
+local session = require "perilune.run.session"
+local sink_json = require "perilune.show.sink_json"
+local sink_text = require "perilune.show.sink_text"
+local sink_timeline = require "perilune.show.sink_timeline"
+local traffic = require "perilune.test.traffic"
+local units = require "perilune.base.units"
+local words = require "perilune.base.words"
 
 local replay = {
   usage = "perilune replay (POLICY.lua | -e 'LUA' | --template NAME [--features A,B]) FILE.pcap … "

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune run: attach a policy and watch.
-local anew = require "perilune.anew"
+local anew = require "perilune.run.anew"
 local args = require "perilune.args"
 local child = require "perilune.core.child"
 local files = require "perilune.core.files"
-local live = require "perilune.live"
-local remote = require "perilune.remote"
-local session = require "perilune.session"
-local supervise = require "perilune.supervise"
-local watch = require "perilune.watch"
+local live = require "perilune.run.live"
+local remote = require "perilune.run.remote"
+local session = require "perilune.run.session"
+local supervise = require "perilune.run.supervise"
+local watch = require "perilune.run.watch"
 
 local run = {
   usage = "perilune run ([NAME=]POLICY.lua … | -e 'LUA') [--set NAME=VALUE]… [--for TIME] [--json] [--dry-run] "

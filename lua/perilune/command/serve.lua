@@ -3,10 +3,10 @@
 local daemon = require "perilune.serve.daemon"
 local log = require "perilune.serve.log"
 local loop = require "perilune.core.loop"
-local output = require "perilune.output"
+local output = require "perilune.base.output"
 local resolve = require "perilune.serve.resolve"
-local store = require "perilune.store"
-local supervise = require "perilune.supervise"
+local store = require "perilune.base.store"
+local supervise = require "perilune.run.supervise"
 local term = require "perilune.core.term"
 
 local serve = {

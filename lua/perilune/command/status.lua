@@ -2,7 +2,7 @@
 -- perilune status: how the daemon and its policies stand.
 local client = require "perilune.client"
 local drive = require "perilune.client.drive"
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 local loop = require "perilune.core.loop"
 local place = require "perilune.client.place"
 local status_text = require "perilune.client.status_text"

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune templates: what probes can be made of.
-local cost = require "perilune.cost"
-local frames = require "perilune.frames"
+local cost = require "perilune.build.cost"
+local frames = require "perilune.build.frames"
 local kernel = require "perilune.core.kernel"
-local patterns = require "perilune.patterns"
-local task = require "perilune.task"
-local template = require "perilune.template"
-local words = require "perilune.words"
+local patterns = require "perilune.probe.patterns"
+local task = require "perilune.base.task"
+local template = require "perilune.probe.template"
+local words = require "perilune.base.words"
 
 local templates = {
   usage = "perilune templates [NAME [--cost]]",

@@ -2,16 +2,16 @@
 -- perilune test: the tests that an operator writes for a policy, each a replay that is judged.
 local capture = require "perilune.core.capture"
 local event = require "perilune.event"
-local format = require "perilune.format"
+local format = require "perilune.base.format"
 local loop = require "perilune.core.loop"
 local policy = require "perilune.policy"
-local replay_driver = require "perilune.replay"
-local session = require "perilune.session"
-local test_judge = require "perilune.test_judge"
-local test_language = require "perilune.test_language"
-local test_story = require "perilune.test_story"
-local traffic = require "perilune.traffic"
-local trial = require "perilune.trial"
+local replay_driver = require "perilune.run.replay"
+local session = require "perilune.run.session"
+local test_judge = require "perilune.test.judge"
+local test_language = require "perilune.test.language"
+local test_story = require "perilune.test.story"
+local traffic = require "perilune.test.traffic"
+local trial = require "perilune.policy.trial"
 
 local command = {
   usage = "perilune test POLICY_test.lua … [--match TEXT] [--costs FILE] [--timeline] [--json] [--trusted]",

@@ -3,7 +3,7 @@
 local auth = require "perilune.serve.auth"
 local secret = require "perilune.core.secret"
 local store_core = require "perilune.core.store"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local token = {
   usage = "perilune token NAME [--role ROLE] [--credentials FILE]",

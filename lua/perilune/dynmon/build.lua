@@ -11,7 +11,7 @@ local dialect = require "perilune.dynmon.dialect"
 local steps = require "perilune.dynmon.steps"
 local translate = require "perilune.dynmon.translate"
 local twins = require "perilune.core.twin"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local build = {}
 

@@ -6,8 +6,8 @@
 --
 -- A path becomes { name, code, metrics = { { name, map, empty, swap, meta = { help, type, labels } } } }, with `nil`
 -- for what is not said, and back.
-local json = require "perilune.json"
-local words = require "perilune.words"
+local json = require "perilune.base.json"
+local words = require "perilune.base.words"
 
 local configuration = {}
 

@@ -3,8 +3,8 @@
 -- A monitor's metrics for scrapers. What each says is: the metric's own labels; `path`; the key's fields; `index`,
 -- where an array has more than one element; `cpu`, where each has a value of its own. Values that are structs become a
 -- metric for each member that is a number.
-local json = require "perilune.json"
-local openmetrics = require "perilune.openmetrics"
+local json = require "perilune.base.json"
+local openmetrics = require "perilune.metrics.openmetrics"
 
 local exposition = {}
 

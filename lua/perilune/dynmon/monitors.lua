@@ -3,7 +3,7 @@
 -- The daemon's monitors by name, and the interfaces that they may be attached to.
 local kernel = require "perilune.core.kernel"
 local monitor = require "perilune.dynmon.monitor"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local monitors = {}
 local Monitors = {}

@@ -13,7 +13,7 @@ local dialect = require "perilune.dynmon.dialect"
 local lexer = require "perilune.dynmon.lexer"
 local logs = require "perilune.dynmon.logs"
 local walk = require "perilune.dynmon.walk"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local translate = {}
 

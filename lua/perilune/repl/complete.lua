@@ -8,9 +8,9 @@ local far = require "perilune.repl.far"
 local help = require "perilune.repl.help"
 local policy = require "perilune.repl.policy"
 local probe = require "perilune.repl.probe"
-local template = require "perilune.template"
-local words = require "perilune.words"
-local form = require "perilune.form"
+local template = require "perilune.probe.template"
+local words = require "perilune.base.words"
+local form = require "perilune.base.form"
 
 local complete = {}
 

@@ -6,12 +6,12 @@
 --   own.decl.name, .levels, .probes; own.level; own.last; own.events; own.ended
 --   own:next_window(done), own:rows(probe), own:rates(field), own:pin(level, seconds), own:sets()
 --   own:follow(probe) → feed                      every window from now on: feed:next(done), feed:close()
-local blame = require "perilune.blame"
+local blame = require "perilune.base.blame"
 local client = require "perilune.client"
-local event_read = require "perilune.event_read"
-local list = require "perilune.list"
+local event_read = require "perilune.event.read"
+local list = require "perilune.records.list"
 local runner = require "perilune.repl.runner"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local far = {}
 local Far = {}

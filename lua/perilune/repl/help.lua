@@ -2,8 +2,8 @@
 --
 -- What help "topic" says in a session.
 
-local template = require "perilune.template"
-local words = require "perilune.words"
+local template = require "perilune.probe.template"
+local words = require "perilune.base.words"
 
 local help = {}
 

@@ -6,15 +6,15 @@
 --   s:rows "to"  s:top("to", 10, "syn")  s:watch "to"      records of a probe in the last closed window
 --   s:transitions()  s:rules()  s:sets()  s:series "packets"  s:stop()
 
-local blame = require "perilune.blame"
+local blame = require "perilune.base.blame"
 local far = require "perilune.repl.far"
-local format = require "perilune.format"
-local list = require "perilune.list"
+local format = require "perilune.base.format"
+local list = require "perilune.records.list"
 local policy = require "perilune.policy"
-local trial = require "perilune.trial"
-local units = require "perilune.units"
+local trial = require "perilune.policy.trial"
+local units = require "perilune.base.units"
 local watch = require "perilune.repl.watch"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local running = {}
 

@@ -6,13 +6,13 @@
 --   p:start()  p:stop()          p:top(10, "bytes")  p:rows()  p:bars "sizes"  p:series "packets"
 --   p:watch("1s")                p:enable "timing"  p:disable "timing"  p:set { entries = 1000 }
 
-local blame = require "perilune.blame"
-local check = require "perilune.check"
-local form = require "perilune.form"
+local blame = require "perilune.base.blame"
+local check = require "perilune.policy.check"
+local form = require "perilune.base.form"
 local show = require "perilune.repl.show"
-local units = require "perilune.units"
+local units = require "perilune.base.units"
 local watch = require "perilune.repl.watch"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local probe = {}
 

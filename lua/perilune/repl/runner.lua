@@ -10,10 +10,10 @@
 -- The records of the last window are kept open until the next one closes, so that looking costs nothing before somebody
 -- looks. `series` has the totals of the last windows, oldest first.
 
-local blame = require "perilune.blame"
-local live = require "perilune.live"
+local blame = require "perilune.base.blame"
+local live = require "perilune.run.live"
 local loop = require "perilune.core.loop"
-local session = require "perilune.session"
+local session = require "perilune.run.session"
 
 local runner = {}
 

@@ -3,7 +3,7 @@
 -- A session as the text of a policy: the probes that run, and the levels, sets, rules … that were declared, as they
 -- were typed. Pure: forms and texts in, text out.
 
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local save = {}
 

@@ -13,24 +13,24 @@
 -- A command is a coroutine: verbs that have to wait (for the compiler, for a window) give way to the loop. One command
 -- runs at a time. What it sets stays for the next one.
 
-local blame = require "perilune.blame"
-local form = require "perilune.form"
-local format = require "perilune.format"
+local blame = require "perilune.base.blame"
+local form = require "perilune.base.form"
+local format = require "perilune.base.format"
 local interrupt = require "perilune.core.interrupt"
-local language = require "perilune.language"
-local list = require "perilune.list"
+local language = require "perilune.policy.language"
+local list = require "perilune.records.list"
 local loop = require "perilune.core.loop"
 local probe = require "perilune.repl.probe"
-local probes = require "perilune.probes"
+local probes = require "perilune.probe.probes"
 local runner = require "perilune.repl.runner"
-local sandbox = require "perilune.sandbox"
+local sandbox = require "perilune.base.sandbox"
 local show = require "perilune.repl.show"
-local sink_text = require "perilune.sink_text"
-local own_code = require "perilune.source"
-local options = require "perilune.options"
-local view = require "perilune.view"
+local sink_text = require "perilune.show.sink_text"
+local own_code = require "perilune.probe.source"
+local options = require "perilune.policy.options"
+local view = require "perilune.records.view"
 local watch = require "perilune.repl.watch"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local session = {}
 

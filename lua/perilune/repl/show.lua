@@ -5,9 +5,9 @@
 --
 -- What a column means is told by its name: the fields of all templates, by unit (show.units).
 
-local format = require "perilune.format"
-local list = require "perilune.list"
-local words = require "perilune.words"
+local format = require "perilune.base.format"
+local list = require "perilune.records.list"
+local words = require "perilune.base.words"
 
 local show = {}
 

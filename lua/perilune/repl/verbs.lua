@@ -2,14 +2,14 @@
 --
 -- The verbs of a session, beside the words of the policy language: what a person types to make something happen.
 
-local blame = require "perilune.blame"
+local blame = require "perilune.base.blame"
 local drive = require "perilune.client.drive"
 local far = require "perilune.repl.far"
 local files = require "perilune.core.files"
 local help = require "perilune.repl.help"
 local kernel = require "perilune.core.kernel"
 local links = require "perilune.core.links"
-local list = require "perilune.list"
+local list = require "perilune.records.list"
 local maps = require "perilune.core.map"
 local policy = require "perilune.policy"
 local probe = require "perilune.repl.probe"

@@ -6,8 +6,8 @@
 --
 -- Any verb of records can follow, in any number; times(n) ends it after n windows, json() and csv() write for machines.
 
-local words = require "perilune.words"
-local blame = require "perilune.blame"
+local words = require "perilune.base.words"
+local blame = require "perilune.base.blame"
 
 local watch = {}
 

@@ -17,7 +17,7 @@
 --
 --   token NAME ROLE SHA256
 --   certificate COMMON-NAME ROLE
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local auth = {}
 

@@ -2,7 +2,7 @@
 --
 -- One request on its way through a route: what was asked, by whom, and the ways to answer. Answers to a client that has
 -- gone, and second answers, go nowhere.
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 
 local call = {}
 local Call = {}

@@ -20,10 +20,10 @@
 -- environment, the command line or a default (settings.lua).
 local auth = require "perilune.serve.auth"
 local export_form = require "perilune.serve.export_form"
-local form = require "perilune.form"
+local form = require "perilune.base.form"
 local log = require "perilune.serve.log"
-local sandbox = require "perilune.sandbox"
-local schema = require "perilune.schema"
+local sandbox = require "perilune.base.sandbox"
+local schema = require "perilune.base.schema"
 
 local configuration = {}
 

@@ -14,10 +14,10 @@
 -- what does not fit is lost, counted (perilune_export_lost_total) and said in the log. A policy never waits for
 -- any of it. syslog: the socket, if it is not /dev/log; facility: "daemon" or another of syslog(3).
 local event = require "perilune.event"
-local form = require "perilune.form"
-local sandbox = require "perilune.sandbox"
-local schema = require "perilune.schema"
-local words = require "perilune.words"
+local form = require "perilune.base.form"
+local sandbox = require "perilune.base.sandbox"
+local schema = require "perilune.base.schema"
+local words = require "perilune.base.words"
 
 local export_form = {}
 

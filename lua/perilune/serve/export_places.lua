@@ -9,7 +9,7 @@
 local export_form = require "perilune.serve.export_form"
 local loop = require "perilune.core.loop"
 local socket = require "perilune.core.socket"
-local store = require "perilune.store"
+local store = require "perilune.base.store"
 local term = require "perilune.core.term"
 
 local places = {}

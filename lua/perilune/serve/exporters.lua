@@ -9,11 +9,11 @@
 --
 -- A place that is away is looked for again, less and less often, up to a minute.
 local loop = require "perilune.core.loop"
-local openmetrics = require "perilune.openmetrics"
+local openmetrics = require "perilune.metrics.openmetrics"
 local places = require "perilune.serve.export_places"
 local queue = require "perilune.serve.export_queue"
-local sameness = require "perilune.sameness"
-local words = require "perilune.words"
+local sameness = require "perilune.policy.sameness"
+local words = require "perilune.base.words"
 
 local exporters = {}
 local Exporters, Exporter = {}, {}

@@ -9,9 +9,9 @@
 --
 -- What policies, programs and clients say comes from anywhere: none of it ends a line, begins another or commands a
 -- terminal.
-local format = require "perilune.format"
-local json = require "perilune.json"
-local words = require "perilune.words"
+local format = require "perilune.base.format"
+local json = require "perilune.base.json"
+local words = require "perilune.base.words"
 
 local log = {}
 local Log = {}

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- The OpenAPI 3.1 document, made of the very routes that the daemon answers by, so that it cannot say anything else.
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 local schemas = require "perilune.serve.schemas"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local openapi = {}
 

@@ -7,7 +7,7 @@
 local files = require "perilune.core.files"
 local replacement = require "perilune.serve.replacement"
 local store_core = require "perilune.core.store"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 local worker = require "perilune.serve.worker"
 
 local policies = {}

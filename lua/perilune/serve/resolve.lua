@@ -6,7 +6,7 @@ local http = require "perilune.core.http"
 local places = require "perilune.serve.places"
 local settings = require "perilune.serve.settings"
 local store_core = require "perilune.core.store"
-local trial = require "perilune.trial"
+local trial = require "perilune.policy.trial"
 
 local MOST = 4 * 1024 * 1024 -- bytes of a file of credentials or of a key
 

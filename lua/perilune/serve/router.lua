@@ -15,7 +15,7 @@ local auth = require "perilune.serve.auth"
 local call = require "perilune.serve.call"
 local http = require "perilune.core.http"
 local target = require "perilune.serve.target"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local router = {}
 local Router = {}

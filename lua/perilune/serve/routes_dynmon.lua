@@ -6,11 +6,11 @@
 -- a value is read when a value is asked for, and then as its extraction-options say.
 local configuration = require "perilune.dynmon.configuration"
 local exposition = require "perilune.dynmon.exposition"
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 local monitor = require "perilune.dynmon.monitor"
 local monitors = require "perilune.dynmon.monitors"
-local openmetrics = require "perilune.openmetrics"
-local words = require "perilune.words"
+local openmetrics = require "perilune.metrics.openmetrics"
+local words = require "perilune.base.words"
 
 local routes = {}
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- /metrics and /open-metrics: for scrapers. Looking changes nothing, and clears nothing.
-local openmetrics = require "perilune.openmetrics"
+local openmetrics = require "perilune.metrics.openmetrics"
 
 local routes = {}
 

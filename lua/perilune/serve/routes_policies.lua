@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- /v1/policies: what runs, how it stands, and everything that changes it.
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 local policies = require "perilune.serve.policies"
 local schemas = require "perilune.serve.schemas"
-local units = require "perilune.units"
-local words = require "perilune.words"
+local units = require "perilune.base.units"
+local words = require "perilune.base.words"
 
 local routes = {}
 

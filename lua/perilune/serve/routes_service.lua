@@ -2,12 +2,12 @@
 --
 -- /v1: the daemon itself, the stream of events, templates, and the maps of the machine.
 local child = require "perilune.core.child"
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 local loop = require "perilune.core.loop"
 local openapi = require "perilune.serve.openapi"
 local schemas = require "perilune.serve.schemas"
-local template = require "perilune.template"
-local words = require "perilune.words"
+local template = require "perilune.probe.template"
+local words = require "perilune.base.words"
 
 local routes = {}
 

@@ -8,12 +8,12 @@
 -- An exposition is made at most some times a second, and clients that come meanwhile get the same one: scraping
 -- costs the policies next to nothing, however many do it. A policy that is late is left out, and
 -- perilune_scrape_late counts it.
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 local loop = require "perilune.core.loop"
 local files = require "perilune.core.files"
-local openmetrics = require "perilune.openmetrics"
-local resident = require "perilune.resident"
-local words = require "perilune.words"
+local openmetrics = require "perilune.metrics.openmetrics"
+local resident = require "perilune.base.resident"
+local words = require "perilune.base.words"
 
 local scrape = {}
 local Scrape = {}

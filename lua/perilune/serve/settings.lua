@@ -3,7 +3,7 @@
 -- What the daemon goes by: the configuration, where the environment and then the command line say otherwise, with
 -- defaults for the rest. What would leave the door open is refused here.
 local auth = require "perilune.serve.auth"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local settings = {}
 

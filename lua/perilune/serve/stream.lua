@@ -5,7 +5,7 @@
 --
 -- A listener that does not read loses events, and is told how many as soon as there is room (`event: lost`); it is the
 -- only one that notices.
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 local loop = require "perilune.core.loop"
 
 local stream = {}

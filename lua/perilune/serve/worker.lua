@@ -6,12 +6,12 @@
 --
 -- States: starting → running → stopping → ended, and failed: it could not be started, or has ended by itself and is
 -- started again later.
-local channel = require "perilune.channel"
+local channel = require "perilune.run.channel"
 local child = require "perilune.core.child"
-local json = require "perilune.json"
+local json = require "perilune.base.json"
 local loop = require "perilune.core.loop"
 local ring = require "perilune.serve.ring"
-local words = require "perilune.words"
+local words = require "perilune.base.words"
 
 local worker = {}
 local Worker = {}
