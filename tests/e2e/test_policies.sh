@@ -116,6 +116,8 @@ assert_exit 2 run_in "$B" "$PERILUNE" run "$count" "$count"
 assert_match 'both called "count" \(give one another name' "$(cat "$OUT/stderr")" 'one name twice'
 assert_exit 2 run_in "$B" "$PERILUNE" run "$count" "$POLICIES/rows.lua" --set ifcae=vb
 assert_match 'no policy has an option "ifcae" \(did you mean "iface"' "$(cat "$OUT/stderr")" 'an option of none'
+assert_exit 2 run_in "$B" "$PERILUNE" serve --listen "unix:$OUT/sock" "$OUT/nosuch.lua"
+assert_match "^perilune: $OUT/nosuch.lua: there is no such file \\(is the path right" "$(cat "$OUT/stderr")" 'a daemon of a policy that is not there'
 assert_exit 2 run_in "$B" "$PERILUNE" run "$count" "$POLICIES/rows.lua" --for ever
 # One alone may have another name as well.
 assert_exit 0 run_in "$B" "$PERILUNE" run "alone=$count" --set iface=vb --for 100ms --json

@@ -3,6 +3,7 @@ local configuration = require "perilune.dynmon.configuration"
 local exposition = require "perilune.dynmon.exposition"
 local json = require "perilune.base.json"
 local openmetrics = require "perilune.metrics.openmetrics"
+local readings = require "perilune.dynmon.readings"
 local steps = require "perilune.dynmon.steps"
 
 local function metric(more)
@@ -163,5 +164,52 @@ describe("a monitor's exposition", function()
       one.metric.name, one.metric.meta.type = name, "counter"
       assert.equal('a_total{path="ingress"} 1\na_created{path="ingress"} 1.000\n', samples(one, { { key = 0, value = 1 } }))
     end
+  end)
+end)
+
+describe("Readings of swapped maps", function()
+  -- A batch of so many records; for twenty more there is no memory.
+  local function batch(count)
+    return {
+      count = function() return count end, close = function() end, json = function() return tostring(count) end,
+      merge = function(_, from)
+        if from:count() == 20 then return nil, "out of memory", "ENOMEM" end
+        count = count + from:count()
+        return 0
+      end,
+    }
+  end
+
+  local function reader(lost)
+    local all, windows, batches = {}, {}, {}
+    for i, name in ipairs { "A", "B", "C" } do
+      windows[i] = { map = name }
+      all[i] = { owner = "ingress", map = name, metric = { swap = true } }
+    end
+    local set = { ingress = { windows = windows }, readings = { all } }
+    set.ingress.twin = {
+      flip = function(_, done) done(true) return true end,
+      drain = function(_, _, done) done(batches) return true end,
+    }
+    local it = readings.new(set, function(map, count) lost[#lost + 1] = map .. count end)
+    local function await(start)
+      local result
+      start(function(value) result = value end)
+      return result
+    end
+    return function(...)
+      batches[1], batches[2], batches[3] = ...
+      local ok, texts = pcall(it.values, it, await, all, function() return 0 end)
+      return ok, ok and table.concat(texts, " ") or texts.code
+    end
+  end
+
+  it("lose one map's records when there is no memory for them, and no other's", function()
+    local lost = {}
+    local values = reader(lost)
+    assert.same({ true, "1 2 3" }, { values(batch(1), batch(2), batch(3)) })
+    assert.same({ false, "ENOMEM" }, { values(batch(10), batch(20), batch(30)) })
+    assert.same({ "B20" }, lost)
+    assert.same({ true, "111 202 333" }, { values(batch(100), batch(200), batch(300)) })
   end)
 end)

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune serve: the daemon.
 local daemon = require "perilune.serve.daemon"
+local files = require "perilune.core.files"
 local log = require "perilune.serve.log"
 local loop = require "perilune.core.loop"
 local output = require "perilune.base.output"
@@ -47,6 +48,9 @@ local function members_of(parsed, context)
   if not ok then return nil, message end
   local out = {}
   for i, one in ipairs(list) do
+    if files.kind(one.file) ~= "file" then
+      return nil, ("%s: there is no such file (is the path right?)"):format(one.file)
+    end
     local set = {}
     for name, value in pairs(parsed.set or {}) do
       if one.options and one.options[name] then set[name] = value end

@@ -83,10 +83,19 @@ local function drain(self, await, side)
   local all = {}
   for i in ipairs(path.windows) do all[i] = true end
   local batches = await(function(done) return path.twin:drain(all, done) end)
+  local failure
   for i, window in ipairs(path.windows) do
     local map = self:map_of { owner = side, map = window.map }
-    map.pending = self:join(window.map, map.pending, batches[i], map.gauge and "newest" or "fold")
+    local ok, joined = pcall(self.join, self, window.map, map.pending, batches[i], map.gauge and "newest" or "fold")
+    if ok then
+      map.pending = joined
+    else -- one map's records are lost for want of memory; those of the others are not
+      self.on_lost(window.map, batches[i]:count())
+      batches[i]:close()
+      failure = failure or joined
+    end
   end
+  if failure then error(failure, 0) end
 end
 
 -- One of two that take turns together could not: the other goes back, and what was counted meanwhile waits in its maps.
