@@ -88,7 +88,7 @@ class UnixConnection(http.client.HTTPConnection):
 class Daemon:
     """perilune serve, with everything of its own in one directory."""
 
-    def __init__(self, world, *words, name="daemon", wait=True, env=None, before=()):
+    def __init__(self, world, *words, name="daemon", wait=True, env=None, before=(), program=PERILUNE):
         self.world, self.socket = world, world.path(name + ".sock")
         self.log_path, self.words = world.path(name + ".log"), words
         # At the end, so that what a restart tells is told from what was before.
@@ -97,7 +97,7 @@ class Daemon:
         here = dict(os.environ, **dict({"PERILUNE_STATE": world.path("state")}, **(env or {})))
         listen = [] if any(word.startswith("--listen") or word.startswith("--config") for word in words) else \
             ["--listen", "unix:" + self.socket]
-        self.process = subprocess.Popen(["ip", "netns", "exec", world.netns, *before, PERILUNE, "serve", "--log", "debug:json", *listen, *words],
+        self.process = subprocess.Popen(["ip", "netns", "exec", world.netns, *before, program, "serve", "--log", "debug:json", *listen, *words],
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=here)
         world.daemons.append(self)
         if wait:
@@ -190,6 +190,14 @@ class World:
         run("ip", "-n", self.netns, "link", "add", "va", "type", "veth", "peer", "name", "vb")
         for name in "va", "vb":
             run("ip", "-n", self.netns, "link", "set", name, "arp", "off", "up")
+
+    def for_anybody(self):
+        """A perilune that any user can run: the source tree may be where only root gets."""
+        prefix = tempfile.mkdtemp(prefix="perilune-anybody.")
+        self.closers.append(lambda: shutil.rmtree(prefix))
+        os.chmod(prefix, 0o755)
+        run("cmake", "--install", os.environ["PERILUNE_BUILD"], "--prefix", prefix)
+        return prefix + "/bin/perilune"
 
     def inside(self, *words, **more):
         return run("ip", "netns", "exec", self.netns, *words, **more)

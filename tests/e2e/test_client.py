@@ -7,28 +7,17 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
-import tempfile
 
 from schema import SCHEMA, Checker
-from serve import COUNT, PATIENCE, PERILUNE, Daemon, equal, fail, main, run, until
+from serve import COUNT, PATIENCE, PERILUNE, Daemon, equal, fail, main, until
 from test_repl import Terminal
-
-
-def for_anybody(world):
-    """A perilune that any user can run: the source tree may be where only root gets."""
-    prefix = tempfile.mkdtemp(prefix="perilune-anybody.")
-    world.closers.append(lambda: shutil.rmtree(prefix))
-    os.chmod(prefix, 0o755)
-    run("cmake", "--install", os.environ["PERILUNE_BUILD"], "--prefix", prefix)
-    return os.path.join(prefix, "bin/perilune")
 
 
 def perilune(world, *words, env=None, user=None):
     """(exit status, standard output, standard error)"""
-    program = ["setpriv", "--reuid", user, "--clear-groups", for_anybody(world)] if user else [PERILUNE]
+    program = ["setpriv", "--reuid", user, "--clear-groups", world.for_anybody()] if user else [PERILUNE]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PERILUNE_SERVER")}
     done = subprocess.run(["ip", "netns", "exec", world.netns, *program, *words], capture_output=True, text=True, check=False,
                           timeout=PATIENCE, env=dict(environment, **(env or {})))

@@ -131,7 +131,7 @@ def runs_as_its_own_user(world):
         file.write(COUNT % "")
     os.chmod(world.directory, 0o755)
     subprocess.run(["chown", "-R", "65534", home], check=True)
-    daemon = Daemon(world, policy, "--listen", "unix:" + home + "/d.sock", name="home/d",
+    daemon = Daemon(world, policy, "--listen", "unix:" + home + "/d.sock", name="home/d", program=world.for_anybody(),
                     env={"PERILUNE_STATE": home + "/state", "PERILUNE_CACHE": home + "/cache", "HOME": home},
                     before=["setpriv", "--reuid", "65534", "--clear-groups", "--inh-caps", names, "--ambient-caps", names,
                             "--bounding-set", names, "--no-new-privs"])
