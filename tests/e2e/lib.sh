@@ -25,6 +25,15 @@ PCAPS=$PERILUNE_SOURCE/tests/pcaps
 
 # ---------------------------------------------------------------------------------------------- words of a test
 
+# nobody COMMAND…: perilune as a user without rights; an installed one, since the source tree may be where only root gets.
+nobody() {
+	if [ ! -d "$OUT/installed" ]; then
+		chmod 755 "$OUT"
+		cmake --install "$PERILUNE_BUILD" --prefix "$OUT/installed" >/dev/null
+	fi
+	setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent PERILUNE_CACHE= "$OUT/installed/bin/perilune" "$@"
+}
+
 say() { printf '%s\n' "$*"; }
 
 fail() {
@@ -95,6 +104,7 @@ cleanup() {
 	[ -z "$PINS" ] || rm -rf "$PINS"
 	if [ "$status" != 0 ]; then
 		for file in "$OUT"/*; do
+			[ -f "$file" ] || continue
 			grep -qI . "$file" 2>/dev/null || continue # empty or binary
 			printf -- '--- the end of %s\n' "$(basename "$file")" >&2
 			tail -n 15 "$file" | cut -c 1-400 >&2

@@ -82,20 +82,12 @@ assert_match 'cut.pcap.*cut short after frame 5' "$(cat "$OUT/stderr")" 'a captu
 assert_eq 5 "$(json "$OUT/stdout" 'select(.event == "summary") | .packets')" 'packets before the cut'
 
 # No privileges: nothing can be attached, but everything except the verifier can be checked.
-nobody() {
-	setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent PERILUNE_CACHE= "$PERILUNE" "$@"
-}
-chmod 755 "$OUT" "$here"
-reachable=yes
-setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$PERILUNE" -a -r "$EXAMPLES/packet_counter.lua" || reachable=no
-if [ "$reachable" = yes ]; then
-	assert_exit 3 nobody run "$EXAMPLES/packet_counter.lua" --set iface=lo
-	assert_match 'CAP_BPF' "$(cat "$OUT/stderr")" 'what it needs'
-	assert_exit 0 nobody check "$EXAMPLES/packet_counter.lua" --set iface=lo
-	assert_match 'not verified' "$(cat "$OUT/stdout")" 'what was left out'
-else
-	say 'the build is in a directory that others cannot enter: run without privileges is not tried'
-fi
+cp "$EXAMPLES/packet_counter.lua" "$here/counter.lua"
+chmod 755 "$here"
+assert_exit 3 nobody run "$here/counter.lua" --set iface=lo
+assert_match 'CAP_BPF' "$(cat "$OUT/stderr")" 'what it needs'
+assert_exit 0 nobody check "$here/counter.lua" --set iface=lo
+assert_match 'not verified' "$(cat "$OUT/stdout")" 'what was left out'
 
 # No clang, and nothing cached.
 PERILUNE_CACHE=$here/cache PERILUNE_CLANG=/nonexistent/clang assert_exit 1 "$PERILUNE" check "$EXAMPLES/packet_counter.lua" --set iface=lo
