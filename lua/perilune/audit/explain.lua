@@ -187,7 +187,7 @@ function explain.lines(moment)
   return out
 end
 
---- A moment as an event (audit_event.lua: told), one for each transition and one for what happened without.
+--- A moment as an event (event/audit_event.lua: told), one for each transition and one for what happened without.
 function explain.events(moment)
   local rules, done = {}, {}
   for i, change in ipairs(moment.rules) do
