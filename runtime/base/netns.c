@@ -8,12 +8,13 @@
 #include <linux/nsfs.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/thread.h"
 
 #define NAMED "/run/netns/%s" /* where ip-netns(8) keeps them */
 
@@ -84,16 +85,12 @@ static void *enter(void *arg)
 int netns__call(int fd, int (*fn)(void *arg), void *arg, struct error *error)
 {
 	struct call call = {.fd = fd, .fn = fn, .arg = arg, .error = error};
-	sigset_t all, before;
 	pthread_t thread;
 	int err;
 
 	if (fd == NETNS_OWN)
 		return fn(arg);
-	sigfillset(&all); /* signals are for the loop's thread */
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = -pthread_create(&thread, NULL, enter, &call);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	err = thread__start(enter, &call, &thread);
 	if (err)
 		return error__set(error, err, "cannot start a thread: %s", strerror(-err));
 	pthread_join(thread, NULL);

@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-#include "bench/bench_net.h"
 #include "base/error.h"
+#include "bench/bench_net.h"
 
 struct bench_load;
 

@@ -5,8 +5,8 @@
 #ifndef PERILUNE_REPLAY_H
 #define PERILUNE_REPLAY_H
 
-#include "capture/capture.h"
 #include "base/error.h"
+#include "capture/capture.h"
 #include "probe/probe.h"
 
 /* `program`: descriptor of an XDP program of the probe. Nothing else may run the probe's programs meanwhile. */

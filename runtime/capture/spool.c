@@ -3,10 +3,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/thread.h"
 
 #define CHUNK 65536
 
@@ -80,19 +81,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Signals are for the loop's thread. */
-static int start(struct spool *spool)
-{
-	sigset_t all, before;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&spool->thread, NULL, run, spool);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -err;
-}
-
 int spool__open(int fd, size_t most, struct spool **out)
 {
 	struct spool *spool = calloc(1, sizeof(*spool));
@@ -103,7 +91,7 @@ int spool__open(int fd, size_t most, struct spool **out)
 		spool->most = most;
 		pthread_mutex_init(&spool->lock, NULL);
 		pthread_cond_init(&spool->changed, NULL);
-		err = start(spool);
+		err = thread__start(run, spool, &spool->thread);
 	}
 	if (err) {
 		close(fd);

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "loop/loop.h"
 #include "capture/pcapng.h"
+#include "loop/loop.h"
 #include "probe/probe.h"
 
 struct tap;

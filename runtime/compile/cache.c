@@ -15,8 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "compile/cache_digest.h"
 #include "base/file.h"
+#include "compile/cache_digest.h"
 
 /*
  * A file: MAGIC, the key, the number of headers, for each its path's length, path and digest, then

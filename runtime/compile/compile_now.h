@@ -9,8 +9,8 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
-#include "compile/compile.h"
 #include "base/error.h"
+#include "compile/compile.h"
 
 struct compile_now {
 	struct buf object; /* ELF bytes; the caller's to free, also after an error */

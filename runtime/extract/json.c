@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/interface.h"
-#include "extract/json_plan.h"
 #include "base/number.h"
+#include "extract/json_plan.h"
 
 /* How many bytes of valid UTF-8 character start here; 0 when none does. */
 static size_t utf8_len(const unsigned char *p, size_t left)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "extract/layout_type.h"
 #include "base/number.h"
+#include "extract/layout_type.h"
 
 #define MAX_TEXT (16UL << 20) /* names of 4096 fields, each some levels deep */
 #define MAX_RECORD (1UL << 30)

@@ -2,13 +2,13 @@
 #include "http/lookup.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "base/thread.h"
 
 /*
  * What the thread and the loop share. The thread alone writes to `found` and `err`, before it writes to `told`; the loop looks at them only
@@ -68,25 +68,6 @@ static void on_told(void *arg)
 	lookup->fn(found, found ? NULL : gai_strerror(question->err), lookup->arg);
 }
 
-/* Signals are for the loop's thread. */
-static int start(struct question *question)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	pthread_t thread;
-	int err = pthread_attr_init(&attr);
-
-	if (err)
-		return -err;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&thread, &attr, ask, question);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return -err;
-}
-
 static int question__new(const char *host, uint16_t port, struct question **out)
 {
 	struct question *question = calloc(1, sizeof(*question));
@@ -125,7 +106,7 @@ int lookup__start(struct loop *loop, const char *host, uint16_t port, lookup_fn 
 				      &lookup->watch);
 	if (!err) {
 		lookup->question->holders++; /* the thread's, which does not run yet */
-		err = start(lookup->question);
+		err = thread__start(ask, lookup->question, NULL);
 		if (err)
 			lookup->question->holders--;
 	}

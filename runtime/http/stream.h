@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "loop/loop.h"
 #include "http/stream_tls.h"
+#include "loop/loop.h"
 
 struct stream;
 

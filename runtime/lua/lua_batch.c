@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "lua/lua_vm.h"
 #include "extract/json.h"
+#include "lua/lua_vm.h"
 
 #define TYPE "perilune.batch"
 #define LAYOUTS "perilune.batch.layouts" /* registry: hash → the table that b:layout() gives */

@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "extract/extract_kinds.h"
 #include "base/interface.h"
+#include "base/netns.h"
+#include "extract/extract_kinds.h"
 #include "kernel/kernel.h"
 #include "lua/lua_vm.h"
-#include "base/netns.h"
 
 static void set_text(lua_State *L, const char *key, const char *text)
 {

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include "base/interface.h"
+#include "base/netns.h"
 #include "kernel/links.h"
 #include "loop/loop.h"
 #include "lua/lua_table.h"
 #include "lua/lua_vm.h"
-#include "base/netns.h"
 
 #define LINKS_TYPE "perilune.links"
 

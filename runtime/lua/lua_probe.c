@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "base/interface.h"
+#include "base/netns.h"
 #include "lua/lua_probe_impl.h"
 #include "lua/lua_table.h"
-#include "base/netns.h"
 
 struct lua_probe *lua_probe__check(lua_State *L)
 {

@@ -7,9 +7,9 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#include "probe/event.h"
 #include "lua/lua_batch.h"
 #include "lua/lua_probe_impl.h"
+#include "probe/event.h"
 
 #define EVENTS_TYPE "perilune.events"
 

@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernel/statistics.h"
 #include "lua/lua_vm.h"
 #include "probe/probe.h"
-#include "kernel/statistics.h"
 #include "probe/window.h"
 
 #define PROBE_TYPE "perilune.probe"

@@ -18,8 +18,8 @@
 #include <linux/types.h>
 
 #include "bpf/ctl.h"
-#include "probe/ledger.h"
 #include "lua/lua_probe_impl.h"
+#include "probe/ledger.h"
 #include "probe/scope.h"
 
 static struct lua_probe *check(lua_State *L)

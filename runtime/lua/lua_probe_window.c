@@ -6,11 +6,11 @@
 #include <time.h>
 
 #include "bpf/ctl.h"
+#include "capture/replay.h"
 #include "lua/lua_batch.h"
 #include "lua/lua_capture.h"
 #include "lua/lua_probe_impl.h"
 #include "lua/lua_table.h"
-#include "capture/replay.h"
 #include "probe/scope.h"
 
 /* Gives the batches read to Lua: { [position] = batch }. */

@@ -6,8 +6,8 @@
 #include <linux/capability.h>
 #include <string.h>
 
-#include "lua/lua_vm.h"
 #include "loop/service.h"
+#include "lua/lua_vm.h"
 
 #define SERVICE_TYPE "perilune.service"
 

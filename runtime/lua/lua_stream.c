@@ -5,9 +5,9 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "http/stream.h"
 #include "lua/lua_table.h"
 #include "lua/lua_vm.h"
-#include "http/stream.h"
 
 #define STREAM_TYPE "perilune.stream"
 

@@ -4,12 +4,12 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "capture/tap.h"
+#include "capture/tap_room.h"
 #include "lua/lua_capture.h"
 #include "lua/lua_probe.h"
 #include "lua/lua_table.h"
 #include "lua/lua_vm.h"
-#include "capture/tap.h"
-#include "capture/tap_room.h"
 
 #define TAP_TYPE "perilune.tap"
 #define FILE_TYPE "perilune.tap.file"

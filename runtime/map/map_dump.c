@@ -7,10 +7,10 @@
 
 #include <bpf/libbpf.h>
 
+#include "extract/json.h"
 #include "map/map_dump_impl.h"
 #include "map/map_source.h"
 #include "map/map_text.h"
-#include "extract/json.h"
 
 /* "map 12 (bloom_filter seen)": how messages call it. */
 static void describe(const struct map *map, char *out, size_t size)

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "map/map_dump_impl.h"
 #include "map/map_events.h"
 #include "map/map_ring.h"
-#include "base/number.h"
 
 #define LOOK_MS 20 /* how often a ring is looked at: whoever only looks is not woken */
 

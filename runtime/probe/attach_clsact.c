@@ -13,9 +13,9 @@
 
 #include <bpf/libbpf.h>
 
+#include "base/netlink.h"
 #include "probe/attach_filter.h"
 #include "probe/attach_record.h"
-#include "base/netlink.h"
 
 #define PRIORITY 1000 /* of our filter when nobody else has one: room before and behind */
 #define PRIORITY_MAX 65535

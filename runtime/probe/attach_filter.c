@@ -10,8 +10,8 @@
 
 #include <bpf/bpf.h>
 
-#include "probe/attach.h"
 #include "base/netlink.h"
+#include "probe/attach.h"
 
 void attach_filter__hook(struct bpf_tc_hook *hook, const struct attach_record *record)
 {

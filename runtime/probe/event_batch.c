@@ -7,8 +7,8 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
-#include "probe/event.h"
 #include "extract/extract_impl.h"
+#include "probe/event.h"
 
 struct event_batch {
 	struct event_ring *ring;

@@ -16,16 +16,10 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "probe/attach_record.h"
 #include "base/file.h"
+#include "probe/attach_record.h"
 #include "probe/pinned_impl.h"
-
-static int no_place(const char *root, struct error *error)
-{
-	int err = error__set(error, -EOPNOTSUPP, "there is no BPF file system at %s", root);
-
-	return error__hint(error, err, "mount -t bpf -o mode=0700 bpf /sys/fs/bpf");
-}
+#include "probe/pins.h"
 
 /* Whether the directory, or the one that it is to be made in, is on a BPF file system. */
 static bool is_bpffs(const char *root)
@@ -117,7 +111,7 @@ int pinned__open(const char *root, const char *policy, struct pinned **out, stru
 	int err;
 
 	if (!is_bpffs(root))
-		return no_place(root, error);
+		return pins__no_place(root, error);
 	pinned = calloc(1, sizeof(*pinned));
 	if (!pinned)
 		return error__set(error, -ENOMEM, "out of memory");

@@ -14,8 +14,8 @@
 
 #include <bpf/bpf.h>
 
-#include "probe/attach_record.h"
 #include "base/file.h"
+#include "probe/attach_record.h"
 #include "probe/pinned_impl.h"
 #include "probe/pins.h"
 

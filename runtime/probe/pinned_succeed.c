@@ -10,8 +10,8 @@
 
 #include <bpf/bpf.h>
 
-#include "bpf/ctl.h"
 #include "base/file.h"
+#include "bpf/ctl.h"
 #include "probe/pinned_impl.h"
 
 #define EXCHANGE 2 /* RENAME_EXCHANGE, which <linux/fs.h> has beside too much else */

@@ -37,6 +37,13 @@ void pins__flat_name(const char *name, char *out, size_t size)
 			*p = '_';
 }
 
+int pins__no_place(const char *root, struct error *error)
+{
+	int err = error__set(error, -EOPNOTSUPP, "there is no BPF file system at %s", root);
+
+	return error__hint(error, err, "mount -t bpf -o mode=0700 bpf " BPFFS);
+}
+
 /* Removes a locked directory of a policy, but not what is kept in it. */
 static void clear_policy(int dir, const char *name)
 {
@@ -92,10 +99,8 @@ int pins__open(const char *policy, struct pins **out, struct error *error)
 	struct statfs fs;
 	int err;
 
-	if (statfs(BPFFS, &fs) || fs.f_type != BPF_FS_MAGIC) {
-		err = error__set(error, -EOPNOTSUPP, "there is no BPF file system at " BPFFS);
-		return error__hint(error, err, "mount -t bpf -o mode=0700 bpf " BPFFS);
-	}
+	if (statfs(BPFFS, &fs) || fs.f_type != BPF_FS_MAGIC)
+		return pins__no_place(BPFFS, error);
 	pins = calloc(1, sizeof(*pins));
 	if (!pins)
 		return error__set(error, -ENOMEM, "out of memory");

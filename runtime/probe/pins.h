@@ -24,6 +24,9 @@ struct pins;
 /* A name as it stands on that file system. */
 void pins__flat_name(const char *name, char *out, size_t size);
 
+/* Says that there is no such file system at `root`, and what to do; -EOPNOTSUPP. */
+int pins__no_place(const char *root, struct error *error);
+
 /*
  * Takes the directory of a policy, after having swept. -EOPNOTSUPP when there is no BPF file system, -EBUSY when a policy of that name
  * runs already.

@@ -14,10 +14,10 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "base/netns.h"
 #include "bpf/ctl.h"
 #include "probe/attach_pins.h"
 #include "probe/ledger.h"
-#include "base/netns.h"
 #include "probe/probe_load.h"
 #include "probe/window_map.h"
 

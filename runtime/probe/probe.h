@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "probe/attach.h"
 #include "base/error.h"
+#include "probe/attach.h"
 
 #define PROBE_ATTACHMENTS_MAX 16384 /* of one probe: each is a descriptor */
 

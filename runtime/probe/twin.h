@@ -22,9 +22,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "probe/attach.h"
 #include "base/error.h"
 #include "extract/extract.h"
+#include "probe/attach.h"
 #include "probe/window_map.h"
 
 #define TWIN_MAPS_MAX 64

@@ -24,8 +24,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "probe/attach.h"
 #include "netns.h"
+#include "probe/attach.h"
 
 #define RECORDS "/run/perilune"
 #define FRAMES 7

@@ -15,11 +15,11 @@
 #include <bpf/libbpf.h>
 #include <lauxlib.h>
 
-#include "probe/event.h"
 #include "loop/loop.h"
 #include "lua/lua_vm.h"
-#include "program.h"
+#include "probe/event.h"
 #include "probe/window.h"
+#include "program.h"
 
 #define ROOM 170 /* of 4,096 octets, an event and its header take 24 */
 

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 #include <linux/types.h>
 
-#include "btf.h"
 #include "base/interface.h"
+#include "btf.h"
 #include "extract/json.h"
 #include "records.h"
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "map_test.h"
 #include "map/map_type.h"
+#include "map_test.h"
 
 #define PACKETS "9223372036854775809"
 #define COUNTS(packets)                                                                            \

@@ -15,8 +15,8 @@
 
 #include <bpf/btf.h>
 
-#include "map_test.h"
 #include "map/map_type.h"
+#include "map_test.h"
 
 /* "LRU_HASH" → "lru_hash"; what is said to be out of use is left out. */
 static void lower(const char *name, char *out, size_t size)

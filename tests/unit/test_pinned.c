@@ -21,8 +21,8 @@
 #include "../../bpf/ctl.h"
 #include "netns.h"
 #include "probe/pinned.h"
-#include "program.h"
 #include "probe/window.h"
+#include "program.h"
 
 #define ROOT "/sys/fs/bpf/perilune"
 #define RUN ROOT "/lab/run"

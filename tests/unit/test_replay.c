@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "../../bpf/ctl.h"
-#include "program.h"
 #include "capture/replay.h"
 #include "probe/window.h"
+#include "program.h"
 
 enum { TOTALS, ROWS, MAPS };
 

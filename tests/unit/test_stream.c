@@ -18,9 +18,9 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "http/stream.h"
 #include "loop/loop.h"
 #include "netns.h"
-#include "http/stream.h"
 
 #define MS 1000000ULL
 

@@ -15,11 +15,11 @@
 #include <cmocka.h>
 
 #include "../bpf/tap_format.h"
-#include "probe/event.h"
-#include "loop/loop.h"
 #include "capture/pcapng.h"
-#include "program.h"
 #include "capture/tap.h"
+#include "loop/loop.h"
+#include "probe/event.h"
+#include "program.h"
 
 #define LONGEST 20000 /* runs of the flood, some seconds: then it ends by itself */
 /* Packets that the ring can hold at a time, in whole goes. */

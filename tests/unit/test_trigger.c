@@ -17,10 +17,10 @@
 #include <bpf/libbpf.h>
 
 #include "../../bpf/ctl.h"
-#include "probe/event.h"
 #include "loop/loop.h"
-#include "program.h"
+#include "probe/event.h"
 #include "probe/window.h"
+#include "program.h"
 
 #define MS 1000000ULL
 #define SLICE (50 * MS)

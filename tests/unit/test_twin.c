@@ -17,8 +17,8 @@
 
 #include "foreign.h"
 #include "netns.h"
-#include "program.h"
 #include "probe/twin_impl.h"
+#include "program.h"
 #include "wire.h"
 
 enum { FLOWS, OWN, RECENT, STATS, CPU_STATS, EVENTS, MAPS };

@@ -18,8 +18,8 @@
 
 #include "foreign.h"
 #include "netns.h"
-#include "program.h"
 #include "probe/twin.h"
+#include "program.h"
 #include "wire.h"
 
 static const struct twin_spec flows[] = {{.map = "flows"}, {.map = "cpu_stats", .keep = true}};

@@ -18,8 +18,8 @@
 
 #include "../../bpf/ctl.h"
 #include "loop/loop.h"
-#include "program.h"
 #include "probe/window.h"
+#include "program.h"
 
 #define ENTRIES 64
 #define SOURCES 100 /* more than there are rows for */

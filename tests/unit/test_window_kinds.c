@@ -19,8 +19,8 @@
 
 #include "../../bpf/ctl.h"
 #include "kinds.h"
-#include "program.h"
 #include "probe/window.h"
+#include "program.h"
 
 enum { TOTALS, ROWS, CPU_ROWS, OWN, SHARED, EVENTS, LATEST, RINGED, FULL, MAPS };
 #define ALL ((1U << MAPS) - 1)
