@@ -5,10 +5,10 @@
 -- run(args, context) → exit status. `context` has version, share, path, templates (the registry), out and err
 -- (functions that print), fail (see below).
 local args = require "perilune.args"
+local columns = require "perilune.base.columns"
 local files = require "perilune.core.files"
 local reflow = require "perilune.base.reflow"
 local template = require "perilune.probe.template"
-local term = require "perilune.core.term"
 local words = require "perilune.base.words"
 
 -- Exit statuses: done; the work failed; the command or the policy is wrong; not permitted, or the kernel
@@ -29,10 +29,6 @@ local function print_to(file)
     file:flush()
   end
 end
-
-local WIDE = 1000 -- columns of what is no terminal: there everything stays as it was written
-
-local function columns() return term.size(1) or WIDE end
 
 -- A directory list: those of PERILUNE_PATH first, then what came with perilune.
 local function template_dirs(context)

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune repl, and perilune -e: lines of a person, one after the other, while probes go on.
+local columns = require "perilune.base.columns"
 local complete = require "perilune.repl.complete"
 local edit = require "perilune.core.edit"
 local loop = require "perilune.core.loop"
@@ -25,8 +26,6 @@ policies it shows and holds at levels, and leaves running.
 }
 
 local PROMPT, MORE = "perilune> ", "      ...> "
-
-local WIDE = 1000 -- columns of what is no terminal
 
 local Repl = {}
 Repl.__index = Repl
@@ -169,7 +168,7 @@ function repl.run(parsed, context)
   self.session = session.new {
     share = context.share, templates = context.templates, out = function(text) self:write(text) end,
     note = parsed.eval and note_line or nil,
-    place = parsed, width = function() return (term.size(1)) or WIDE end,
+    place = parsed, width = columns,
   }
   vm.on_error(function(traceback)
     self:write("perilune: " .. tostring(traceback) .. "\n")

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- perilune status: how the daemon and its policies stand.
 local client = require "perilune.client"
+local columns = require "perilune.base.columns"
 local drive = require "perilune.client.drive"
 local json = require "perilune.base.json"
 local loop = require "perilune.core.loop"
 local place = require "perilune.client.place"
 local status_text = require "perilune.client.status_text"
-local term = require "perilune.core.term"
 
 local status = {
   usage = "perilune status [POLICY] [--json] [--socket PATH | --server URL] […]",
@@ -29,8 +29,6 @@ local function exit_of(context, policies)
   end
   return context.exit.done
 end
-
-local function columns() return (term.size(1)) end
 
 local function all(daemon, parsed, context, finish)
   local asked = { service = "/v1/service", list = "/v1/policies", monitors = "/polycube/v1/dynmon" }

@@ -49,11 +49,11 @@ function token.run(parsed, context)
   if not auth.RANK[role] then
     return context.fail(("--role %s: there is no such role (%s)"):format(role, words.suggest(role, auth.ROLES)))
   end
+  if name:find "%s" then return context.fail(('"%s" is no name: it has to be one word'):format(name)) end
   local made, message, code = new_token()
   if not made then return context.broke(message, code) end
   local line = ("token %s %s %s"):format(name, role, secret.sha256(made))
   local ok
-  if name:find "%s" then return context.fail(('"%s" is no name: it has to be one word'):format(name)) end
   ok, message = auth.parse(line, "token")
   if not ok then return context.fail(message) end
   if parsed.credentials then

@@ -58,13 +58,13 @@ end
 
 local function declaration(parsed, context)
   local what = parsed[1]
-  if what and not what:find "[./]" and not one_line.is(what) and not context.templates:get(what)
-    and not files.kind(what) then
+  local is_path = what and what:find "[./]"
+  if not what or not is_path and context.templates:get(what) then return view(what or "flows", parsed, context) end
+  if not (is_path or one_line.is(what) or files.kind(what)) then
     return nil, ("%s: neither a policy's file nor a template (%s)"):format(what,
       words.suggest(what, context.templates:names()))
   end
-  if what and (what:find "[./]" or not context.templates:get(what)) then return session.load(parsed, context) end
-  return view(what or "flows", parsed, context)
+  return session.load(parsed, context)
 end
 
 local function style()
